@@ -216,6 +216,35 @@ def test_a_vanished_requirement_is_kept_apart(desk: Desk) -> None:
     assert "0 vanished" in desk.run().output
 
 
+@pytest.mark.parametrize(
+    "text", ["", "nothing here\n", "import os\n\n\ndef test_it():\n    pass\n"]
+)
+@pytest.mark.parametrize("option", [(), ("--unpaired",), ("--check",)])
+def test_a_text_without_any_requirement_does_not_empty_the_catalogue(
+    desk: Desk, text: str, option: tuple[str, ...]
+) -> None:
+    desk.run()
+    before = desk.catalogue.read_text()
+    desk.text.write_text(text)
+    done = desk.run(*option)
+    assert done.exit_code == 2
+    assert "12 requirements of the catalogue would vanish: check that --text" in done.output
+    assert desk.catalogue.read_text() == before
+
+
+def test_sections_or_a_base_that_leave_nothing_do_not_empty_the_catalogue(desk: Desk) -> None:
+    desk.run()
+    before = desk.catalogue.read_text()
+    assert "12 requirements of the catalogue would vanish" in desk.run("--sections", "99").output
+    same = desk.run("--base", f"hive={desk.text}")
+    assert same.exit_code == 2
+    assert "every sentence of nest with a key word is in its base hive" in same.output
+    assert desk.catalogue.read_text() == before
+    desk.catalogue.unlink()
+    assert desk.run("--base", f"hive={desk.text}").exit_code == 2
+    assert not desk.catalogue.exists()
+
+
 def by_hand(desk: Desk, anchor: str) -> None:
     desk.run()
     with desk.catalogue.open("a") as file:

@@ -48,11 +48,28 @@ def test_what_is_excluded_now_or_gone_fails(ungated: Folder) -> None:
     assert "nest/1/4: it was proven, and no catalogue has it any more" in no_worse(ungated)[1]
 
 
-def test_what_is_not_a_snapshot_is_refused(ungated: Folder) -> None:
-    (ungated.root / "snapshot.txt").write_text("hello\n")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hello\n", ":1: not a line of a snapshot: hello"),
+        ("nest/1/1 MUST proven\n\n", ":2: not a line of a snapshot"),
+        (
+            "nest/1/1 MUST provn: x\n",
+            ":1: nest/1/1: there is no status 'provn': did you mean proven?",
+        ),
+        (
+            "nest/1/1 MUST Proven\n",
+            ":1: nest/1/1: there is no status 'Proven': did you mean proven?",
+        ),
+        ("nest/1/1 MUST proven test\n", ":1: not a line of a snapshot"),
+        ("", ":1: a snapshot without a requirement"),
+    ],
+)
+def test_what_is_not_a_snapshot_is_refused(ungated: Folder, text: str, words: str) -> None:
+    (ungated.root / "snapshot.txt").write_text(text)
     status, output = no_worse(ungated)
     assert status == 2
-    assert "snapshot.txt:1: not a line of a snapshot: hello" in output
+    assert f"snapshot.txt{words}" in output
 
 
 @pytest.mark.parametrize(

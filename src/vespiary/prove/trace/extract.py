@@ -91,19 +91,16 @@ def extract(request: Request) -> Extraction:
     sections = request.sections or (existing.sections if existing else ())
     _refuse_mismatch(request, existing)
     sentences = read(request.text, request.name, sections)
-    if not sentences and not (existing and existing.requirements):
-        raise ConfigurationError(
-            f"no sentence of {request.name} has a key word in capitals (MUST, SHOULD, MAY, ...):"
-            " vespiary trace extract --candidates lists sentences that may be requirements; add"
-            f" requirements to {request.path} by hand"
-        )
+    known = existing.requirements if existing else ()
+    _refuse_nothing(request, known, sentences)
     left_out = 0
     near: dict[str, str] = {}
     if request.base:
         every = len(sentences)
         sentences, near = _without(sentences, read(request.base_text, request.base))
         left_out = every - len(sentences)
-    known = existing.requirements if existing else ()
+        if every:
+            _refuse_nothing(request, known, sentences)
     old = read(request.old_text, request.name) if request.old_text else []
     revision = compare(known, sentences, old)
     if not request.unpaired:
@@ -124,6 +121,34 @@ def extract(request: Request) -> Extraction:
     )
     parsed(extraction.written, str(request.path), request.name)
     return extraction
+
+
+def _refuse_nothing(
+    request: Request, known: tuple[Requirement, ...], sentences: list[Sentence]
+) -> None:
+    """Refuse a text of which nothing is left: everything would vanish from the catalogue.
+
+    A catalogue whose requirements were all added by hand needs no sentence with a key word.
+    """
+    extracted = sum(not requirement.by_hand for requirement in known)
+    if sentences or (known and not extracted):
+        return
+    if request.base and read(request.text, request.name, request.sections):
+        found = f"every sentence of {request.name} with a key word is in its base {request.base}"
+    else:
+        found = f"no sentence of {request.name} has a key word in capitals (MUST, SHOULD, MAY, ...)"
+    if extracted:
+        lost = counted(extracted, "requirement of the catalogue", "requirements of the catalogue")
+        advice = (
+            f"{request.path} stays as it is, because {lost} would vanish: check that --text names"
+            " the specification, or remove the file"
+        )
+    else:
+        advice = (
+            "vespiary trace extract --candidates lists sentences that may be requirements; add"
+            f" requirements to {request.path} by hand"
+        )
+    raise ConfigurationError(f"{found}: {advice}")
 
 
 def _refuse_unpaired(request: Request, revision: Revision) -> None:

@@ -1,5 +1,6 @@
 """Gates: the lowest status that a requirement may have, by specification, level and role."""
 
+import difflib
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from vespiary.prove.trace.status import Standing
 __all__ = ["gated", "offenders", "reason", "worse"]
 
 _SNAPSHOT_LINE = re.compile(r"(\S+) (?:MUST NOT|SHOULD NOT|MUST|SHOULD|MAY|must) (\w+)(?::|$)")
+
+_SNAPSHOT_STATUSES = (*LADDER, "excluded", "todo")
 
 
 def offenders(standings: Iterable[Standing], gates: Iterable[Gate]) -> list[Problem]:
@@ -50,14 +53,7 @@ def worse(standings: Iterable[Standing], snapshot: Path) -> list[Problem]:
     """
     now = {standing.requirement.id: standing for standing in standings}
     found = []
-    for number, line in enumerate(files.read(snapshot).splitlines(), 1):
-        words = _SNAPSHOT_LINE.match(line)
-        if words is None:
-            raise ConfigurationError(
-                f"{snapshot}:{number}: not a line of a snapshot: {line}: vespiary trace snapshot"
-                " writes one"
-            )
-        name, before = words[1], words[2]
+    for name, before in _read_snapshot(snapshot):
         standing = now.get(name)
         if standing is None:
             if _rank(before):
@@ -67,6 +63,31 @@ def worse(standings: Iterable[Standing], snapshot: Path) -> list[Problem]:
             words_now = f"{name} was {before} and is {standing.by_tests}: {_advice(standing)}"
             found.append(Problem(place, words_now))
     return found
+
+
+def _read_snapshot(path: Path) -> list[tuple[str, str]]:
+    """The identifiers and statuses of a snapshot; an unknown status would let everything pass."""
+    rows: list[tuple[str, str]] = []
+    for number, line in enumerate(files.read(path).splitlines(), 1):
+        words = _SNAPSHOT_LINE.match(line)
+        if words is None:
+            raise ConfigurationError(
+                f"{path}:{number}: not a line of a snapshot: {line}: vespiary trace snapshot"
+                " writes one"
+            )
+        name, status = words[1], words[2]
+        if status not in _SNAPSHOT_STATUSES:
+            near = difflib.get_close_matches(status.lower(), _SNAPSHOT_STATUSES, n=1, cutoff=0)
+            raise ConfigurationError(
+                f"{path}:{number}: {name}: there is no status {status!r}: did you mean {near[0]}?"
+            )
+        rows.append((name, status))
+    if not rows:
+        raise ConfigurationError(
+            f"{path}:1: a snapshot without a requirement: every status would pass; vespiary trace"
+            " snapshot writes one"
+        )
+    return rows
 
 
 def reason(standing: Standing) -> str:

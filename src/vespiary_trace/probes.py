@@ -203,7 +203,8 @@ class Probes:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._marks: dict[tuple[CodeType, int], Slot] = {}
+        # The file's name is a part of the key: equal code of two files compares as equal.
+        self._marks: dict[tuple[CodeType, str, int], Slot] = {}
 
     def requires(self, *marked: object) -> bool:
         """Give the condition, and False while the mark is disabled.
@@ -212,7 +213,7 @@ class Probes:
             Disabled: the mark has no condition and is disabled.
         """
         frame = sys._getframe(1)
-        place = frame.f_code, frame.f_lasti
+        place = frame.f_code, frame.f_code.co_filename, frame.f_lasti
         ids, condition = _split(marked)
         slot = self._marks.get(place)
         if slot is None:

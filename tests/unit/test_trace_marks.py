@@ -181,3 +181,25 @@ def test_a_path_that_cannot_be_opened_is_an_error_that_names_it(tmp_path: Path) 
 def test_a_name_that_is_too_long_for_a_slot_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="more than 480 bytes"):
         Table(tmp_path / "table").claim(MARK, ("a",), "x" * 480)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def refused(masked):\n    return requires("a/1/1", not masked)\n',
+        'refused = lambda masked: requires("a/1/1", not masked)\n',
+        'class Frame:\n    def check(self):\n        requires("a/1/1")\n'
+        "refused = lambda masked: Frame().check()\n",
+    ],
+)
+def test_the_same_code_in_two_files_is_two_marks(tmp_path: Path, source: str) -> None:
+    for package in ("a", "b"):
+        (tmp_path / package).mkdir()
+        text = "from vespiary_trace import requires\n" + source
+        (tmp_path / package / "module.py").write_text(text)
+    program = "import a.module, b.module; a.module.refused(True); b.module.refused(True)"
+    table = tmp_path / "table"
+    environment = {**os.environ, "VESPIARY_TRACE": str(table)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)
+    counts = {Path(slot.site).parent.name: slot.reached for slot in Table(table).slots()}
+    assert counts == {"a": 1, "b": 1}

@@ -66,6 +66,8 @@ def gated(folder: Path, name: str) -> None:
     trace(folder, "scan", "--strict")
     assert "10 of 10 marks proven; 10 of 10 claims confirmed" in trace(folder, "prove")
     assert trace(folder, "gate") == "every requirement passes its gate\n"
+    evidence = json.loads((folder / ".cache" / "trace" / "evidence.json").read_text())
+    assert len(evidence["sentences"]) == len(RULES)
     report = json.loads(trace(folder, "report", "--json", "-"))
     hows = {code["how"] for item in report["requirements"] for code in item["code"]}
     assert hows == {"assertion"}

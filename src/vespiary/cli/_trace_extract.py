@@ -188,6 +188,11 @@ def _tell(done: Extraction, path: Path) -> None:
         click.echo(f"  vanished: {requirement.id}: kept below [[vanished]]")
         if requirement.hash in revision.words:
             click.echo(f"    old: {revision.words[requirement.hash]}")
+    for identifier in done.reused:
+        click.echo(
+            f"  suspect: {identifier}: its number belonged to a requirement that has vanished:"
+            " remove the old marks and claims of this number"
+        )
     if any(requirement.id != sentence.id for requirement, sentence in revision.pairs):
         click.echo("vespiary trace rename changes the identifiers in marks and claims")
     for identifier in done.suspect:

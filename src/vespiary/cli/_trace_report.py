@@ -139,8 +139,9 @@ def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None
         )
     made_report = _made(settings, evidence)
     fallen = worse(made_report.standings, no_worse_than) if no_worse_than else []
-    _tell([*made_report.errors, *made_report.offenders, *fallen])
-    count = len(made_report.offenders) + len(fallen)
+    below = list(dict.fromkeys([*made_report.offenders, *fallen]))
+    _tell([*made_report.errors, *below])
+    count = len(below)
     if count or made_report.errors:
         failing = counted(
             count, "requirement does not pass its gate", "requirements do not pass their gate"

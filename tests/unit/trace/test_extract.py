@@ -149,10 +149,13 @@ def test_a_changed_sentence_is_found_in_another_section(desk: Desk) -> None:
     )
 
 
-def project(desk: Desk, tmp_path: Path) -> Path:
+KNOCK = ("A wasp MUST knock", "A wasp MUST be seen.  A wasp MUST knock")
+
+
+def project(desk: Desk, tmp_path: Path, change: tuple[str, str] = KNOCK) -> Path:
     """Marks and claims of two requirements, of which the first has moved to the second's number."""
     desk.run()
-    desk.change(desk.text, "A wasp MUST knock", "A wasp MUST be seen.  A wasp MUST knock")
+    desk.change(desk.text, *change)
     desk.run()
     (tmp_path / "a.rs").write_text(
         'fn f() -> bool { requires!("nest/2/1" => x) || requires!("nest/2/2", "nest/A/1" => y) }\n'
@@ -214,6 +217,48 @@ def test_a_vanished_requirement_is_kept_apart(desk: Desk) -> None:
     assert "nest/A/1" not in desk.requirements()
     assert tomllib.loads(desk.catalogue.read_text())["vanished"][0]["id"] == "nest/A/1"
     assert "0 vanished" in desk.run().output
+
+
+def test_a_new_sentence_with_the_number_of_a_vanished_one_is_suspect(desk: Desk) -> None:
+    desk.run()
+    was = desk.requirements()["nest/A/1"]["hash"]
+    desk.change(desk.text, "A nest is OPTIONAL.", "Colours MUST be logged on every Tuesday.")
+    output = desk.run("--unpaired").output
+    assert "suspect: nest/A/1: its number belonged to a requirement that has vanished" in output
+    reused = desk.requirements()["nest/A/1"]
+    assert (reused["suspect"], reused["was"]) == (True, was)
+    desk.run()
+    assert desk.requirements()["nest/A/1"]["suspect"]
+    desk.run("--accept")
+    assert "suspect" not in desk.requirements()["nest/A/1"]
+
+
+def test_a_number_is_suspect_however_long_ago_its_requirement_has_vanished(desk: Desk) -> None:
+    desk.run()
+    desk.change(desk.text, "A nest is OPTIONAL.", "A nest is.")
+    desk.run()
+    desk.change(desk.text, "A nest is.", "Colours MUST be logged.")
+    assert "suspect: nest/A/1" in desk.run().output
+    desk.catalogue.unlink()
+    desk.change(desk.text, "Colours MUST be logged.", "A nest is OPTIONAL.")
+    desk.run()
+    desk.change(desk.text, "A nest is OPTIONAL.", "A nest is.")
+    desk.run()
+    desk.change(desk.text, "A nest is.", "A nest is OPTIONAL.")
+    assert "suspect:" not in desk.run().output  # It is the same sentence again.
+
+
+def test_marks_of_a_vanished_requirement_are_not_mixed_with_others(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.change(desk.text, *KNOCK)
+    config = project(desk, tmp_path, (KNOCK[1], KNOCK[0]))
+    source = (tmp_path / "a.rs").read_text()
+    assert desk.requirements()["nest/2/1"]["suspect"]
+    refused = CliRunner().invoke(main, ["trace", "rename", "--config", str(config)])
+    assert refused.exit_code == 2
+    assert "a.rs:1: nest/2/1 has vanished from its specification" in refused.output
+    assert (tmp_path / "a.rs").read_text() == source
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,35 @@ def test_a_todo_is_an_address_and_nothing_else(folder: Folder, line: str, words:
     refused = folder.run("report")
     assert refused.exit_code == 2
     assert words in refused.output
+
+
+@pytest.mark.parametrize("more", ["", 'excluded = "No."', 'todo = "https://x.y/1"'])
+def test_a_suspect_requirement_does_not_pass_its_gate(folder: Folder, more: str) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE.replace('why = "Fear"', f"suspect = true\n{more}"))
+    if "excluded" in more:
+        (folder.root / "a.rs").write_text('fn f() { requires!("nest/1/2"); claims!("nest/1/2"); }')
+    done = folder.run("gate")
+    assert done.exit_code == 1
+    assert "nest/1/1 MUST is suspect: its sentence has changed, or its number" in done.output
+    assert "1 requirement does not pass its gate" in done.output
+
+
+def test_a_suspect_requirement_is_worse_than_a_snapshot(ungated: Folder) -> None:
+    catalogue = ungated.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE.replace("items = 2", "suspect = true"))
+    status, output = no_worse(ungated)
+    assert status == 1
+    assert "nest/1/2 MUST is suspect" in output
+
+
+def test_evidence_for_another_sentence_is_out_of_date(folder: Folder) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE.replace('why = "Fear"', 'hash = "a"'))
+    folder.evidence["sentences"] = {"nest/1/1": "a"}
+    assert folder.run("gate").exit_code == 0
+    folder.evidence["sentences"] = {"nest/1/1": "b"}
+    done = folder.run("gate")
+    assert done.exit_code == 1
+    assert "nest.toml:1: the sentence of nest/1/1 has changed since it was proven" in done.output
+    assert "its evidence is out of date: run vespiary trace prove --only nest/1/1" in done.output

@@ -135,7 +135,7 @@ class Catalogue:
         roles: Those that it has besides `ROLES`.
         requirements: In the order of the file.
         errata: In the order of the file.
-        vanished: Identifiers that the specification's text has no longer.
+        vanished: By identifier: the hashes of what the specification's text has no longer.
     """
 
     name: str
@@ -146,7 +146,7 @@ class Catalogue:
     roles: tuple[str, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     errata: tuple[Erratum, ...] = ()
-    vanished: tuple[str, ...] = ()
+    vanished: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -217,7 +217,10 @@ def parsed(text: str, file: str, name: str) -> Catalogue:
         roles=reader.roles,
         requirements=tuple(requirements),
         errata=tuple(errata),
-        vanished=tuple(str(table.get("id", "")) for table in data.get("vanished", [])),
+        vanished={
+            str(table.get("id", "")): str(table.get("hash", ""))
+            for table in data.get("vanished", [])
+        },
     )
 
 

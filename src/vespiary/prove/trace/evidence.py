@@ -5,10 +5,11 @@ one identifier and the function that claims it, however many tests are made of t
 are those of the sources as they are now; what has changed since is said.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.proving.record import KILLED, Record, Source
 from vespiary.prove.trace.proving.sameness import Changed, moved
@@ -68,7 +69,7 @@ class Evidence:
         proofs: By `file:line` and identifier.
         claims: By function and identifier: `killed` if the claim holds.
         unstable: Tests that passed, and later failed unchanged.
-        changed: The marks and claims that have changed since.
+        changed: The marks, claims and sentences that have changed since.
         constant: The conditions that were true whenever a claiming test reached them.
         weak: A sentence for each mark whose only proof is a crash or a timeout.
         warnings: A sentence for all that could not be run.
@@ -102,13 +103,26 @@ def sources_of(marks: Iterable[Mark]) -> list[Source]:
     ]
 
 
-def read_evidence(path: Path, marks: Iterable[Mark]) -> Evidence:
-    """Read the file of a traced run, and compare it with the marks and claims of the sources.
+def _other_sentences(record: Record, requirements: Mapping[str, Requirement]) -> list[Changed]:
+    """The requirements that had marks or claims, and whose sentence was another one then."""
+    traced = {source.id for source in record.sources}
+    return [
+        Changed(Source(name, "sentence", one.file, one.line, "", one.hash))
+        for name, one in requirements.items()
+        if name in traced and one.hash and record.sentences.get(name, one.hash) != one.hash
+    ]
+
+
+def read_evidence(
+    path: Path, marks: Iterable[Mark], requirements: Mapping[str, Requirement]
+) -> Evidence:
+    """Read the file of a traced run, and compare it with the sources and the catalogues of today.
 
     Raises:
         ConfigurationError: It is not there, or is not what a traced run writes.
     """
     record, changed = moved(Record.read(path), sources_of(marks))
+    changed += _other_sentences(record, requirements)
     evidence = Evidence(
         unstable=record.unstable,
         changed=changed,

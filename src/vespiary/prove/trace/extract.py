@@ -62,6 +62,8 @@ class Extraction:
         left_out: How many sentences stand word for word in the base.
         near: By identifier: the requirement of the base that reads nearly so.
         suspect: Requirements added by hand whose place reads differently.
+        reused: By identifier: the hash of a requirement that has vanished, and whose number another
+            sentence has now.
         lost: Requirements added by hand whose place was not found, with what to do.
         written: The catalogue's new text.
     """
@@ -71,6 +73,7 @@ class Extraction:
     left_out: int = 0
     near: dict[str, str] = field(default_factory=dict)
     suspect: list[str] = field(default_factory=list)
+    reused: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     written: str = ""
 
@@ -106,6 +109,7 @@ def extract(request: Request) -> Extraction:
     if not request.unpaired:
         _refuse_unpaired(request, revision)
     extraction = Extraction(sentences, revision, left_out, near)
+    extraction.reused = _reused(existing, revision)
     if existing:
         before = files.read(request.path)
     else:
@@ -116,6 +120,7 @@ def extract(request: Request) -> Extraction:
         revision,
         near,
         by_hand,
+        extraction.reused,
         accept=request.accept,
         roles=existing.roles if existing else (),
     )
@@ -149,6 +154,14 @@ def _refuse_nothing(
             f" requirements to {request.path} by hand"
         )
     raise ConfigurationError(f"{found}: {advice}")
+
+
+def _reused(existing: Catalogue | None, revision: Revision) -> dict[str, str]:
+    """The numbers that another sentence takes over from a requirement that has vanished."""
+    gone = {**existing.vanished} if existing else {}
+    gone |= {requirement.id: requirement.hash for requirement in revision.vanished}
+    arrived = [*revision.new, *(one for old, one in revision.pairs if old.id != one.id)]
+    return {one.id: gone[one.id] for one in arrived if one.id in gone and gone[one.id] != one.hash}
 
 
 def _refuse_unpaired(request: Request, revision: Revision) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Problem
+from vespiary.prove.trace.scan import SUSPECT
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Standing
 
@@ -22,7 +23,8 @@ _SNAPSHOT_STATUSES = (*LADDER, "excluded", "todo")
 def offenders(standings: Iterable[Standing], gates: Iterable[Gate]) -> list[Problem]:
     """The requirements that do not pass a gate, each with what to do.
 
-    What is excluded with a reason passes, and so does what has an open issue.
+    What is excluded with a reason passes, and so does what has an open issue; but nothing whose
+    sentence has changed since a person has read it.
     """
     strictest: dict[str, tuple[Standing, int]] = {}
     every = list(standings)
@@ -32,15 +34,27 @@ def offenders(standings: Iterable[Standing], gates: Iterable[Gate]) -> list[Prob
             identifier = standing.requirement.id
             if gated(standing, gate) and wanted > strictest.get(identifier, (standing, -1))[1]:
                 strictest[identifier] = (standing, wanted)
-    return [
+    low = [
         _problem(standing, LADDER[wanted])
         for standing, wanted in strictest.values()
-        if standing.status in LADDER and LADDER.index(standing.status) < wanted
+        if not standing.requirement.suspect
+        and standing.status in LADDER
+        and LADDER.index(standing.status) < wanted
+    ]
+    return [*low, *_suspects(standing for standing, _ in strictest.values())]
+
+
+def _suspects(standings: Iterable[Standing]) -> list[Problem]:
+    """The requirements that a revision of the text has marked, and nobody has accepted."""
+    return [
+        Problem(f"{one.file}:{one.line}", f"{one.id} {one.level} is suspect: {SUSPECT}")
+        for one in (standing.requirement for standing in standings)
+        if one.suspect
     ]
 
 
 def worse(standings: Iterable[Standing], snapshot: Path) -> list[Problem]:
-    """The requirements whose status is lower than a snapshot has it.
+    """The requirements whose status is lower than a snapshot has it, or that are suspect.
 
     What is excluded now, or has an open issue, is lower than anything but unmapped.
 
@@ -58,11 +72,11 @@ def worse(standings: Iterable[Standing], snapshot: Path) -> list[Problem]:
         if standing is None:
             if _rank(before):
                 found.append(Problem(name, f"it was {before}, and no catalogue has it any more"))
-        elif _rank(standing.by_tests) < _rank(before):
+        elif not standing.requirement.suspect and _rank(standing.by_tests) < _rank(before):
             place = f"{standing.requirement.file}:{standing.requirement.line}"
             words_now = f"{name} was {before} and is {standing.by_tests}: {_advice(standing)}"
             found.append(Problem(place, words_now))
-    return found
+    return [*found, *_suspects(now.values())]
 
 
 def _read_snapshot(path: Path) -> list[tuple[str, str]]:

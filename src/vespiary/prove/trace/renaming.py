@@ -12,8 +12,9 @@ from pathlib import Path
 
 from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
-from vespiary.prove.trace.catalogue import load
+from vespiary.prove.trace.catalogue import Catalogue, load
 from vespiary.prove.trace.files import read
+from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.scan import scan_sources
 from vespiary.prove.trace.settings import Settings, read_settings
 
@@ -40,7 +41,8 @@ def renamed(settings: Settings) -> list[Change]:
     """The files that change; none if no requirement has moved.
 
     Raises:
-        ConfigurationError: The settings or a catalogue are wrong.
+        ConfigurationError: The settings or a catalogue are wrong, or a mark has the number of a
+            requirement that has vanished, which would then be the number of another one.
     """
     catalogues = settings.files(settings.catalogues)
     moved = {
@@ -51,7 +53,9 @@ def renamed(settings: Settings) -> list[Change]:
     }
     if not moved:
         return []
-    files = {settings.root / mark.file for mark in scan_sources(settings).marks}
+    marks = scan_sources(settings).marks
+    _refuse_vanished(marks, moved, [load(path) for path in catalogues])
+    files = {settings.root / mark.file for mark in marks}
     if settings.confirmations:
         files.add(settings.root / settings.confirmations)
     changes = [_changed(path, moved) for path in sorted(files) if path.exists()]
@@ -63,6 +67,24 @@ def renamed(settings: Settings) -> list[Change]:
         if text != before:
             changes.append(Change(path, text.encode(), 0))
     return changes
+
+
+def _refuse_vanished(
+    marks: Iterable[Mark], moved: dict[str, str], catalogues: Iterable[Catalogue]
+) -> None:
+    """Refuse to mix the marks of a vanished requirement with those of the one that has its number.
+
+    Raises:
+        ConfigurationError: With the first such mark.
+    """
+    vanished = {name for catalogue in catalogues for name in catalogue.vanished}
+    taken = vanished.intersection(moved.values()) - moved.keys()
+    for mark in marks:
+        for name in taken.intersection(mark.ids):
+            raise ConfigurationError(
+                f"{mark.place}: {name} has vanished from its specification, and its number now"
+                " belongs to another requirement: remove this mark or claim first"
+            )
 
 
 def _changed(path: Path, moved: dict[str, str]) -> Change:

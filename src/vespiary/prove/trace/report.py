@@ -69,7 +69,7 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
     path = settings.root / settings.evidence
     evidence: Evidence | None = None
     if not without_evidence and path.exists():
-        evidence = read_evidence(path, project.sources)
+        evidence = read_evidence(path, project.sources, project.requirements)
     outside = read_outside(settings, project)
     found, wrong = standings(project, evidence, outside.by)
     return Report(

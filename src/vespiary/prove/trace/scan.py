@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -14,7 +14,13 @@ from vespiary.prove.trace.scan_python import claim_names, scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
 from vespiary.prove.trace.settings import Settings
 
-__all__ = ["Project", "scan", "scan_sources"]
+__all__ = ["SUSPECT", "Project", "scan", "scan_sources", "sentence_hashes"]
+
+SUSPECT = (
+    "its sentence has changed, or its number belonged to another one: check that its marks and"
+    " claims fit it, then run vespiary trace extract with --accept"
+)
+"""What is to be done about a requirement that is suspect."""
 
 _RUST_WORDS = re.compile(r"\b(?:requires|claims)!")
 """A source without these has nothing for us: most have not, and reading them takes seconds."""
@@ -113,6 +119,20 @@ def scan_sources(settings: Settings) -> Found:
     return found
 
 
+def sentence_hashes(settings: Settings, only: Collection[str] = ()) -> dict[str, str]:
+    """By identifier: the hash that the catalogues have of a requirement's sentence.
+
+    Raises:
+        ConfigurationError: A catalogue is wrong.
+    """
+    return {
+        requirement.id: requirement.hash
+        for path in settings.files(settings.catalogues)
+        for requirement in load(path).requirements
+        if requirement.hash and (not only or requirement.id in only)
+    }
+
+
 def _read_catalogues(project: Project, settings: Settings) -> None:
     paths = settings.files(settings.catalogues)
     if not paths:
@@ -178,7 +198,7 @@ def _tell_unmatched(project: Project) -> None:
     for requirement in project.requirements.values():
         place = f"{requirement.file}:{requirement.line}"
         if requirement.suspect:
-            words = f"{requirement.id} is suspect: its sentence has changed since; read it again"
+            words = f"{requirement.id} is suspect: {SUSPECT}"
             project.problems.append(Problem(place, words, error=False))
         if requirement.same_as and requirement.same_as not in project.requirements:
             words = f"{requirement.id} is the same as {requirement.same_as}, which no catalogue has"

@@ -8,7 +8,7 @@ requirements go where the order of the text puts them.
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vespiary.prove.trace.catalogue import Requirement
@@ -52,6 +52,7 @@ def rewritten(
     revision: Revision,
     near: dict[str, str],
     by_hand: Sequence[Requirement] = (),
+    reused: Mapping[str, str] | None = None,
     *,
     accept: bool = False,
     roles: Sequence[str] = (),
@@ -63,6 +64,7 @@ def rewritten(
         revision: What was found in the specification.
         near: For new sentences, by identifier: the requirement of the base that reads nearly so.
         by_hand: Requirements added by hand whose hash is to be written.
+        reused: By identifier: the hash of the vanished requirement that had it before.
         accept: Take away the marks `suspect`, `was` and `moved_from` of revisions before.
         roles: Those that the catalogue declares.
     """
@@ -86,6 +88,9 @@ def rewritten(
         suspect = {"suspect": True, "was": requirement.was} if requirement.suspect else {}
         _set(by_id[requirement.id], {"hash": requirement.hash, **suspect})
     pieces += [_fresh(sentence, near.get(sentence.id, ""), roles) for sentence in revision.new]
+    for piece in pieces:
+        if piece.table == "requirement" and piece.id in (reused or {}):
+            _set(piece, {"suspect": True, "was": (reused or {})[piece.id] or None})
     return _put_together(pieces)
 
 

@@ -8,6 +8,7 @@
  "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id], "how", "together": [site]}],
  "claims": [{"claimant", "id", "verdict", "tests": [id]}],
  "sources": [{"id", "kind": "mark|claim", "file", "line", "function", "digest"}],
+ "sentences": {id: hash},
  "unstable": [id], "silent": [function], "constant": [site], "warnings": [sentence]}
 ```
 
@@ -20,7 +21,8 @@ about one identifier and the function that claims it, whatever the number of tes
 function (one a driver, one a parameter): `killed`, `survived` or `unreached` in the same sense.
 
 The sources are the functions around marks and claims, as they were when the identifier was proven:
-evidence whose digests differ from those of the sources says nothing about them.
+evidence whose digests differ from those of the sources says nothing about them. The same is true of
+the hashes of the requirements' sentences.
 """
 
 import json
@@ -155,6 +157,7 @@ class Record:
     """All that a run has shown.
 
     Attributes:
+        sentences: By identifier: the hash that its catalogue had of the requirement's sentence.
         unstable: Tests that passed, and later failed unchanged.
         silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
         constant: The sites of conditions that were true whenever a claiming test reached them.
@@ -166,6 +169,7 @@ class Record:
     proofs: list[Proof] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    sentences: dict[str, str] = field(default_factory=dict)
     unstable: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     constant: list[str] = field(default_factory=list)
@@ -228,6 +232,7 @@ class Record:
                 proofs=_rows(Proof, data["proofs"]),
                 claims=_rows(Claim, data["claims"]),
                 sources=_rows(Source, data["sources"]),
+                sentences={str(name): str(it) for name, it in data.get("sentences", {}).items()},
                 unstable=list(data["unstable"]),
                 silent=list(data["silent"]),
                 constant=list(data["constant"]),

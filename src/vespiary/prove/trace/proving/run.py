@@ -32,7 +32,7 @@ from vespiary.prove.trace.marks import Mark as SourceMark
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.cargo import RustTest, claiming_tests, workspace
 from vespiary.prove.trace.proving.record import Mark, Record, Source, Test
-from vespiary.prove.trace.scan import scan_sources
+from vespiary.prove.trace.scan import scan_sources, sentence_hashes
 from vespiary.prove.trace.settings import Settings
 
 __all__ = ["Collected", "Ran", "Runner", "collect"]
@@ -72,6 +72,7 @@ class Collected:
             identifiers may stand in one line.
         silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
         sources: The functions around marks and claims.
+        sentences: By identifier: the hash of the requirement's sentence.
         warnings: What cannot be run, each a sentence.
         base: What the compiler's paths are relative to.
         root: The project's folder.
@@ -83,6 +84,7 @@ class Collected:
     seen: dict[tuple[str, tuple[str, ...]], set[Seen]] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    sentences: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     base: Path = Path()
     root: Path = Path()
@@ -139,6 +141,7 @@ class Collected:
             marks=self.marks,
             tests=tests,
             sources=self.sources,
+            sentences=self.sentences,
             silent=self.silent,
             constant=sorted(conditions & set(sites(acted - denied)) - set(sites(denied))),
             warnings=self.warnings,
@@ -219,8 +222,8 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
     """Run every test that claims something, or one of `only`, with all marks enabled.
 
     Raises:
-        ConfigurationError: the tracing build fails, pytest cannot collect, or `only` has an
-            identifier that nothing marks or claims.
+        ConfigurationError: the tracing build fails, pytest cannot collect, a catalogue is wrong,
+            or `only` has an identifier that nothing marks or claims.
     """
     settings = runner.settings
     sources = scan_sources(settings).marks
@@ -228,6 +231,7 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
     collected = Collected(
         marks=_marks(sources, only),
         sources=[one for one in sources_of(sources) if _concerns([one.id], only)],
+        sentences=sentence_hashes(settings, only),
         base=settings.root,
         root=settings.root,
         only=only,

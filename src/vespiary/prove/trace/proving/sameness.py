@@ -20,7 +20,7 @@ class Changed:
     """A mark or claim that is not what it was when its identifier was proven.
 
     Attributes:
-        source: As it is now, or as it was if it is gone.
+        source: As it is now, or as it was if it is gone; of the kind `sentence`, a requirement.
         gone: Whether nothing of that name is left in the file.
         nowhere: Whether no source has the identifier any more.
     """
@@ -33,6 +33,11 @@ class Changed:
     def words(self) -> str:
         """One sentence on it."""
         name = self.source.id
+        if self.source.kind == "sentence":
+            return (
+                f"the sentence of {name} has changed since it was proven: check that its marks and"
+                f" claims still fit, and run vespiary trace prove --only {name}"
+            )
         what = f"the mark of {name}" if self.source.kind == "mark" else f"the claim of {name}"
         where = f" in {self.source.function}" if self.source.function else ""
         happened = "has gone" if self.gone else "has changed"
@@ -171,6 +176,7 @@ def merged(old: Record, new: Record, names: Iterable[str]) -> Record:
             key=lambda claim: (claim.claimant, claim.id),
         ),
         sources=[*(source for source in old.sources if source.id not in renewed), *new.sources],
+        sentences={**old.sentences, **new.sentences},
         unstable=sorted({*old.unstable} - rerun | {*new.unstable}),
         silent=sorted({*old.silent} - {test.claimant for test in new.tests} | {*new.silent}),
         constant=sorted({*old.constant} - sites | {*new.constant}),

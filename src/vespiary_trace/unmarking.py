@@ -11,12 +11,17 @@ import ast
 import copy
 import linecache
 import types
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 __all__ = ["without_marks"]
 
 _Function = TypeVar("_Function")
 _trees: dict[str, ast.Module] = {}
+
+_ENCLOSING = "<enclosing>"
+_UNMARKED = "<unmarked>"
+"""Names that no program can have: neither one of its functions, nor a variable that one reads."""
 
 
 def without_marks(function: _Function) -> _Function:
@@ -26,7 +31,9 @@ def without_marks(function: _Function) -> _Function:
     node = _definition(function)
     if node is None or _is_mangled(node):
         return function
-    bare = _Unmarking(function.__globals__).visit(copy.deepcopy(node))
+    others = _bound(node) | {*function.__code__.co_freevars}
+    names = {name: value for name, value in function.__globals__.items() if name not in others}
+    bare = _Unmarking(names).visit(copy.deepcopy(node))
     code = _compiled(function, bare)
     return _made(function, code) if code is not None else function
 
@@ -68,27 +75,54 @@ def _definition(function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunc
     return None
 
 
+def _names(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """All names within a definition, each with the node that has it."""
+    for inner in ast.walk(node):
+        if inner is not node and not isinstance(inner, ast.Constant):
+            for _, value in ast.iter_fields(inner):
+                for one in value if isinstance(value, list) else [value]:
+                    if isinstance(one, str):
+                        yield inner, one
+
+
 def _is_mangled(node: ast.AST) -> bool:
     """Whether a name is in use that a class would change: `__name`."""
-    names = [getattr(inner, "attr", getattr(inner, "id", "")) for inner in ast.walk(node)]
-    return any(name.startswith("__") and not name.endswith("__") for name in names)
+    return any(
+        name.startswith("__") and not name.endswith("__")
+        for inner, name in _names(node)
+        if not isinstance(inner, ast.keyword)
+    )
+
+
+def _bound(node: ast.AST) -> set[str]:
+    """The names that have a meaning of their own somewhere in a function: a parameter, a local."""
+    return {
+        name.partition(".")[0]
+        for inner, name in _names(node)
+        if not isinstance(inner, ast.Attribute | ast.keyword)
+        and not isinstance(getattr(inner, "ctx", None), ast.Load)
+    }
 
 
 def _compiled(function: types.FunctionType, node: Any) -> types.CodeType | None:
     """The code of a definition, compiled within a function that has its free variables."""
     node.decorator_list = []
+    node.name = _UNMARKED
     assigned = "".join(f"\n {name} = None" for name in function.__code__.co_freevars)
-    module = ast.parse(f"def outer():{assigned}\n pass")
-    outer = module.body[0]
-    assert isinstance(outer, ast.FunctionDef)
-    outer.body.append(node)
+    module = ast.parse(f"def enclosing():{assigned}\n pass")
+    enclosing = module.body[0]
+    assert isinstance(enclosing, ast.FunctionDef)
+    enclosing.name = _ENCLOSING
+    enclosing.body.append(node)
     flags = function.__code__.co_flags & __future__.annotations.compiler_flag
     file = function.__code__.co_filename
     compiled = compile(ast.fix_missing_locations(module), file, "exec", flags, dont_inherit=True)
-    for level in (compiled, *_codes(compiled)):
-        for code in _codes(level):
-            if code.co_name == function.__name__:
-                return code
+    (within,) = _codes(compiled)
+    # A function with type parameters stands in one more function, which has them.
+    for code in [one for level in (within, *_codes(within)) for one in _codes(level)]:
+        if code.co_name == _UNMARKED:
+            old = function.__code__
+            return code.replace(co_name=old.co_name, co_qualname=old.co_qualname)
     return None
 
 
@@ -97,7 +131,10 @@ def _codes(code: types.CodeType) -> list[types.CodeType]:
 
 
 class _Unmarking(ast.NodeTransformer):
-    """Replaces marks; a name is one if it is this package's `requires`."""
+    """Replaces marks; a name is one if it is this package's `requires`.
+
+    Arguments that are unpacked (`requires(*ids)`) are left alone: what they are is not known here.
+    """
 
     def __init__(self, names: dict[str, Any]) -> None:
         self._names = names
@@ -119,4 +156,5 @@ class _Unmarking(ast.NodeTransformer):
             value = self._names.get(node.func.id)
         elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
             value = getattr(self._names.get(node.func.value.id), node.func.attr, None)
-        return value is vespiary_trace.requires and bool(node.args)
+        is_plain = not any(isinstance(one, ast.Starred) for one in node.args)
+        return value is vespiary_trace.requires and bool(node.args) and is_plain

@@ -46,6 +46,11 @@ class Nest:
     def full(self, cells: int) -> bool:
         return requires("a/1/1", cells == self.__cells)
 
+    @staticmethod
+    @unmarked
+    def parameters(__cells: int) -> None:
+        requires("a/1/1")
+
     @unmarked
     def described(self) -> str:
         requires("a/1/1")
@@ -64,6 +69,41 @@ def failing() -> None:
     raise ValueError
 
 
+@unmarked
+def outer(limit: int) -> bool:
+    return requires("a/1/1", limit > 3)
+
+
+@unmarked
+def within(limit: int) -> list[object]:
+    def within(requires: Callable[..., object]) -> object:
+        return requires("a/1/1", limit)
+
+    return [within(lambda *marked: marked)]
+
+
+@unmarked
+def unpacked(limit: int) -> list[bool]:
+    marked = ["a/1/1", limit]
+    return [requires(*marked), requires("a/1/1", *[limit])]
+
+
+@unmarked
+def counting(limit: int) -> int:
+    return 1 + counting(limit - 1) if requires("a/1/1", limit > 0) else 0
+
+
+def outside(limit: int) -> Callable[[], object]:
+    def requires(*marked: object) -> object:
+        return marked
+
+    @unmarked
+    def inner() -> object:
+        return requires("a/1/1", limit)
+
+    return inner
+
+
 def calls(function: Callable[..., object]) -> list[str]:
     names = [str(one.argval) for one in dis.get_instructions(function)]
     return [name for name in names if "requires" in name]
@@ -78,6 +118,19 @@ def test_a_function_without_its_marks_does_the_same() -> None:
     assert Nest.empty(0)
     assert asyncio.run(later(True))
     assert "Nest object" in Nest().described()
+
+
+def test_no_name_of_the_function_or_within_it_is_taken_for_another() -> None:
+    assert [outer(4), outer(3)] == [True, False]
+    assert within(4) == [("a/1/1", 4)]
+    assert outside(4)() == ("a/1/1", 4)
+    assert unpacked(4) == [True, True]
+    assert counting(3) == 3
+    assert calls(counting) == calls(outer) == []
+
+
+def test_a_parameter_that_a_class_mangles_stays_one() -> None:
+    assert list(Nest.parameters.__code__.co_varnames) == ["_Nest__cells"]
 
 
 def test_no_call_of_a_mark_is_left() -> None:

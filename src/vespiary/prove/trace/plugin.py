@@ -83,6 +83,13 @@ def _stay_alone(config: pytest.Config) -> None:
         config.option.tx = []
 
 
+def _repeat_nothing(config: pytest.Config) -> None:
+    """Take out the plugins that run a test again; only now, when they have their own settings."""
+    for _, plugin in config.pluginmanager.list_name_plugin():
+        if getattr(plugin, "__name__", "") in _REPEATING:
+            config.pluginmanager.unregister(plugin)
+
+
 def claims(item: pytest.Item) -> list[str]:
     """The requirements that a test claims, each once, in the order of its markers."""
     ids = (str(name) for marker in item.iter_markers("requirement") for name in marker.args)
@@ -180,6 +187,7 @@ class _Servant(_Outcomes):
         """Say which tests there are, and run them on request."""
         if session.testsfailed:
             return False
+        _repeat_nothing(session.config)
         tests = {item.nodeid: item for item in session.items}
         with self._connection, self._connection.makefile("rw") as stream:
             listed = [{"id": name, "claims": claims(item)} for name, item in tests.items()]

@@ -207,7 +207,7 @@ def _finish(
         told = {"problems": problems, "weak": weak}
         click.echo(json.dumps({**asdict(record), **told}, indent=1))
     else:
-        for words in (*problems, *(f"warning: {words}" for words in (*weak, *record.warnings))):
+        for words in (*problems, *(f"warning: {words}" for words in record.hints())):
             click.echo(words)
     if problems:
         raise click.exceptions.Exit(1)

@@ -152,7 +152,7 @@ def test_what_only_a_crash_proves_is_among_the_limits(folder: Folder) -> None:
     folder.evidence["constant"] = ["a.rs:2"]
     limits = "\n".join(folder.report()["limits"])
     assert "a.rs:1: the only proof of nest/1/1 is a crash of nest::test_knock" in limits
-    assert "true whenever a test that claims them got there" in limits
+    assert "these conditions were true in every claiming test that reached them" in limits
     assert folder.statuses()[0] == "proven"
 
 

@@ -70,9 +70,7 @@ class Evidence:
         claims: By function and identifier: `killed` if the claim holds.
         unstable: Tests that passed, and later failed unchanged.
         changed: The marks, claims and sentences that have changed since.
-        constant: The conditions that were true whenever a claiming test reached them.
-        weak: A sentence for each mark whose only proof is a crash or a timeout.
-        warnings: A sentence for all that could not be run.
+        hints: A sentence for everything that counts, and still might not be meant so.
     """
 
     tests: dict[str, Test] = field(default_factory=dict)
@@ -80,9 +78,7 @@ class Evidence:
     claims: dict[tuple[str, str], str] = field(default_factory=dict)
     unstable: list[str] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
-    constant: list[str] = field(default_factory=list)
-    weak: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
 
     def claimants(self, identifier: str) -> dict[str, list[Test]]:
         """The functions that claim a requirement, each with the tests made of it, by name."""
@@ -126,9 +122,7 @@ def read_evidence(
     evidence = Evidence(
         unstable=record.unstable,
         changed=changed,
-        constant=record.constant,
-        weak=record.weak(),
-        warnings=record.warnings,
+        hints=record.hints(),
     )
     for test in record.tests:
         evidence.tests[test.id] = Test(

@@ -42,12 +42,7 @@ def limits(
             f"{counted(len(not_run), 'test')} that claim something did not run: {_few(not_run)}"
         )
     if evidence is not None:
-        told += [f"{words}." for words in (*evidence.weak, *evidence.warnings)]
-    if evidence is not None and evidence.constant:
-        told.append(
-            "These conditions were true whenever a test that claims them got there, so that nothing"
-            f" shows what happens otherwise: {_few(evidence.constant)}"
-        )
+        told += [f"{words}." for words in evidence.hints]
     for catalogue in project.catalogues:
         if catalogue.sections:
             told.append(

@@ -36,7 +36,7 @@ from vespiary.prove.trace import files
 
 __all__ = ["ASSERTION", "CRASH", "EXCEPTION", "TIMEOUT", "WEAK"]
 __all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
-__all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test"]
+__all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test", "never_false"]
 
 KILLED: Final = "killed"
 MASKED: Final = "masked"
@@ -52,6 +52,7 @@ WEAK: Final = (CRASH, TIMEOUT)
 """How a test fails without saying what is wrong: anything may have done it."""
 
 _VERSION = 2
+_SHOWN_MAX = 10
 _TYPES: Final[dict[object, Any]] = {str: str, int: int, float: (float, int)}
 """What a value of a row is, if it is not a list."""
 
@@ -208,6 +209,10 @@ class Record:
             if proof.verdict == KILLED and proof.how in WEAK
         ]
 
+    def hints(self) -> list[str]:
+        """A sentence on everything that counts, and still might not be meant so."""
+        return [*self.weak(), *never_false(self.constant), *self.warnings]
+
     def write(self, path: Path) -> None:
         """Write it as JSON."""
         files.write(path, json.dumps({"version": _VERSION, **asdict(self)}, indent=1) + "\n")
@@ -246,6 +251,18 @@ class Record:
             raise ConfigurationError(
                 f"{path} is not what vespiary trace prove writes ({error!r}): run that again"
             ) from error
+
+
+def never_false(sites: list[str]) -> list[str]:
+    """A sentence on the conditions that no claiming test makes false; none if there are none."""
+    if not sites:
+        return []
+    shown = ", ".join(sites[:_SHOWN_MAX])
+    more = f" and {len(sites) - _SHOWN_MAX} more" if len(sites) > _SHOWN_MAX else ""
+    return [
+        "these conditions were true in every claiming test that reached them, so no test shows what"
+        f" the code does when they are false: {shown}{more}"
+    ]
 
 
 def _not_proven(proof: Proof) -> str:

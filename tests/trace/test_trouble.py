@@ -144,3 +144,57 @@ def test_pytest_that_cannot_collect_is_an_error_with_its_words(tmp_path: Path) -
     failed = Proved(tmp_path, "collect", config=config)
     assert failed.status == 2
     assert "No module named 'no_such_module'" in failed.errors
+
+
+TELLING = """
+import pytest
+from vespiary.trace import requires
+
+@pytest.mark.requirement("toy/3/1")
+def test_it(cache):
+    assert cache.get("result", None) is None
+    cache.set("result", requires("toy/3/1", True))
+    result = cache.get("result", None)
+    cache.set("result", None)
+    assert result
+"""
+
+RERUNNING = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for report in runtestprotocol(item, nextitem=nextitem, log=False):
+        if report.failed:
+            report.outcome = "rerun"
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+"""A plugin that would run a test again as long as it fails."""
+
+
+def prove_telling(folder: Path, options: str) -> Proved:
+    (folder / "test_it.py").write_text(TELLING)
+    (folder / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\n")
+    config = folder / "trace.toml"
+    config.write_text('[sources]\npython = ["test_*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    return Proved(folder, "prove", config=config)
+
+
+@pytest.mark.parametrize("options", ["--ff", "--lf --nf", "--sw --sw-skip", "--cache-clear"])
+def test_options_about_the_last_run_of_pytest_change_nothing(tmp_path: Path, options: str) -> None:
+    proved = prove_telling(tmp_path, options)
+    assert proved.one("proofs", id="toy/3/1")["how"] == "assertion"
+    assert proved.told["unstable"] == []
+    assert not (tmp_path / ".pytest_cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "verdict"),
+    [("pytest_rerunfailures", "killed"), ("reruns_of_somebody_else", "survived")],
+)
+def test_a_failure_that_is_run_again_is_one_only_if_it_stays(
+    tmp_path: Path, plugin: str, verdict: str
+) -> None:
+    (tmp_path / f"{plugin}.py").write_text(RERUNNING)
+    proof = prove_telling(tmp_path, f"-p {plugin}").one("proofs", id="toy/3/1")
+    assert (proof["verdict"], proof["how"]) == (verdict, "assertion" * (verdict == "killed"))

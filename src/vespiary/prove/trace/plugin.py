@@ -34,6 +34,15 @@ _dumps, _loads = json.dumps, json.loads
 """Under names of our own, because a test may replace those of the module."""
 
 
+_ALONE = {"numprocesses": 0, "dist": "no", "tx": []}
+_ALONE |= {"lf": False, "failedfirst": False, "newfirst": False}
+_ALONE |= {"stepwise": False, "stepwise_skip": False, "stepwise_reset": False}
+"""The options of pytest and pytest-xdist that start workers, or choose tests by the last run."""
+
+_REPEATING = ("pytest_rerunfailures", "pytest_retry.retry_plugin", "flaky.flaky_pytest_plugin")
+"""Plugins that run a test again when it fails, and tell the last outcome only."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's options."""
     group = parser.getgroup("trace", "requirements' tracing")
@@ -76,11 +85,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _stay_alone(config: pytest.Config) -> None:
-    """Start no workers, whatever the project's options say: each bench is a process already."""
-    if hasattr(config.option, "numprocesses"):
-        config.option.numprocesses = 0
-        config.option.dist = "no"
-        config.option.tx = []
+    """Start no workers and leave no test out, whatever the project's options say.
+
+    Each bench is a process already, and what failed last was perhaps without a mark.
+    """
+    for name, value in _ALONE.items():
+        if hasattr(config.option, name):
+            setattr(config.option, name, value)
 
 
 def _repeat_nothing(config: pytest.Config) -> None:
@@ -118,9 +129,13 @@ class _Outcomes:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note a phase: a failure counts more than a skip, and that more than a pass."""
-        ranks = ("passed", "skipped", "failed")
-        self.outcome = max(self.outcome, report.outcome, key=ranks.index)
+        """Note a phase: a failure counts more than a skip, and that more than a pass.
+
+        A plugin may have outcomes of its own, as `rerun`: they say nothing of the mark.
+        """
+        ranks: tuple[str, ...] = ("passed", "skipped", "failed")
+        if report.outcome in ranks:
+            self.outcome = max(self.outcome, report.outcome, key=ranks.index)
 
 
 def _how(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,11 +22,12 @@ from typing import Any
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.proving.record import CRASH, TIMEOUT
+from vespiary.trace import VARIABLE
 
 __all__ = ["NotCollected", "Session", "end", "end_all"]
 
 _COLLECT_SECONDS = 120.0
-_OPTIONS = ("-p", "vespiary.prove.trace.plugin", "-p", "no:randomly", "-p", "no:cacheprovider")
+_OPTIONS = ("-p", "vespiary.prove.trace.plugin", "-p", "no:randomly")
 
 
 def end(process: "subprocess.Popen[Any]") -> None:
@@ -74,13 +76,16 @@ class Session:
         Args:
             root: Where pytest runs.
             arguments: Its arguments.
-            environment: Its environment.
+            environment: Its environment. pytest keeps its cache beside the shared file of it.
             only: The files to collect, of those that the arguments name; all if empty.
         """
         ours, theirs = socket.socketpair()
         self._connection = ours
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        command = [sys.executable, "-m", "pytest", *_OPTIONS, "-q"]
+        folder = Path(environment[VARIABLE]).parent
+        self._cache = tempfile.mkdtemp(prefix="cache-", dir=folder)
+        options = [*_OPTIONS, "-o", f"cache_dir={self._cache}"]
+        command = [sys.executable, "-m", "pytest", *options, "-q"]
         scope = [f"--trace-only={file}" for file in only]
         with theirs:
             self._process = subprocess.Popen(
@@ -135,6 +140,7 @@ class Session:
         self._connection.close()
         self.kill()
         self._output.close()
+        shutil.rmtree(self._cache, ignore_errors=True)
 
     def _answer(self, seconds: float) -> Any:
         """The next line that the process writes; none if there is none in time."""

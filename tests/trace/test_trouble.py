@@ -198,3 +198,16 @@ def test_a_failure_that_is_run_again_is_one_only_if_it_stays(
     (tmp_path / f"{plugin}.py").write_text(RERUNNING)
     proof = prove_telling(tmp_path, f"-p {plugin}").one("proofs", id="toy/3/1")
     assert (proof["verdict"], proof["how"]) == (verdict, "assertion" * (verdict == "killed"))
+
+
+def test_claims_of_a_language_whose_tests_are_not_run_are_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it():\n    pass\n")
+    (tmp_path / "it.rs").write_text('fn it() { claims!("toy/3/1"); claims!("toy/3/2"); }\n')
+    config = tmp_path / "trace.toml"
+    config.write_text(
+        '[sources]\nrust = ["*.rs"]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n'
+    )
+    assert Proved(tmp_path, "collect", config=config).told["warnings"] == [
+        "trace.toml: 2 claims in Rust did not run, because [run] has no cargo: add a line such as"
+        ' cargo = ["--features=trace"]'
+    ]

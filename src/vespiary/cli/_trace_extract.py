@@ -30,7 +30,7 @@ __all__ = ["extract_command", "init", "rename_command"]
 @click.option(
     "--catalogue",
     type=click.Path(path_type=Path),
-    help="The file to write or update.  [default: requirements/SPEC.toml]",
+    help="The file to write or update.  [default: requirements/SPEC.toml in the project's root]",
 )
 @click.option(
     "--sections",
@@ -115,7 +115,7 @@ def extract_command(
     if show or show_candidates:
         _print(text, specification, patterns, show=show, show_candidates=show_candidates)
         return
-    path = catalogue or Path("requirements") / f"{specification}.toml"
+    path = catalogue or config.parent / "requirements" / f"{specification}.toml"
     base_name, base_text = _base(base) if base else ("", "")
     before = files.read(path) if path.exists() else ""
     if accept:

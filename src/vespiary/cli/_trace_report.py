@@ -140,7 +140,13 @@ def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None
     made_report = _made(settings, evidence)
     fallen = worse(made_report.standings, no_worse_than) if no_worse_than else []
     below = list(dict.fromkeys([*made_report.offenders, *fallen]))
-    _tell([*made_report.errors, *below])
+    waiting = _waiting(made_report)
+    _tell([*made_report.errors, *(one for one in below if one.where not in waiting)])
+    if any(one.where in waiting for one in below):
+        click.echo(
+            f"no evidence: {settings.evidence} does not exist: run vespiary trace prove first"
+        )
+        raise click.exceptions.Exit(1)
     count = len(below)
     if count or made_report.errors:
         failing = counted(
@@ -214,6 +220,17 @@ def why(identifier: str | None, config: Path, *, missing: bool) -> None:
         click.echo(f"code: {item.mark.place} {item.mark.function}".rstrip())
     for test in found[0].tests:
         click.echo(f"test: {test.id}")
+
+
+def _waiting(report: Report) -> set[str]:
+    """The places of requirements of which nothing but a traced run can say more."""
+    if report.traced:
+        return set()
+    return {
+        f"{standing.requirement.file}:{standing.requirement.line}"
+        for standing in report.standings
+        if standing.status == "implemented" and not standing.requirement.suspect
+    }
 
 
 def _made(settings: Settings, evidence: str | None) -> Report:

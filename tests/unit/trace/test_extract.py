@@ -319,6 +319,17 @@ def test_an_anchor_that_finds_nothing_or_too_much_is_reported(desk: Desk) -> Non
     assert "section 2: 2 places there begin with its anchor: add words" in desk.run().output
 
 
+def test_the_catalogue_is_written_beside_the_settings(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path / "docs")
+    arguments = ["trace", "extract", "nest", "--text", "../nest.txt", "--config", "../trace.toml"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert (tmp_path / "requirements" / "nest.toml").exists()
+    assert not (tmp_path / "docs" / "requirements").exists()
+
+
 def test_sections_are_remembered_by_the_catalogue(desk: Desk) -> None:
     assert "4 requirements: 0 kept, 4 new" in desk.run("--sections", "2.1").output
     assert "4 requirements: 4 kept, 0 new" in desk.run().output

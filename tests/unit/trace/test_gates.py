@@ -148,3 +148,22 @@ def test_evidence_for_another_sentence_is_out_of_date(folder: Folder) -> None:
     assert done.exit_code == 1
     assert "nest.toml:1: the sentence of nest/1/1 has changed since it was proven" in done.output
     assert "its evidence is out of date: run vespiary trace prove --only nest/1/1" in done.output
+
+
+@pytest.mark.parametrize("option", ["gates", "snapshot"])
+def test_without_evidence_the_gate_says_so_once(folder: Folder, option: str) -> None:
+    assert folder.run("snapshot").exit_code == 0
+    snapshot = str(folder.root / "snapshot.txt")
+    (folder.root / "trace.toml").write_text(SETTINGS.replace("evidence.json", "nothing.json"))
+    done = folder.run("gate", *(("--no-worse-than", snapshot) if option == "snapshot" else ()))
+    assert done.exit_code == 1
+    assert done.output == (
+        "no evidence: nothing.json does not exist: run vespiary trace prove first\n"
+    )
+
+
+def test_without_tests_prove_says_what_to_write(folder: Folder) -> None:
+    done = folder.run("prove")
+    assert done.exit_code == 2
+    assert 'write pytest = ["tests"] (the files or folders of the tests) or cargo' in done.output
+    assert "below [run]" in done.output

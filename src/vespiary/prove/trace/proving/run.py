@@ -222,11 +222,12 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
     """Run every test that claims something, or one of `only`, with all marks enabled.
 
     Raises:
-        ConfigurationError: the tracing build fails, pytest cannot collect, a catalogue is wrong,
-            or `only` has an identifier that nothing marks or claims.
+        ConfigurationError: no tests are configured, the tracing build fails, pytest cannot collect,
+            a catalogue is wrong, or `only` has an identifier that nothing marks or claims.
     """
     settings = runner.settings
     sources = scan_sources(settings).marks
+    _refuse_idle(settings)
     _refuse_unknown(only, sources)
     collected = Collected(
         marks=_marks(sources, only),
@@ -266,7 +267,48 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
             collected.take(mark)
     collected.silent = sorted(claimants)
     collected.warnings += _unread(settings, collected.marks)
+    collected.warnings += _not_run(settings, sources, only)
     return collected
+
+
+def _refuse_idle(settings: Settings) -> None:
+    """Refuse to run no test at all.
+
+    Raises:
+        ConfigurationError: With what to write.
+    """
+    if settings.cargo or settings.pytest:
+        return
+    lines = []
+    if settings.python:
+        lines.append('pytest = ["tests"] (the files or folders of the tests)')
+    if settings.rust:
+        lines.append('cargo = ["--features=trace"] (the arguments of cargo test)')
+    raise ConfigurationError(
+        f"{settings.root / 'trace.toml'}: run: it names no tests, so nothing can be proven: write"
+        f" {' or '.join(lines)} below [run]"
+    )
+
+
+def _not_run(settings: Settings, sources: Iterable[SourceMark], only: Collection[str]) -> list[str]:
+    """A sentence on the claims of each language whose tests the settings do not run."""
+    outside = {path for pattern in settings.outside_tests for path in settings.matching(pattern)}
+    told = []
+    for language, run, key, example in (
+        ("rust", settings.cargo, "cargo", '["--features=trace"]'),
+        ("python", settings.pytest, "pytest", '["tests"]'),
+    ):
+        count = sum(
+            mark.kind == "claim" and mark.language == language
+            and _concerns(mark.ids, only) and settings.root / mark.file not in outside
+            for mark in sources
+        )  # fmt: skip
+        if count and not run:
+            told.append(
+                f"trace.toml: {counted(count, 'claim')} in {language.capitalize()} did not run,"
+                f" because [run] has no {key}: add a line such as {key} = {example}"
+            )
+    return told
 
 
 def _unread(settings: Settings, marks: Iterable[Mark]) -> list[str]:

@@ -15,12 +15,12 @@ from vespiary._counted import counted
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.cli._trace_options import config_option
-from vespiary.prove.trace.evidence import sources_of
+from vespiary.prove.trace.evidence import as_of_today
 from vespiary.prove.trace.files import refuse_unwritable
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
 from vespiary.prove.trace.proving.record import KILLED, Record
 from vespiary.prove.trace.proving.run import Collected, Runner, collect
-from vespiary.prove.trace.proving.sameness import merged, moved
+from vespiary.prove.trace.proving.sameness import merged
 from vespiary.prove.trace.scan import scan_sources
 from vespiary.prove.trace.settings import Settings, read_settings
 from vespiary.trace import TableError
@@ -198,7 +198,7 @@ def _finish(
     """Write the evidence, and say what is not as it must be; with `only` the rest stays."""
     path = _place(settings, evidence)
     if only and path.exists():
-        before, _ = moved(Record.read(path), sources_of(scan_sources(settings).marks))
+        before, _ = as_of_today(path, settings.root, scan_sources(settings).marks)
         merged(before, record, only).write(path)
     else:
         record.write(path)

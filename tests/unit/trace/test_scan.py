@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from vespiary.cli.main import main
 from vespiary.prove.trace.marks import Found
-from vespiary.prove.trace.scan_python import claim_names, scan_python
+from vespiary.prove.trace.python_names import project_names
+from vespiary.prove.trace.scan_python import scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
 
 RUST = r"""
@@ -318,13 +319,14 @@ def test_a_claim_may_have_a_name_here_or_in_another_file() -> None:
         "@first\n"
         "def test_first(): pass\n"
     )
-    assert claim_names(text) == {"req": (), "first": ("a/1/1",)}
+    assert project_names({"a.py": text})["a.py"].claims == {"req": (), "first": ("a/1/1",)}
     found = scan_python(text, "a.py")
     assert told(found) == [
         ("claim", ("a/1/2",), 4, "test_it"), ("claim", ("a/1/1",), 6, "test_first")
     ]  # fmt: skip
     other = 'from .a import req as r\n@r("a/1/3")\ndef test_other(): pass\n'
-    assert told(scan_python(other, "b.py", {"a": claim_names(text)})) == [
+    named = project_names({"a.py": text, "b.py": other})
+    assert told(scan_python(other, "b.py", named["b.py"])) == [
         ("claim", ("a/1/3",), 2, "test_other")
     ]
     assert not found.problems
@@ -355,4 +357,4 @@ def test_a_claim_in_the_arguments_of_a_macro_knows_it() -> None:
 
 
 def test_a_source_that_is_nested_too_deeply_gives_no_claim_a_name() -> None:
-    assert claim_names(f"req = pytest.mark.requirement\nx = {'-' * 200_000}1") == {}
+    assert project_names({"a.py": f"req = pytest.mark.requirement\nx = {'-' * 200_000}1"}) == {}

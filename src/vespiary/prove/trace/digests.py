@@ -9,8 +9,9 @@ import ast
 import copy
 import hashlib
 import re
+from collections.abc import Sequence
 
-__all__ = ["python_digest", "rust_digest"]
+__all__ = ["claim_digest", "mark_digest", "rust_digest"]
 
 _RUST_TOKEN = re.compile(
     r"""
@@ -24,8 +25,21 @@ _RUST_TOKEN = re.compile(
 )
 
 
-def python_digest(node: ast.AST) -> str:
-    """The digest of a function, a class or a whole module."""
+def mark_digest(around: Sequence[ast.AST]) -> str:
+    """The digest of the code around a mark.
+
+    Args:
+        around: The module, and the classes and functions in which the mark stands, outermost first.
+    """
+    return _python_digest(around[-1])
+
+
+def claim_digest(around: Sequence[ast.AST]) -> str:
+    """The digest of a test, given as that of a mark is."""
+    return _python_digest(around[-1])
+
+
+def _python_digest(node: ast.AST) -> str:
     bare = copy.deepcopy(node)
     for inner in ast.walk(bare):
         body = getattr(inner, "body", None)

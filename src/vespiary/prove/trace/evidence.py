@@ -5,7 +5,7 @@ one identifier and the function that claims it, however many tests are made of t
 are those of the sources as they are now; what has changed since is said.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.proving.record import KILLED, Record, Source
 from vespiary.prove.trace.proving.sameness import Changed, moved
+from vespiary.prove.trace.seen import sources_again
 
-__all__ = ["Evidence", "Proof", "Test", "read_evidence", "sources_of"]
+__all__ = ["Evidence", "Proof", "Test", "as_of_today", "read_evidence", "sources_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Evidence:
         unstable: Tests that passed, and later failed unchanged.
         changed: The marks, claims and sentences that have changed since.
         hints: A sentence for everything that counts, and still might not be meant so.
+        marks: Those that the run has executed, and that reading the sources does not find.
     """
 
     tests: dict[str, Test] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Evidence:
     unstable: list[str] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
 
     def claimants(self, identifier: str) -> dict[str, list[Test]]:
         """The functions that claim a requirement, each with the tests made of it, by name."""
@@ -99,6 +102,21 @@ def sources_of(marks: Iterable[Mark]) -> list[Source]:
     ]
 
 
+def as_of_today(path: Path, root: Path, marks: Iterable[Mark]) -> tuple[Record, list[Changed]]:
+    """Read the file of a traced run, with the sites of today, and what has changed since.
+
+    Args:
+        path: The file.
+        root: The project's folder.
+        marks: The marks and claims of the sources.
+
+    Raises:
+        ConfigurationError: It is not there, or is not what a traced run writes.
+    """
+    record, scanned = Record.read(path), sources_of(marks)
+    return moved(record, [*scanned, *sources_again(root, record.sources, scanned)])
+
+
 def _other_sentences(record: Record, requirements: Mapping[str, Requirement]) -> list[Changed]:
     """The requirements that had marks or claims, and whose sentence was another one then."""
     traced = {source.id for source in record.sources}
@@ -110,14 +128,15 @@ def _other_sentences(record: Record, requirements: Mapping[str, Requirement]) ->
 
 
 def read_evidence(
-    path: Path, marks: Iterable[Mark], requirements: Mapping[str, Requirement]
+    path: Path, root: Path, marks: Iterable[Mark], requirements: Mapping[str, Requirement]
 ) -> Evidence:
     """Read the file of a traced run, and compare it with the sources and the catalogues of today.
 
     Raises:
         ConfigurationError: It is not there, or is not what a traced run writes.
     """
-    record, changed = moved(Record.read(path), sources_of(marks))
+    every = list(marks)
+    record, changed = as_of_today(path, root, every)
     changed += _other_sentences(record, requirements)
     evidence = Evidence(
         unstable=record.unstable,
@@ -134,6 +153,7 @@ def read_evidence(
             claimant=test.claimant,
         )
     unproven = {one.source.id for one in changed}
+    evidence.marks = _hidden(record, every, unproven)
     for proof in record.proofs:
         if proof.id in unproven:
             continue
@@ -147,3 +167,17 @@ def read_evidence(
             continue
         evidence.claims[claim.claimant, claim.id] = claim.verdict
     return evidence
+
+
+def _hidden(record: Record, marks: Iterable[Mark], outdated: Container[str]) -> list[Mark]:
+    """The marks of a run that the sources do not show; they must be needed, too."""
+    scanned = {(mark.place, name) for mark in marks for name in mark.ids}
+    seen = {(one.site, one.id): one.function for one in record.sources
+            if one.kind == "mark" and one.by_run}  # fmt: skip
+    return [
+        Mark("mark", (name,), mark.file, mark.line, seen[mark.site, name],
+             "python" if mark.file.endswith(".py") else "rust", mark.form)
+        for mark in record.marks
+        for name in mark.ids
+        if (mark.site, name) in seen.keys() - scanned and name not in outdated
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ a test's identifier, answered by a line with its outcome. Every run makes all fi
 those of the session, so that a server which a fixture starts meets the marks as they are now.
 """
 
+import inspect
 import json
 import os
 import socket
@@ -105,6 +106,15 @@ def claims(item: pytest.Item) -> list[str]:
     """The requirements that a test claims, each once, in the order of its markers."""
     ids = (str(name) for marker in item.iter_markers("requirement") for name in marker.args)
     return list(dict.fromkeys(ids))
+
+
+def _place(item: pytest.Item) -> tuple[str, int]:
+    """The file and the line of a test's function; those of the item if it has none."""
+    function = getattr(item, "function", None)
+    code = getattr(inspect.unwrap(function), "__code__", None) if function else None
+    if code is not None and Path(code.co_filename).is_file():
+        return code.co_filename, code.co_firstlineno
+    return str(item.path), 0
 
 
 class _Outcomes:
@@ -205,7 +215,11 @@ class _Servant(_Outcomes):
         _repeat_nothing(session.config)
         tests = {item.nodeid: item for item in session.items}
         with self._connection, self._connection.makefile("rw") as stream:
-            listed = [{"id": name, "claims": claims(item)} for name, item in tests.items()]
+            listed = [
+                {"id": name, "claims": claims(item), "file": file, "line": line}
+                for name, item in tests.items()
+                for file, line in [_place(item)]
+            ]
             print(_dumps(listed), file=stream, flush=True)
             for line in stream:
                 answer = self._run(tests.get(_loads(line)))

@@ -69,7 +69,10 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
     path = settings.root / settings.evidence
     evidence: Evidence | None = None
     if not without_evidence and path.exists():
-        evidence = read_evidence(path, project.sources, project.requirements)
+        evidence = read_evidence(path, settings.root, project.sources, project.requirements)
+        for mark in evidence.marks:
+            if mark.ids[0] in project.requirements:
+                project.marks.setdefault(mark.ids[0], []).append(mark)
     outside = read_outside(settings, project)
     found, wrong = standings(project, evidence, outside.by)
     return Report(

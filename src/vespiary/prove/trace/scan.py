@@ -4,13 +4,13 @@ import difflib
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.catalogue import Catalogue, Erratum, Requirement, load
 from vespiary.prove.trace.marks import Found, Mark, Problem
-from vespiary.prove.trace.scan_python import claim_names, scan_python
+from vespiary.prove.trace.python_names import project_names, words_of
+from vespiary.prove.trace.scan_python import scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
 from vespiary.prove.trace.settings import Settings
 
@@ -103,14 +103,10 @@ def scan_sources(settings: Settings) -> Found:
     for file, text in texts(settings.rust).items():
         found.add(scan_rust(text, file) if _RUST_WORDS.search(text) else Found())
     python = texts(settings.python)
-    named = {PurePosixPath(file).stem: claim_names(text) for file, text in python.items()
-             if "mark.requirement" in text}  # fmt: skip
-    words = "|".join(
-        ["requires", "implements", "requirement", *(n for ns in named.values() for n in ns)]
-    )
-    has_words = re.compile(rf"\b(?:{words})\b")
+    named = project_names(python)
+    words = words_of(named)
     for file, text in python.items():
-        found.add(scan_python(text, file, named) if has_words.search(text) else Found())
+        found.add(scan_python(text, file, named.get(file)) if words.search(text) else Found())
     if not found.files:
         raise ConfigurationError(
             f"{settings.root / 'trace.toml'}: sources: no file matches: give patterns of sources"

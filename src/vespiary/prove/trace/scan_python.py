@@ -1,116 +1,39 @@
 """Find `requires`, `implements` and `pytest.mark.requirement` in Python, by its syntax tree.
 
-A name counts where it came from `vespiary_trace` or `vespiary.trace`, under whichever name it was
-imported. A claim may have a name, too: after `req = pytest.mark.requirement`, `@req("a/1/1")` is
-one, also in files that import the name.
+Under which names a file calls them is found by `python_names`.
 """
 
 import ast
-from collections.abc import Mapping
 
-from vespiary.prove.trace.digests import python_digest
+from vespiary.prove.trace.digests import claim_digest, mark_digest
 from vespiary.prove.trace.marks import CONSTANT, NEGATED, STATEMENT, Found, Mark, Problem
+from vespiary.prove.trace.python_names import TOO_DEEP, Names, dotted, names_of, string
 
-__all__ = ["claim_names", "scan_python"]
-
-_MODULES = ("vespiary.trace", "vespiary_trace")
-_MARKS = ("requires", "implements")
-_TOO_DEEP = (MemoryError, RecursionError)
-"""What Python's parser raises for a source that is nested too deeply."""
+__all__ = ["scan_python"]
 
 
-ClaimNames = Mapping[str, tuple[str, ...]]
-"""Names that stand for a claim, each with the identifiers that it has already."""
-
-
-def claim_names(text: str) -> dict[str, tuple[str, ...]]:
-    """The names that a source gives to claims at its top level."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, *_TOO_DEEP):
-        return {}
-    names: dict[str, tuple[str, ...]] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            target, value = node.targets[0], node.value
-            call = value if isinstance(value, ast.Call) else None
-            function = call.func if call else value
-            known = names.get(_dotted(function), ())
-            is_claim = _dotted(function) in names or _dotted(function).endswith("mark.requirement")
-            if is_claim and isinstance(target, ast.Name) and target.id != "pytestmark":
-                names[target.id] = (*known, *map(_string, call.args)) if call else known
-    return names
-
-
-def scan_python(text: str, file: str, others: Mapping[str, ClaimNames] | None = None) -> Found:
+def scan_python(text: str, file: str, names: Names | None = None) -> Found:
     """The marks and claims of a Python source.
 
     Args:
         text: The source.
         file: What marks and problems call it.
-        others: By the last part of a module's name: the names that it gives to claims.
+        names: Of marks and claims, in this file; those that the source itself shows, if None.
     """
     visitor = _Visitor(file)
     try:
         tree = ast.parse(text, filename=file)
-        visitor.names = _imported(tree)
-        visitor.claims = {**_imported_claims(tree, others or {}), **claim_names(text)}
+        known = names or names_of(tree, file)
+        visitor.names, visitor.claims = known.marks, known.claims
         visitor.visit(tree)
     except SyntaxError as error:
         words = f"not valid Python: {error.msg}"
         return Found(problems=[Problem(f"{file}:{error.lineno or 1}", words)])
-    except _TOO_DEEP:
+    except TOO_DEEP:
         words = "nested too deeply to be read: add it to sources.exclude in trace.toml"
         return Found(problems=[Problem(f"{file}:1", words)])
     visitor.found.marks.sort(key=lambda mark: mark.line)
     return visitor.found
-
-
-def _imported(tree: ast.AST) -> dict[str, str]:
-    """Dotted names by which the marks are called in this file: as they are written, and which."""
-    names: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
-            for alias in node.names:
-                if alias.name in _MARKS:
-                    names[alias.asname or alias.name] = alias.name
-        elif isinstance(node, ast.ImportFrom) and node.module == "vespiary":
-            for alias in node.names:
-                if alias.name == "trace":
-                    stem = alias.asname or "trace"
-                    names |= {f"{stem}.{mark}": mark for mark in _MARKS}
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name in _MODULES:
-                    stem = alias.asname or alias.name
-                    names |= {f"{stem}.{mark}": mark for mark in _MARKS}
-                elif alias.name == "vespiary":
-                    stem = f"{alias.asname or 'vespiary'}.trace"
-                    names |= {f"{stem}.{mark}": mark for mark in _MARKS}
-    return names
-
-
-def _imported_claims(tree: ast.AST, others: Mapping[str, ClaimNames]) -> dict[str, tuple[str, ...]]:
-    """The names of claims that this file has from other files."""
-    names: dict[str, tuple[str, ...]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            given = others.get((node.module or "").rpartition(".")[2], {})
-            names |= {a.asname or a.name: given[a.name] for a in node.names if a.name in given}
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                stem = alias.asname or alias.name
-                given = others.get(alias.name.rpartition(".")[2], {})
-                names |= {f"{stem}.{name}": ids for name, ids in given.items()}
-    return names
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return f"{_dotted(node.value)}.{node.attr}"
-    return ""
 
 
 class _Visitor(ast.NodeVisitor):
@@ -123,14 +46,14 @@ class _Visitor(ast.NodeVisitor):
         self.claims: dict[str, tuple[str, ...]] = {}
         self._scope: list[str] = []
         self._around: list[ast.AST] = []
-        self._digests: dict[ast.AST, str] = {}
+        self._digests: dict[tuple[str, ast.AST], str] = {}
         self._statements: set[ast.Call] = set()
 
     def _scoped(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         self._scope.append(node.name)
         self._around.append(node)
         for decorator in node.decorator_list:
-            named = self.claims.get(_dotted(decorator), ())
+            named = self.claims.get(dotted(decorator), ())
             if named:
                 self._add("claim", named, decorator)
             elif not isinstance(decorator, ast.Call) and self._kind(decorator) == "claim":
@@ -189,15 +112,15 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _kind(self, function: ast.expr) -> str:
-        dotted = _dotted(function)
-        if dotted in self.names:
+        name = dotted(function)
+        if name in self.names:
             return "mark"
-        if dotted in self.claims or dotted.endswith("mark.requirement"):
+        if name in self.claims or name.endswith("mark.requirement"):
             return "claim"
         return ""
 
     def _call(self, node: ast.Call, kind: str) -> None:
-        name = _dotted(node.func)
+        name = dotted(node.func)
         arguments = list(node.args)
         if self._is_naming(node):
             return
@@ -206,11 +129,11 @@ class _Visitor(ast.NodeVisitor):
             form = "function"
         elif form == "statement" and kind == "mark" and node not in self._statements:
             self._wrong(node, STATEMENT)
-        if self.names.get(name) == "requires" and arguments and not _string(arguments[-1]):
+        if self.names.get(name) == "requires" and arguments and not string(arguments[-1]):
             condition = arguments.pop()
             if isinstance(condition, ast.Constant):
                 self._wrong(node, CONSTANT)
-        ids = tuple(text for argument in arguments if (text := _string(argument)))
+        ids = tuple(text for argument in arguments if (text := string(argument)))
         if not ids or len(ids) != len(arguments):
             self._wrong(node, f"{name} names no identifier: write each as a plain string")
             return
@@ -229,13 +152,14 @@ class _Visitor(ast.NodeVisitor):
         )
 
     def _add(self, kind: str, ids: tuple[str, ...], node: ast.expr, form: str = "") -> None:
-        around = self._around[-1]
-        if around not in self._digests:
-            self._digests[around] = python_digest(around)
+        key = kind, self._around[-1]
+        if key not in self._digests:
+            digest = mark_digest if kind == "mark" else claim_digest
+            self._digests[key] = digest(self._around)
         scope = ".".join(self._scope)
         form = form or "condition"
         self.found.marks.append(
-            Mark(kind, ids, self.file, node.lineno, scope, "python", form, self._digests[around])
+            Mark(kind, ids, self.file, node.lineno, scope, "python", form, self._digests[key])
         )
 
     def _wrong(self, node: ast.AST, words: str) -> None:
@@ -245,8 +169,4 @@ class _Visitor(ast.NodeVisitor):
 
 def _bare(call: ast.Call) -> bool:
     """Whether a mark has no condition."""
-    return bool(call.args) and bool(_string(call.args[-1]))
-
-
-def _string(node: ast.expr) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    return bool(call.args) and bool(string(call.args[-1]))

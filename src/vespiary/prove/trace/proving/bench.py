@@ -32,10 +32,17 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PythonTest:
-    """A test of pytest that claims something."""
+    """A test of pytest that claims something.
+
+    Attributes:
+        file: Of its function, relative to the project; or the file that pytest has it from.
+        line: Where the function begins, decorators included; 0 if it has none.
+    """
 
     id: str
     claims: tuple[str, ...]
+    file: str = ""
+    line: int = 0
 
     @property
     def claimant(self) -> str:

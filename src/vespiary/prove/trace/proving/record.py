@@ -7,7 +7,7 @@
              "outcome": "passed|failed|skipped|timeout", "seconds", "claimant"}],
  "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id], "how", "together": [site]}],
  "claims": [{"claimant", "id", "verdict", "tests": [id]}],
- "sources": [{"id", "kind": "mark|claim", "file", "line", "function", "digest"}],
+ "sources": [{"id", "kind": "mark|claim", "file", "line", "function", "digest", "by_run"}],
  "sentences": {id: hash},
  "unstable": [id], "silent": [function], "constant": [site], "warnings": [sentence]}
 ```
@@ -53,7 +53,7 @@ WEAK: Final = (CRASH, TIMEOUT)
 
 _VERSION = 2
 _SHOWN_MAX = 10
-_TYPES: Final[dict[object, Any]] = {str: str, int: int, float: (float, int)}
+_TYPES: Final[dict[object, Any]] = {str: str, int: int, bool: bool, float: (float, int)}
 """What a value of a row is, if it is not a list."""
 
 
@@ -138,6 +138,7 @@ class Source:
     Attributes:
         kind: `mark` or `claim`.
         digest: Of the function's code, whatever its formatting and comments.
+        by_run: Whether only the run has seen it: reading the sources does not find it.
     """
 
     id: str
@@ -146,6 +147,7 @@ class Source:
     line: int
     function: str
     digest: str
+    by_run: bool = False
 
     @property
     def site(self) -> str:

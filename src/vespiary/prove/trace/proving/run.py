@@ -33,6 +33,7 @@ from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.cargo import RustTest, claiming_tests, workspace
 from vespiary.prove.trace.proving.record import Mark, Record, Source, Test
 from vespiary.prove.trace.scan import scan_sources, sentence_hashes
+from vespiary.prove.trace.seen import form_at, sources_seen
 from vespiary.prove.trace.settings import Settings
 
 __all__ = ["Collected", "Ran", "Runner", "collect"]
@@ -99,7 +100,7 @@ class Collected:
         file, line = (match[1], match[2]) if match else (seen.site, "0")
         path = (self.base / file).resolve()
         root = self.root
-        place = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        place = _within(root, str(path))
         site = f"{place}:{line}"
         same = [mark for mark in self.marks if mark.ids == seen.ids]
         known = any(mark.site == site for mark in same)
@@ -107,7 +108,8 @@ class Collected:
         for one in within or [site]:
             self.seen.setdefault((one, seen.ids), set()).add(seen)
         if not known and not within and _concerns(seen.ids, self.only):
-            self.marks.append(Mark(site, seen.ids, place, int(line)))
+            form = form_at(path, int(line), seen.ids)
+            self.marks.append(Mark(site, seen.ids, place, int(line), form))
         return (within or [site])[0]
 
     def site(self, seen: Seen) -> str:
@@ -246,8 +248,13 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
         collected.warnings += found.warnings
     if settings.pytest:
         runner.say("collecting the Python tests")
-        claims = runner.benches[0].session().claims
-        tests += [PythonTest(name, ids) for name, ids in claims.items() if _concerns(ids, only)]
+        session = runner.benches[0].session()
+        tests += [
+            PythonTest(name, ids, _within(settings.root, file), line)
+            for name, ids in session.claims.items()
+            for file, line in [session.places[name]]
+            if _concerns(ids, only)
+        ]
     runner.say(f"running {counted(len(tests), 'test that claims', 'tests that claim')} something")
     lock = threading.Lock()
     claimants = {test.claimant for test in tests if not isinstance(test, RustTest) or test.certain}
@@ -265,6 +272,7 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
     for ran in collected.tests:
         for mark in ran.run.reached:
             collected.take(mark)
+    collected.sources += _seen(collected, sources_of(sources))
     collected.silent = sorted(claimants)
     collected.warnings += _unread(settings, collected.marks)
     collected.warnings += _not_run(settings, sources, only)
@@ -309,6 +317,23 @@ def _not_run(settings: Settings, sources: Iterable[SourceMark], only: Collection
                 f" because [run] has no {key}: add a line such as {key} = {example}"
             )
     return told
+
+
+def _seen(collected: Collected, scanned: list[Source]) -> list[Source]:
+    """The functions of marks and claims that the scan has not found."""
+    claims = [
+        (name, ran.test.file, ran.test.line)
+        for ran in collected.tests
+        if isinstance(ran.test, PythonTest)
+        for name in ran.run.claims
+    ]
+    seen = sources_seen(collected.root, collected.marks, claims, scanned)
+    return [one for one in seen if _concerns([one.id], collected.only)]
+
+
+def _within(root: Path, file: str) -> str:
+    path = Path(file).resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _unread(settings: Settings, marks: Iterable[Mark]) -> list[str]:

@@ -59,6 +59,7 @@ class Session:
 
     Attributes:
         claims: The tests that claim something, and what.
+        places: The file and the line of the function of each test.
 
     Raises:
         NotCollected: pytest cannot collect the tests; the text has its last words.
@@ -107,6 +108,9 @@ class Session:
             raise NotCollected(f"pytest does not collect {' '.join(arguments)} {how}:\n{words}")
         self.claims: dict[str, tuple[str, ...]] = {
             item["id"]: tuple(item["claims"]) for item in listed
+        }
+        self.places: dict[str, tuple[str, int]] = {
+            item["id"]: (item["file"], item["line"]) for item in listed
         }
 
     def run(self, test: str, seconds: float) -> tuple[str, str]:

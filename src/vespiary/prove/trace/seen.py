@@ -1,0 +1,170 @@
+"""What only a run has seen: marks and claims that reading the sources does not find.
+
+A mark may be called by a name from another file, stand in a file that no pattern names, or have
+its identifiers from a macro; a claim may be made by a `conftest.py`. The run says where they stand.
+Their functions are digested as those of all others, so that they cannot change unnoticed. Where no
+function of Python is found, the whole file is.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from vespiary.prove.trace import files
+from vespiary.prove.trace.digests import claim_digest, mark_digest, rust_digest
+from vespiary.prove.trace.proving.record import Mark, Source
+
+__all__ = ["Place", "form_at", "sources_again", "sources_seen"]
+
+Place = tuple[str, str, int]
+"""An identifier, the file of a test that claims it, relative to the project, and the line."""
+
+Chain = list[ast.AST]
+"""A function or class, after all that it stands in, the module first."""
+
+
+def sources_seen(
+    root: Path, marks: Iterable[Mark], claims: Iterable[Place], scanned: Sequence[Source]
+) -> list[Source]:
+    """The functions around marks and claims that a run has told, and a scan has not.
+
+    Args:
+        root: The project's folder.
+        marks: All that the run has told.
+        claims: The same of the tests that claim something.
+        scanned: What the scan has found.
+    """
+    known = {(source.kind, source.id, source.site) for source in scanned}
+    found: dict[Source, None] = {}
+    for mark in marks:
+        for name in mark.ids:
+            if ("mark", name, mark.site) not in known:
+                found[_source(root, "mark", (name, mark.file, mark.line))] = None
+    for claim in claims:
+        source = _source(root, "claim", claim)
+        if not any(_holds(other, source) for other in scanned):
+            found[source] = None
+    return list(found)
+
+
+def sources_again(
+    root: Path, then: Iterable[Source], scanned: Sequence[Source]
+) -> Iterator[Source]:
+    """What only a run had seen, as it is now; what a scan finds by now is not repeated."""
+    known = {(source.kind, source.id, source.file, source.function) for source in scanned}
+    for source in then:
+        same = (source.kind, source.id, source.file, source.function)
+        if source.by_run and same not in known:
+            now = _again(root, source)
+            if now is not None:
+                yield now
+
+
+def form_at(path: Path, line: int, ids: tuple[str, ...]) -> str:
+    """Whether a mark of Python is a `statement` without a condition, or a `condition`."""
+    tree = _tree(path)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Call) and node.lineno == line and not node.keywords:
+            texts = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
+            if tuple(texts) == ids and not _is_decorator(tree, node):
+                return "statement"
+    return "condition"
+
+
+def _is_decorator(tree: ast.AST | None, call: ast.Call) -> bool:
+    assert tree is not None
+    return any(call in getattr(node, "decorator_list", ()) for node in ast.walk(tree))
+
+
+def _holds(scanned: Source, test: Source) -> bool:
+    """Whether a claim that was scanned is that of a test: of its function, class or module."""
+    if (scanned.kind, scanned.id, scanned.file) != ("claim", test.id, test.file):
+        return False
+    return f"{test.function}.".startswith(f"{scanned.function}.") or not scanned.function
+
+
+def _source(root: Path, kind: str, place: Place) -> Source:
+    name, file, line = place
+    tree = _tree(root / file)
+    chain = max(_chains_at(tree, line), key=len, default=[]) if tree else []
+    digest = _digest(kind, chain) if len(chain) > 1 else _digest_of_file(root / file)
+    return Source(name, kind, file, line, _scope(chain), digest, by_run=True)
+
+
+def _again(root: Path, source: Source) -> Source | None:
+    """The same function as it is now; one of several with its name, if there are."""
+    path = root / source.file
+    if not path.is_file():
+        return None
+    if not source.function:
+        return replace(source, digest=_digest_of_file(path))
+    tree = _tree(path)
+    chains = [chain for chain in _chains(tree) if _scope(chain) == source.function] if tree else []
+    digests = [_digest(source.kind, chain) for chain in chains]
+    if not digests:
+        return None
+    return source if source.digest in digests else replace(source, digest=digests[0])
+
+
+def _digest(kind: str, chain: Chain) -> str:
+    return mark_digest(chain) if kind == "mark" else claim_digest(chain)
+
+
+def _digest_of_file(path: Path) -> str:
+    tree = _tree(path)
+    if tree is not None:
+        return mark_digest([tree])
+    try:
+        return rust_digest(files.source(path)) if path.suffix == ".rs" else _bytes_digest(path)
+    except OSError:
+        return ""
+
+
+def _bytes_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _scope(chain: Chain) -> str:
+    return ".".join(str(getattr(node, "name", "")) for node in chain[1:])
+
+
+def _chains_at(tree: ast.Module, line: int) -> Iterator[Chain]:
+    for chain in _chains(tree):
+        node = chain[-1]
+        assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        if first <= line <= (node.end_lineno or line):
+            yield chain
+
+
+def _chains(tree: ast.Module) -> Iterator[Chain]:
+    """Every function and class of a file."""
+    left: list[tuple[ast.AST, Chain]] = [(tree, [tree])]
+    while left:
+        node, chain = left.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                left.append((child, [*chain, child]))
+                yield [*chain, child]
+            else:
+                left.append((child, chain))
+
+
+def _tree(path: Path) -> ast.Module | None:
+    """The syntax tree of a file of Python; none if it is something else."""
+    if path.suffix != ".py" or not path.is_file():
+        return None
+    status = path.stat()
+    return _parsed(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=32)
+def _parsed(path: Path, changed: int, size: int) -> ast.Module | None:
+    del changed, size
+    try:
+        return ast.parse(files.source(path))
+    except (SyntaxError, MemoryError, RecursionError):
+        return None

@@ -7,19 +7,20 @@ would keep its lock). The counters here are not atomic: two processes that count
 as one, but never as none.
 """
 
+import dis
 import fcntl
 import functools
 import inspect
+import itertools
 import mmap
 import os
-import re
 import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import IO, Any, Final, TypeVar, cast
 
 from vespiary_trace import Disabled
@@ -27,7 +28,7 @@ from vespiary_trace import Disabled
 __all__ = ["CLAIM", "MARK", "Probes", "Slot", "Table", "TableError"]
 
 MARK: Final = 1
-"""The kind of a slot that stands for a marked condition; its site is `file:line...`."""
+"""The kind of a slot that stands for a marked condition; its site is `file:line:column`."""
 
 CLAIM: Final = 2
 """The kind of a slot that stands for a claim; its site is the name of the test."""
@@ -41,10 +42,6 @@ _SLOT: Final = struct.Struct(f"=QQIIHH4x{_TEXT_BYTES_MAX}s")
 _TEXT: Final = struct.Struct(f"=IHH4x{_TEXT_BYTES_MAX}s")
 _USED_OFFSET: Final = 20
 _KIND_OFFSET: Final = 20
-_IDENTIFIER: Final = re.compile(
-    r"[A-Za-z][\w.-]*/[\w./-]+|[A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+", re.ASCII
-)
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -186,16 +183,21 @@ class Table:
             return self.slots()[len(slots)]
 
 
-def _is_statement(marked: tuple[object, ...]) -> bool:
-    """Whether a mark has no condition: a condition may be a string, too, as `name and name[0]`."""
-    last = marked[-1]
-    return isinstance(last, str) and (len(marked) == 1 or bool(_IDENTIFIER.fullmatch(last)))
+def _is_statement(code: CodeType, offset: int, marked: tuple[object, ...]) -> bool:
+    """Whether a mark has no condition: its value is dropped, and all that it has are identifiers.
+
+    What the last argument looks like does not tell: a condition may be any string, too.
+    """
+    if len(marked) == 1:
+        return True
+    after = (one.opname for one in dis.get_instructions(code) if one.offset > offset)
+    return isinstance(marked[-1], str) and next(after, "") == "POP_TOP"
 
 
-def _split(marked: tuple[object, ...]) -> tuple[tuple[str, ...], bool]:
-    if not _is_statement(marked):
-        return cast("tuple[str, ...]", marked[:-1]), bool(marked[-1])
-    return cast("tuple[str, ...]", marked), True
+def _place(code: CodeType, offset: int, line: int) -> str:
+    """Where a call stands: its line, and its column, as one line may have several marks."""
+    line_here, _, column, _ = next(itertools.islice(code.co_positions(), offset // 2, None))
+    return f"{line}:{column + 1}" if line_here == line and column is not None else str(line)
 
 
 class Probes:
@@ -204,7 +206,7 @@ class Probes:
     def __init__(self, table: Table) -> None:
         self._table = table
         # The file's name is a part of the key: equal code of two files compares as equal.
-        self._marks: dict[tuple[CodeType, str, int], Slot] = {}
+        self._marks: dict[tuple[CodeType, str, int], tuple[Slot, bool]] = {}
 
     def requires(self, *marked: object) -> bool:
         """Give the condition, and False while the mark is disabled.
@@ -214,22 +216,24 @@ class Probes:
         """
         frame = sys._getframe(1)
         place = frame.f_code, frame.f_code.co_filename, frame.f_lasti
-        ids, condition = _split(marked)
-        slot = self._marks.get(place)
-        if slot is None:
-            slot = self._marks[place] = self._slot(ids, frame.f_code, frame.f_lineno)
+        known = self._marks.get(place)
+        if known is None:
+            is_statement = _is_statement(frame.f_code, frame.f_lasti, marked)
+            ids = cast("tuple[str, ...]", marked if is_statement else marked[:-1])
+            known = self._marks[place] = self._slot(ids, frame), is_statement
+        slot, is_statement = known
+        condition = is_statement or bool(marked[-1])
         slot.count(condition)
-        if slot.disabled and _is_statement(marked):
+        if is_statement and slot.disabled:
             raise Disabled(
-                f"vespiary trace: the code that implements {' '.join(ids)} at {slot.site} is"
-                " disabled in this run"
+                f"vespiary trace: the code that implements {' '.join(slot.ids)} at {slot.site}"
+                " is disabled in this run"
             )
         return condition and not slot.disabled
 
     def implements(self, *ids: str, disabled: object = None) -> Callable[[_Function], _Function]:
         """Mark a function, which is not called while the mark is disabled."""
-        frame = sys._getframe(1)
-        slot = self._slot(ids, frame.f_code, frame.f_lineno)
+        slot = self._slot(ids, sys._getframe(1))
 
         def marked(function: _Function) -> _Function:
             if inspect.iscoroutinefunction(function):
@@ -250,5 +254,7 @@ class Probes:
 
         return marked
 
-    def _slot(self, ids: tuple[str, ...], code: CodeType, line: int) -> Slot:
-        return self._table.claim(MARK, ids, f"{os.path.realpath(code.co_filename)}:{line}")
+    def _slot(self, ids: tuple[str, ...], frame: FrameType) -> Slot:
+        place = _place(frame.f_code, frame.f_lasti, frame.f_lineno)
+        file = os.path.realpath(frame.f_code.co_filename)
+        return self._table.claim(MARK, ids, f"{file}:{place}")

@@ -105,6 +105,22 @@ def test_it():
 def test_it(outcome):
     assert refused(False) is outcome or True
 """,
+    "uses_a_condition_that_looks_like_an_identifier": """
+def described(kind):
+    if requires(ID, kind):
+        pass
+    return "page"
+
+def test_it():
+    assert described(None) == described("text/html") == "page"
+""",
+    "checks_one_of_two_marks_in_a_line": """
+def refused(text):
+    return [requires(ID, not text), requires(ID, len(text) < 2)]
+
+def test_it():
+    assert refused("")[0]
+""",
 }
 """The mark acts, and nothing notices that it does not."""
 
@@ -168,6 +184,20 @@ def test_it(masked):
     "fails_with_the_mark_too": """
 def test_it():
     assert not refused(False)
+""",
+    "reaches_one_of_two_marks_in_a_line": """
+def refused(text):
+    return requires(ID, not text) or requires(ID, len(text) > 9)
+
+def test_it():
+    assert refused("")
+    assert not refused("a")
+""",
+    "makes_one_of_two_functions_in_a_line_act": """
+CHECKS = {"light": lambda x: requires(ID, x < 1), "heavy": lambda x: requires(ID, x > 9)}
+
+def test_it():
+    assert CHECKS["light"](0)
 """,
 }
 """No test that passes makes the mark act."""

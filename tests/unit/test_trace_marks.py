@@ -82,6 +82,55 @@ def test_a_condition_may_be_a_string(tmp_path: Path, *, is_traced: bool) -> None
         assert told() == "False False True"
 
 
+CONDITIONS = """
+import sys
+from vespiary_trace import requires
+
+def has(kind):
+    if requires("a/1/1", kind):
+        return kind
+
+def state():
+    requires("a/1/2", "a/1/3")
+
+print(has("text/html"), has(None), state())
+print(has("ABC-1") or requires("a/1/4", 0), [requires("a/1/5", "a/b") for _ in "x"])
+"""
+
+
+def test_a_condition_may_look_like_an_identifier(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(CONDITIONS)
+    table = tmp_path / "table"
+    environment = {**os.environ, "VESPIARY_TRACE": str(table)}
+
+    def told() -> list[str]:
+        command = [sys.executable, "program.py"]
+        out = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
+        return out.splitlines()
+
+    assert told() == ["text/html None None", "ABC-1 [True]"]
+    assert set(slots(table)) == {"a/1/1", "a/1/2 a/1/3", "a/1/5"}
+    assert (slots(table)["a/1/1"].reached, slots(table)["a/1/1"].acted) == (3, 2)
+    slots(table)["a/1/1"].disable()
+    slots(table)["a/1/5"].disable()
+    assert told() == ["None None None", "False [False]"]
+
+
+def test_marks_of_one_requirement_in_one_line_are_several(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "from vespiary_trace import requires\n"
+        'def light(kg): return requires("a/1/1", kg < 1) or requires("a/1/1", kg > 31)\n'
+        "light(0)\nlight(2)\n"
+    )
+    environment = {**os.environ, "VESPIARY_TRACE": str(tmp_path / "table")}
+    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment, check=True)
+    found = Table(tmp_path / "table").slots()
+    assert [(slot.site.split(":", 1)[1], slot.reached, slot.acted) for slot in found] == [
+        ("2:23", 2, 1),
+        ("2:52", 1, 0),
+    ]
+
+
 def test_a_marked_function_is_the_function_itself_when_nothing_is_traced() -> None:
     def function() -> None: ...
 
@@ -92,8 +141,8 @@ def test_a_mark_counts_how_often_it_is_reached_and_how_often_it_acts(tmp_path: P
     assert run(tmp_path, tmp_path / "table") == "True False something later"
     found = slots(tmp_path / "table")
     assert (found["a/1/1 a/1/2"].reached, found["a/1/1 a/1/2"].acted) == (2, 1)
-    assert found["a/1/1 a/1/2"].site == f"{tmp_path / 'program.py'}:14"
-    assert found["a/2/1"].site == f"{tmp_path / 'program.py'}:5"
+    assert found["a/1/1 a/1/2"].site == f"{tmp_path / 'program.py'}:14:12"
+    assert found["a/2/1"].site == f"{tmp_path / 'program.py'}:5:2"
     assert {name: slot.acted for name, slot in found.items()} == {
         "a/1/1 a/1/2": 1, "a/2/1": 1, "a/2/2": 1, "a/3/1": 1
     }  # fmt: skip

@@ -18,8 +18,9 @@ those of the session, so that a server which a fixture starts meets the marks as
 import inspect
 import json
 import os
+import re
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,15 @@ import pytest
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marker import MARKER
 from vespiary.prove.trace.proving.record import ASSERTION, EXCEPTION, TIMEOUT
-from vespiary.trace import MARK, VARIABLE, Table
+from vespiary.trace import MARK, VARIABLE, Slot, Table
 
 __all__ = ["claims"]
 
 _dumps, _loads = json.dumps, json.loads
 """Under names of our own, because a test may replace those of the module."""
 
+
+_COLUMN = re.compile(r"(:\d+):\d+$")
 
 _ALONE = {"numprocesses": 0, "dist": "no", "tx": []}
 _ALONE |= {"lf": False, "failedfirst": False, "newfirst": False}
@@ -179,8 +182,8 @@ class _Recorder(_Outcomes):
                 "id": item.nodeid,
                 "kind": "pytest",
                 "claims": claims(item),
-                "reached": [slot.site for slot in marks if slot.reached],
-                "acted": [slot.site for slot in marks if slot.acted],
+                "reached": _lines(slot for slot in marks if slot.reached),
+                "acted": _lines(slot for slot in marks if slot.acted),
                 "outcome": self.outcome,
             }
         )
@@ -189,6 +192,11 @@ class _Recorder(_Outcomes):
     def pytest_sessionfinish(self) -> None:
         """Write what was found."""
         files.write(self._path, json.dumps({"tests": self._tests}, indent=2) + "\n")
+
+
+def _lines(slots: Iterable[Slot]) -> list[str]:
+    """The sites of marks without their columns, each once."""
+    return list(dict.fromkeys(_COLUMN.sub(r"\1", slot.site) for slot in slots))
 
 
 class _Servant(_Outcomes):

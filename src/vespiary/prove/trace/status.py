@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.evidence import Evidence, Proof, Test
 from vespiary.prove.trace.marks import Mark, Problem
-from vespiary.prove.trace.proving.record import MASKED
+from vespiary.prove.trace.proving.record import MASKED, UNREACHED
 from vespiary.prove.trace.scan import Project
 
 __all__ = ["Code", "Standing", "Witness", "standings"]
@@ -160,6 +160,8 @@ def _verdict(mark: Mark, identifier: str, evidence: Evidence | None, proof: Proo
         return "reached" if mark.form == "statement" else "proven"
     if proof and proof.verdicts == {MASKED}:
         return MASKED
+    if proof and UNREACHED in proof.verdicts:
+        return "not executed"
     tests = [test for found in evidence.claimants(identifier).values() for test in found]
     return "survived" if any(place in test.acted for test in tests) else "not executed"
 

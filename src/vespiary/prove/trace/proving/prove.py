@@ -119,6 +119,8 @@ class _Prover:
                     unreached.append((mark, name))
                 elif not found_here:
                     proofs.append(Proof(mark.site, name, UNCLAIMED))
+                elif len(found_here) < self._collected.twins.get((mark.site, mark.ids), 1):
+                    proofs.append(Proof(mark.site, name, UNREACHED))
         killers = self._killers(candidates)
         for mark, name in unreached:
             candidate = self._hidden(mark, name, passed)

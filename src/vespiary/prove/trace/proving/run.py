@@ -20,6 +20,7 @@ import re
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,6 +72,7 @@ class Collected:
         tests: Those that claim something.
         seen: How the processes call a mark, by its site and identifiers: two marks with the same
             identifiers may stand in one line.
+        twins: How many marks of the same identifiers stand in a line, if there are several.
         silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
         sources: The functions around marks and claims.
         sentences: By identifier: the hash of the requirement's sentence.
@@ -83,6 +85,7 @@ class Collected:
     marks: list[Mark] = field(default_factory=list)
     tests: list[Ran] = field(default_factory=list)
     seen: dict[tuple[str, tuple[str, ...]], set[Seen]] = field(default_factory=dict)
+    twins: dict[tuple[str, tuple[str, ...]], int] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     sentences: dict[str, str] = field(default_factory=dict)
@@ -233,6 +236,7 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
     _refuse_unknown(only, sources)
     collected = Collected(
         marks=_marks(sources, only),
+        twins=_twins(sources),
         sources=[one for one in sources_of(sources) if _concerns([one.id], only)],
         sentences=sentence_hashes(settings, only),
         base=settings.root,
@@ -385,6 +389,13 @@ def _marks(sources: Iterable[SourceMark], only: Collection[str]) -> list[Mark]:
         if mark.kind == "mark" and _concerns(mark.ids, only)
     ]
     return list(dict.fromkeys(marks))
+
+
+def _twins(sources: Iterable[SourceMark]) -> dict[tuple[str, tuple[str, ...]], int]:
+    """The lines with several marks of the same identifiers; those of a macro stand elsewhere."""
+    marks = (mark for mark in sources if mark.kind == "mark" and not mark.macro)
+    counts = Counter((mark.place, mark.ids) for mark in marks)
+    return {mark: count for mark, count in counts.items() if count > 1}
 
 
 def _concerns(ids: Iterable[str], only: Collection[str]) -> bool:

@@ -26,12 +26,12 @@ KINDS: Final = {
     "stop-timeout": "the server did not end in time when it was asked to",
     "stop-exit": "the server ended with another exit code than expected",
     "port-open": "something listens on a port of the case after the stop",
-    "left-behind": "processes outlived the server",
+    "left-behind": "processes still ran after the server had ended",
     "inversion": "lock orders that can deadlock (locks)",
     "deadlock": "a deadlock (locks)",
     "misuse": "misuse of a lock (locks)",
     "stall": "a thread waited too long for a lock (locks)",
-    "not-covered": "the tool saw nothing, so that nothing can be said",
+    "not-covered": "the tool could not watch the server",
     "memory-limit": "the memory limit was exceeded",
     "memory-growth": "memory grows (memory)",
     "memory-expectation": "memory is not as expected (memory)",
@@ -39,7 +39,7 @@ KINDS: Final = {
     "tool": "another tool found something",
     "timeout": "the whole case did not end in time",
     "not-run": "the case could not be run",
-    "host": "the hosts that could have run it were lost",
+    "host": "all hosts that could have run the case failed",
 }
 """What can be found, and what it means."""
 

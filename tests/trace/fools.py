@@ -391,6 +391,12 @@ def test_it():
     refused(False)
     assert count(__file__) % 3 != 1
 """,
+    "fails_every_third_time_slowly": """
+def test_it():
+    time.sleep(0.4)
+    refused(False)
+    assert count(__file__) % 3 != 1
+""",
     "fails_at_random": """
 def test_it():
     number = hashlib.sha256(b"%d" % count(__file__)).digest()[0]

@@ -2,7 +2,7 @@
 
 A failure may have other causes: a test that fails now and then, a process that an earlier run has
 spoilt, a result that was computed before the mark was disabled and is kept. So a test must fail
-without the mark and pass with it, in turns, twice at least; quick tests take more turns. Their
+without the mark and pass with it, in turns, three times each; quick tests take more turns. Their
 order follows no period (it is the sequence of Thue and Morse), so that a test which fails every
 second or third time does not keep step with it. If the turns disagree, each of them is repeated in
 a process of its own. A test that fails there with the mark enabled is unstable and shows nothing.
@@ -26,9 +26,9 @@ _SECONDS_FACTOR = 10.0
 _TURNS = (False, True, True, False, True, False, False, True)
 """Whether the mark is enabled, turn by turn."""
 
-_TURNS_MIN = 4
+_TURNS_MIN = 6
 _TURNS_SECONDS = 1.0
-"""After so long the first four turns are enough."""
+"""After so long the first six turns are enough: fewer keep step with every third time."""
 
 _BETTER_MAX = 3
 """How many tests are tried for a better failure than a crash or a timeout."""

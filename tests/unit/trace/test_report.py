@@ -346,3 +346,23 @@ def test_a_text_that_cannot_be_read_is_an_error_that_names_it(folder: Folder) ->
     done = folder.run("report")
     assert done.exit_code == 2
     assert "requirements cannot be read: Is a directory" in done.output
+
+
+def test_what_is_the_same_is_found_through_any_number_of_steps(folder: Folder) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    table = '[[requirement]]\nid = "nest/1/{}"\nlevel = "MAY"\nsame_as = "nest/1/{}"\n'
+    first, last = table.format(6, 5), table.format(5, 4)
+    catalogue.write_text(first + CATALOGUE.replace("[[erratum]]", last + "[[erratum]]"))
+    assert folder.statuses() == ["proven", "proven", "proven", "excluded", "proven", "proven"]
+    folder.proof(0).update(verdict="survived", tests=[])
+    assert folder.statuses()[0] == folder.statuses()[-1] == "executed"
+
+
+def test_what_is_the_same_as_itself_is_an_error(folder: Folder) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    table = '[[requirement]]\nid = "nest/1/{}"\nlevel = "MAY"\nsame_as = "nest/1/{}"\n'
+    catalogue.write_text(CATALOGUE + table.format(5, 6) + table.format(6, 5) + table.format(7, 5))
+    errors = folder.errors()
+    assert "nest/1/5 is the same as itself, by same_as: take one same_as out" in errors
+    assert "nest/1/6 is the same as itself" in errors
+    assert "nest/1/7 is the same as itself" not in errors

@@ -115,6 +115,11 @@ def test_python_is_read_by_the_names_under_which_marks_were_imported() -> None:
         ('fn f() {\n if requires!("a/1/1") { g(); }\n}', "a.rs:2: a mark without a condition"),
         ('fn f() -> bool {\n !requires!("a/1/1" => x)\n}', "a.rs:2: a negated mark"),
         ('fn f() -> bool {\n requires!("a/1/1" => true)\n}', "a.rs:2: a condition that is a"),
+        ('fn f() {\n if !(requires!("a/1/1" => x)) {}\n}', "a.rs:2: a negated mark"),
+        ('fn f() {\n assert!(requires!("a/1/1" => x));\n}', "a.rs:2: an asserted mark"),
+        ('fn f() {\n debug_assert!(requires!("a/1/1" => x), "no");\n}', "a.rs:2: an asserted"),
+        ('fn f() {\n if requires!("a/1/1" => x) == false {}\n}', "a.rs:2: a mark is compared"),
+        ('fn f() {\n if false == requires!("a/1/1" => x) {}\n}', "a.rs:2: a mark is compared"),
         ('/// ```\n/// claims!("a/1/1");\n/// ```\nfn f() {}', "a.rs:2: claims! in a doc test"),
         (
             "macro_rules! m { ($i:literal) => { requires!($i) } }",
@@ -135,6 +140,18 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
         ('requires("a/1/1", x)', "a.py:2: the value of the mark is dropped"),
         ('if requires("a/1/1"): pass', "a.py:2: a mark without a condition is a statement"),
         ('x = not requires("a/1/1", y)', "a.py:2: a negated mark"),
+        ('x = not bool(requires("a/1/1", y))', "a.py:2: a negated mark"),
+        ('x = not (z or requires("a/1/1", y))', "a.py:2: a negated mark"),
+        ('x = not (z := requires("a/1/1", y))', "a.py:2: a negated mark"),
+        ('x = requires("a/1/1", y) ^ True', "a.py:2: a negated mark"),
+        ('x = requires("a/1/1", y)\nif not x: pass', "a.py:3: a negated mark"),
+        ('x: bool = requires("a/1/1", y)\nif not x: pass', "a.py:3: a negated mark"),
+        ('x = requires("a/1/1", y)\nassert x', "a.py:3: an asserted mark"),
+        ('if x := requires("a/1/1", y): pass\nz = x is False', "a.py:3: a mark is compared"),
+        ('assert requires("a/1/1", y), "no"', "a.py:2: an asserted mark"),
+        ('x = requires("a/1/1", y) is False', "a.py:2: a mark is compared with a constant"),
+        ('x = requires("a/1/1", y) == False', "a.py:2: a mark is compared with a constant"),
+        ('x = True is requires("a/1/1", y)', "a.py:2: a mark is compared with a constant"),
         ('x = requires("a/1/1", True)', "a.py:2: a condition that is a constant"),
         ("@implements\ndef f(): pass", "a.py:2: implements names no identifier"),
         ("@pytest.mark.requirement\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
@@ -147,6 +164,22 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
 def test_empty_and_dangling_marks_of_python_are_reported(source: str, words: str) -> None:
     text = f"from vespiary.trace import implements, requires\n{source}\n"
     assert [p for p in scan_python(text, "a.py").problems if str(p).startswith(words)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'x = requires("a/1/1", not y)',
+        'x = requires("a/1/1", y) and not z',
+        'x = requires("a/1/1", y)\nx = other()\nassert x',
+        'def f():\n    x = requires("a/1/1", y)\ndef g(x):\n    assert x',
+        'if requires("a/1/1", y == 0): pass\nassert y',
+        'requires("a/1/1")\nassert y',
+    ],
+)
+def test_what_is_beside_a_mark_may_be_negated_and_asserted(source: str) -> None:
+    text = f"from vespiary.trace import implements, requires\n{source}\n"
+    assert not scan_python(text, "a.py").problems
 
 
 PIECES = st.lists(

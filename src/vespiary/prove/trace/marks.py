@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["CONSTANT", "NEGATED", "STATEMENT", "Found", "Mark", "Problem"]
+__all__ = ["ASSERTED", "COMPARED", "CONSTANT", "NEGATED", "STATEMENT", "Found", "Mark", "Problem"]
 
 CONSTANT = "a condition that is a constant can never be false: write the mark as a statement"
 """What is wrong with a mark whose condition is `True`."""
@@ -12,6 +12,15 @@ STATEMENT = "a mark without a condition is a statement: write it on its own line
 
 NEGATED = "a negated mark cannot be disabled: write the condition positively, within the mark"
 """What is wrong with a mark whose value is negated."""
+
+ASSERTED = (
+    "an asserted mark fails when it is disabled, which proves nothing: write the condition that"
+    " refuses, as in if requires(..., not valid): raise ..."
+)
+"""What is wrong with a mark whose value is asserted."""
+
+COMPARED = "a mark is compared with a constant: use its value, and write the condition positively"
+"""What is wrong with a mark that is compared with `False`."""
 
 
 @dataclass(frozen=True, slots=True)

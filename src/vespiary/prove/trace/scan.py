@@ -199,3 +199,18 @@ def _tell_unmatched(project: Project) -> None:
         if requirement.same_as and requirement.same_as not in project.requirements:
             words = f"{requirement.id} is the same as {requirement.same_as}, which no catalogue has"
             project.problems.append(Problem(place, words))
+        elif requirement.same_as and _leads_to_itself(requirement, project.requirements):
+            words = f"{requirement.id} is the same as itself, by same_as: take one same_as out"
+            project.problems.append(Problem(place, words))
+
+
+def _leads_to_itself(requirement: Requirement, known: dict[str, Requirement]) -> bool:
+    """Whether `same_as` comes back to where it began."""
+    passed: set[str] = set()
+    here: Requirement | None = requirement
+    while here and here.same_as and here.id not in passed:
+        passed.add(here.id)
+        here = known.get(here.same_as)
+        if here is requirement:
+            return True
+    return False

@@ -6,7 +6,16 @@ Under which names a file calls them is found by `python_names`.
 import ast
 
 from vespiary.prove.trace.digests import claim_digest, mark_digest
-from vespiary.prove.trace.marks import CONSTANT, NEGATED, STATEMENT, Found, Mark, Problem
+from vespiary.prove.trace.marks import (
+    ASSERTED,
+    COMPARED,
+    CONSTANT,
+    NEGATED,
+    STATEMENT,
+    Found,
+    Mark,
+    Problem,
+)
 from vespiary.prove.trace.python_names import TOO_DEEP, Names, dotted, names_of, string
 
 __all__ = ["scan_python"]
@@ -48,10 +57,12 @@ class _Visitor(ast.NodeVisitor):
         self._around: list[ast.AST] = []
         self._digests: dict[tuple[str, ast.AST], str] = {}
         self._statements: set[ast.Call] = set()
+        self._values: list[set[str]] = [set()]
 
     def _scoped(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         self._scope.append(node.name)
         self._around.append(node)
+        self._values.append(set())
         for decorator in node.decorator_list:
             named = self.claims.get(dotted(decorator), ())
             if named:
@@ -63,6 +74,7 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
         self._scope.pop()
         self._around.pop()
+        self._values.pop()
 
     def visit_Module(self, node: ast.Module) -> None:
         """What stands in no function or class stands in the module."""
@@ -94,15 +106,67 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
         """A mark is not negated."""
-        call = node.operand
-        if (
-            isinstance(node.op, ast.Not)
-            and isinstance(call, ast.Call)
-            and self._kind(call.func) == "mark"
-            and not _bare(call)
-        ):
+        if isinstance(node.op, (ast.Not, ast.Invert)) and self._is_value(node.operand):
             self._wrong(node, NEGATED)
         self.generic_visit(node)
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        """A mark that is disabled must not refuse what it would accept."""
+        if self._is_value(node.test):
+            self._wrong(node, ASSERTED)
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        """A comparison with a constant may negate a mark."""
+        sides = [node.left, *node.comparators]
+        if any(isinstance(side, ast.Constant) for side in sides) and any(
+            self._is_value(side) for side in sides
+        ):
+            self._wrong(node, COMPARED)
+        self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        """So may an exclusive or."""
+        if isinstance(node.op, ast.BitXor) and any(map(self._is_value, (node.left, node.right))):
+            self._wrong(node, NEGATED)
+        self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """What is assigned from a mark is as good as the mark."""
+        self.generic_visit(node)
+        for target in node.targets:
+            self._assign(target, node.value)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        """So it is with a type."""
+        self.generic_visit(node)
+        if node.value:
+            self._assign(node.target, node.value)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        """And within a condition."""
+        self.generic_visit(node)
+        self._assign(node.target, node.value)
+
+    def _assign(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Name) and self._is_value(value):
+            self._values[-1].add(target.id)
+        elif isinstance(target, ast.Name):
+            self._values[-1].discard(target.id)
+
+    def _is_value(self, node: ast.expr) -> bool:
+        """Whether an expression is true only if a mark with a condition is, by its form."""
+        if isinstance(node, ast.NamedExpr):
+            return self._is_value(node.value)
+        if isinstance(node, ast.BoolOp):
+            return any(map(self._is_value, node.values))
+        if isinstance(node, ast.Name):
+            return node.id in self._values[-1]
+        if not isinstance(node, ast.Call):
+            return False
+        if dotted(node.func) == "bool" and len(node.args) == 1:
+            return self._is_value(node.args[0])
+        return self.names.get(dotted(node.func)) == "requires" and not _bare(node)
 
     def visit_Call(self, node: ast.Call) -> None:
         """Every mark is a call."""

@@ -17,7 +17,16 @@ from dataclasses import dataclass
 
 from vespiary.prove.trace.digests import rust_digest
 from vespiary.prove.trace.identifiers import OWN
-from vespiary.prove.trace.marks import CONSTANT, NEGATED, STATEMENT, Found, Mark, Problem
+from vespiary.prove.trace.marks import (
+    ASSERTED,
+    COMPARED,
+    CONSTANT,
+    NEGATED,
+    STATEMENT,
+    Found,
+    Mark,
+    Problem,
+)
 
 __all__ = ["macro_arguments", "scan_rust"]
 
@@ -196,6 +205,12 @@ def _closed(code: str, opening: int) -> int:
     return len(code)
 
 
+_NEGATION = re.compile(r"(?<![\w=])!\s*\([\s(]*\Z")
+_ASSERTION = re.compile(r"\b(?:debug_)?assert!\s*[({\[][\s(]*\Z")
+_CONSTANT_BEFORE = re.compile(r"\b(?:true|false)\s*[=!]=\s*\Z")
+_CONSTANT_AFTER = re.compile(r"[\s)]*[=!]=\s*(?:true|false)\b")
+
+
 def _misplaced(code: str, start: int, end: int, form: str) -> str:
     """What is wrong with the place of a mark; empty if nothing is."""
     before = code[:start].rstrip()[-1:]
@@ -204,7 +219,12 @@ def _misplaced(code: str, start: int, end: int, form: str) -> str:
         return "" if is_statement else STATEMENT
     if is_statement:
         return "the value of requires! is dropped: it marks nothing; let it guard code"
-    return NEGATED if before == "!" else ""
+    if before == "!" or _NEGATION.search(code[:start]):
+        return NEGATED
+    if _ASSERTION.search(code[:start]):
+        return ASSERTED
+    compared = _CONSTANT_BEFORE.search(code[:start]) or _CONSTANT_AFTER.match(code[end + 1 :])
+    return COMPARED if compared else ""
 
 
 def _around(code: str, place: int) -> _Span | None:

@@ -111,12 +111,20 @@ def standings(
         identifier: _standing(project, requirement, evidence, outside.get(identifier, set()))
         for identifier, requirement in project.requirements.items()
     }
-    for standing in found.values():
-        same = found.get(standing.requirement.same_as)
-        if same and standing.status != "excluded":
-            standing.status, standing.code = same.status, same.code
-            standing.tests, standing.outside = same.tests, same.outside
+    originals = [(standing, _original(standing, found)) for standing in found.values()]
+    for standing, same in originals:
+        standing.status, standing.code = same.status, same.code
+        standing.tests, standing.outside = same.tests, same.outside
     return list(found.values()), _wrong(project, evidence) if evidence else []
+
+
+def _original(standing: Standing, found: Mapping[str, Standing]) -> Standing:
+    """The standing of what is traced instead of a requirement, through any number of steps."""
+    passed: set[str] = set()
+    while standing.status != "excluded" and standing.requirement.id not in passed:
+        passed.add(standing.requirement.id)
+        standing = found.get(standing.requirement.same_as, standing)
+    return standing
 
 
 def _standing(

@@ -33,6 +33,10 @@ def test_that_reaches_nothing() -> None:
 
 def test_that_fails() -> None:
     assert refused(True)
+
+@pytest.mark.xfail
+def test_that_is_expected_to_fail() -> None:
+    assert refused(True)
 """
 
 
@@ -69,6 +73,7 @@ def test_each_test_is_noted_with_its_claims(recorded: dict[str, dict[str, Any]])
         "test_that_claims_nothing": [],
         "test_that_reaches_nothing": [],
         "test_that_fails": [],
+        "test_that_is_expected_to_fail": [],
     }
 
 
@@ -93,7 +98,7 @@ def test_what_one_test_reaches_is_not_counted_for_the_next(
 
 def test_outcomes_are_noted(recorded: dict[str, dict[str, Any]]) -> None:
     assert [test["outcome"] for test in recorded.values()] == [
-        "passed", "passed", "skipped", "failed"
+        "passed", "passed", "skipped", "failed", "xfailed"
     ]  # fmt: skip
 
 
@@ -105,4 +110,4 @@ def test_without_a_file_to_count_in_nothing_can_be_recorded(tmp_path: Path) -> N
 
 def test_the_plugin_alone_knows_the_marker_and_changes_nothing(tmp_path: Path) -> None:
     result = run(tmp_path, table=None)
-    assert "1 failed, 2 passed, 1 skipped" in result.stdout
+    assert "1 failed, 2 passed, 1 skipped, 1 xfailed" in result.stdout

@@ -134,9 +134,9 @@ def test_the_evidence_is_written_to_the_file(proved: Proved) -> None:
 def test_what_is_not_proven_fails_the_run_in_sentences(proved: Proved) -> None:
     assert proved.status == 1
     assert (
-        "src/lib.rs:12: the mark of toy/1/2 is claimed, and no claiming test fails without it"
-        in (proved.told["problems"])
-    )
+        "src/lib.rs:12: the mark of toy/1/2 is claimed, and no claiming test fails while it is"
+        " disabled"
+    ) in proved.told["problems"]
     assert "src/lib.rs:43: the mark of toy/1/6 is claimed by no test" in proved.told["problems"]
 
 

@@ -1,11 +1,12 @@
 """Tests that fail, break their process or leave something behind: what the prover makes of them."""
 
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
-from .proved import Proved
+from .proved import Proved, command, environment
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -211,3 +212,21 @@ def test_claims_of_a_language_whose_tests_are_not_run_are_a_warning(tmp_path: Pa
         "trace.toml: 2 claims in Rust did not run, because [run] has no cargo: add a line such as"
         ' cargo = ["--features=trace"]'
     ]
+
+
+def test_claims_of_tests_that_show_nothing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nfrom vespiary.trace import requires\n"
+        "@pytest.mark.xfail\n@pytest.mark.requirement('toy/3/1')\n"
+        "def test_a():\n    assert not requires('toy/3/1', True)\n"
+        "@pytest.mark.skip\n@pytest.mark.requirement('toy/3/1')\n"
+        "def test_b():\n    assert requires('toy/3/1', True)\n"
+    )
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    told = subprocess.run(
+        command("prove", config=config), env=environment(tmp_path), capture_output=True, text=True,
+        check=False,
+    ).stdout  # fmt: skip
+    assert "is claimed only by tests that were skipped or were expected to fail (xfail)" in told
+    assert "test_it.py::test_a (xfailed), test_it.py::test_b (skipped)" in told

@@ -176,7 +176,7 @@ def _tell(done: Extraction, path: Path) -> None:
         f"{path}: {counted(len(done.sentences), 'requirement')}: {len(revision.kept)} kept,"
         f" {len(revision.new)} new, {len(revision.changed)} changed,"
         f" {len(revision.moved)} moved, {len(revision.vanished)} vanished"
-        + (f"; {done.left_out} stand in the base and are left out" if done.left_out else "")
+        + (f"; {done.left_out} left out because the base has them" if done.left_out else "")
     )
     for requirement, sentence in revision.changed:
         click.echo(f"  suspect: {sentence.id}: the sentence has changed (was {requirement.id})")

@@ -114,7 +114,7 @@ def prove_command(
     \b
     Exit codes:
       0  every mark is needed by a test that claims it, and every claim is confirmed
-      1  a mark is not needed, a claim is wrong, or a test fails with nothing disabled
+      1  a mark is not needed, a claim is wrong, or a test fails with no mark disabled
       2  the settings are wrong, or the tracing build failed
     """  # noqa: D301
     if patience < PATIENCE_MIN:

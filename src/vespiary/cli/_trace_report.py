@@ -40,9 +40,9 @@ def scan_command(config: Path, *, strict: bool) -> None:
     marks = sum(len(found) for found in project.marks.values())
     claims = sum(len(found) for found in project.claims.values())
     click.echo(
-        f"{counted(len(project.requirements), 'requirement')}; {counted(project.files, 'source')}"
-        f" with {counted(marks, 'mark')} of {len(project.marks)} and {counted(claims, 'claim')} of"
-        f" {len(project.claims)}"
+        f"{counted(len(project.requirements), 'requirement')}: {len(project.marks)} marked"
+        f" ({counted(marks, 'mark')}), {len(project.claims)} claimed ({counted(claims, 'claim')});"
+        f" {counted(project.files, 'source')} read"
     )
     _tell(project.problems)
     if project.errors or (strict and project.problems):
@@ -215,7 +215,7 @@ def why(identifier: str | None, config: Path, *, missing: bool) -> None:
     click.echo(f"{requirement.id}  {requirement.level}  {found[0].status}")
     click.echo(f"says: {requirement.says or 'not described'}")
     source = f" ({requirement.source})" if requirement.source else ""
-    click.echo(f"why: {requirement.why or 'not known'}{source}")
+    click.echo(f"why: {requirement.why or 'not documented'}{source}")
     for item in found[0].code:
         click.echo(f"code: {item.mark.place} {item.mark.function}".rstrip())
     for test in found[0].tests:

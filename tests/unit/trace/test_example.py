@@ -48,7 +48,7 @@ def test_both_tests_pass_without_a_trace(folder: Path) -> None:
 def test_the_test_that_shows_nothing_is_caught_until_it_is_repaired(folder: Path) -> None:
     status, said = trace(folder, "prove")
     assert status == 1
-    assert "test_a_heavy_parcel_is_refused claims parcel/2/2, and passes without" in said
+    assert "test_a_heavy_parcel_is_refused claims parcel/2/2, but passes while" in said
     status, said = trace(folder, "gate")
     assert status == 1
     assert "parcel/2/2 MUST (A parcel of more than 31 kg is refused.) is executed" in said

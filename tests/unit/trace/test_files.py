@@ -38,7 +38,7 @@ def run(project: Path, *arguments: str) -> Result:
 )
 def test_a_mark_is_found_whatever_the_encoding(project: Path, source: bytes) -> None:
     (project / "code.py").write_bytes(source)
-    assert "1 source with 1 mark of 1" in run(project, "scan").output
+    assert "1 marked (1 mark)" in run(project, "scan").output
 
 
 @pytest.mark.parametrize("name", ["trace.toml", "requirements/x.toml"])

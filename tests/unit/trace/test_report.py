@@ -105,8 +105,8 @@ def test_a_claim_that_never_reaches_the_code_is_an_error(folder: Folder) -> None
 def test_a_claim_that_survives_the_codes_removal_is_an_error(folder: Folder) -> None:
     folder.evidence["claims"][0]["verdict"] = "survived"
     assert folder.errors() == (
-        "nest::test_knock: it claims nest/1/1, but passes without it (a.rs:1, a.rs:2 disabled):"
-        " make it check the result"
+        "nest::test_knock: it claims nest/1/1, but passes while the marked code (a.rs:1, a.rs:2) is"
+        " disabled: make it check the result"
     )
 
 
@@ -120,16 +120,19 @@ def test_a_claiming_test_that_fails_with_nothing_disabled_proves_nothing(folder:
     folder.test(0)["outcome"] = "failed"
     folder.evidence.update(proofs=[], claims=[])
     assert folder.statuses()[0] == "implemented"
-    assert "nest::test_knock: its outcome with nothing disabled is failed: repair it" in (
+    assert "nest::test_knock: it failed although no mark was disabled: repair it" in (
         folder.errors()
     )
 
 
-def test_a_claiming_test_that_was_skipped_did_not_run(folder: Folder) -> None:
-    folder.test(0)["outcome"] = "skipped"
+@pytest.mark.parametrize("outcome", ["skipped", "xfailed"])
+def test_a_claiming_test_that_was_skipped_is_named(folder: Folder, outcome: str) -> None:
+    folder.test(0)["outcome"] = outcome
     folder.evidence.update(proofs=[], claims=[])
-    assert folder.report()["requirements"][0]["tests"][0]["outcome"] == "not run"
-    assert any("did not run: nest::test_knock" in words for words in folder.report()["limits"])
+    assert folder.report()["requirements"][0]["tests"][0]["outcome"] == outcome
+    told = f"so their claims do not count: nest::test_knock ({outcome})"
+    assert any(told in words for words in folder.report()["limits"])
+    assert f"and show nothing: nest::test_knock ({outcome})" in folder.run("gate").output
 
 
 def test_an_unstable_test_is_an_error(folder: Folder) -> None:

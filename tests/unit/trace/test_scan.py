@@ -260,7 +260,7 @@ def test_marks_and_claims_that_fit_together_are_counted(folder: Folder) -> None:
     folder.write("a.rs", MARK + CLAIM)
     done = folder.scan("--strict")
     assert done.exit_code == 0
-    assert done.output == "3 requirements; 1 source with 1 mark of 1 and 1 claim of 1\n"
+    assert done.output == "3 requirements: 1 marked (1 mark), 1 claimed (1 claim); 1 source read\n"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_an_identifier_in_two_catalogues_is_an_error(folder: Folder) -> None:
     folder.write("requirements/nest-2.toml", '[specification]\nname = "nest"\n' + CATALOGUE)
     done = folder.scan()
     assert done.exit_code == 1
-    assert "nest.toml:2: nest/2/1 stands in " in done.output
+    assert "nest.toml:2: nest/2/1 is in " in done.output
 
 
 def test_excluded_files_are_not_read(folder: Folder) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Problem
+from vespiary.prove.trace.proving.record import SKIPPED
 from vespiary.prove.trace.scan import SUSPECT
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Standing
@@ -153,6 +154,9 @@ def _advice(standing: Standing) -> str:
         where = ", ".join(item.mark.place for item in standing.code)
         if not standing.tests:
             return f"add a claim to a test of {where}"
+        if all(test.outcome in SKIPPED for test in standing.tests):
+            names = ", ".join(f"{test.id} ({test.outcome})" for test in standing.tests)
+            return f"its claiming tests were skipped or expected to fail, and show nothing: {names}"
         return f"no claiming test that passed made {where} true"
     if standing.status == "executed":
         return _advice_on_executed(standing)

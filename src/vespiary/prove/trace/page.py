@@ -15,7 +15,7 @@ from vespiary.prove.trace.gates import reason
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.normative import LEVELS
 from vespiary.prove.trace.page_parts import SCRIPT, STYLE
-from vespiary.prove.trace.proving.record import WEAK
+from vespiary.prove.trace.proving.record import SKIPPED, WEAK
 from vespiary.prove.trace.report import STATUSES, Report
 from vespiary.prove.trace.status import Standing
 
@@ -136,7 +136,7 @@ def _requirement(report: Report, standing: Standing, link: str) -> str:
         _line("Sentence", f"<q>{escape(sentence)}</q>") if sentence else "",
         _line("Section", _section(report, standing)) if requirement.section else "",
         _line("Why", f"{escape(requirement.why)}{_source(requirement.source)}"
-              if requirement.why else "not known"),
+              if requirement.why else "no reason is documented"),
         _line("Excluded", escape(requirement.excluded)) if requirement.excluded else "",
         _line("To do", _link(requirement.todo)) if requirement.todo else "",
         *(
@@ -226,7 +226,7 @@ def _tests(report: Report, standing: Standing, link: str) -> str:
         evidence = "it fails without the code" if test.proves else (
             "executes the code" if test.acted else "does not execute the code"
         )  # fmt: skip
-        if test.outcome == "not run":
+        if test.outcome in ("not run", *SKIPPED):
             evidence = "no evidence"
         many = f" ({test.tests} tests)" if test.tests > 1 else ""
         name = f"<code>{escape(test.id)}</code>"

@@ -142,13 +142,16 @@ class _Outcomes:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note a phase: a failure counts more than a skip, and that more than a pass.
+        """Note a phase: a failure counts more than a skip or xfail, and that more than a pass.
 
         A plugin may have outcomes of its own, as `rerun`: they say nothing of the mark.
         """
-        ranks: tuple[str, ...] = ("passed", "skipped", "failed")
-        if report.outcome in ranks:
-            self.outcome = max(self.outcome, report.outcome, key=ranks.index)
+        ranks: tuple[str, ...] = ("passed", "skipped", "xfailed", "failed")
+        outcome: str = report.outcome
+        if outcome == "skipped" and hasattr(report, "wasxfail"):
+            outcome = "xfailed"
+        if outcome in ranks:
+            self.outcome = max(self.outcome, outcome, key=ranks.index)
 
 
 def _how(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:

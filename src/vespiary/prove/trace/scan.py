@@ -145,7 +145,7 @@ def _read_catalogues(project: Project, settings: Settings) -> None:
                 project.problems.append(
                     Problem(
                         f"{requirement.file}:{requirement.line}",
-                        f"{requirement.id} stands in {twin.file}:{twin.line} too: keep one",
+                        f"{requirement.id} is in {twin.file}:{twin.line} already: keep one of them",
                     )
                 )
             project.requirements[requirement.id] = requirement

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.evidence import Evidence, Proof, Test
 from vespiary.prove.trace.marks import Mark, Problem
-from vespiary.prove.trace.proving.record import MASKED, UNREACHED
+from vespiary.prove.trace.proving.record import MASKED, SKIPPED, UNREACHED
 from vespiary.prove.trace.scan import Project
 
 __all__ = ["Code", "Standing", "Witness", "standings"]
@@ -53,8 +53,8 @@ class Witness:
 
     Attributes:
         id: Its name.
-        outcome: `passed` if all tests made of it did, or what else; `not run` if only the sources
-            know of it.
+        outcome: `passed` if all tests made of it did, or what else; `skipped` or `xfailed` if none
+            of them passed; `not run` if only the sources know of it.
         acted: Whether it made a marked condition true.
         proves: Whether it fails when one of them is disabled.
         tests: How many tests are made of it: one a parameter, one a driver.
@@ -188,8 +188,8 @@ def _witnesses(
     found = []
     for claimant, tests in claimants.items():
         outcomes = [test.outcome for test in tests]
-        bad = [outcome for outcome in outcomes if outcome not in ("passed", "skipped")]
-        told = "passed" if "passed" in outcomes else "not run"
+        bad = [outcome for outcome in outcomes if outcome not in ("passed", *SKIPPED)]
+        told = "passed" if "passed" in outcomes else max(outcomes)
         proves = evidence is not None and evidence.claims.get((claimant, identifier)) == "killed"
         found.append(
             Witness(
@@ -218,12 +218,13 @@ def _wrong(project: Project, evidence: Evidence) -> list[Problem]:
     problems = _changed(project, evidence)
     for name in sorted(evidence.tests):
         outcome = evidence.tests[name].outcome
-        if outcome not in ("passed", "skipped"):
-            words = f"its outcome with nothing disabled is {outcome}: repair it"
+        if outcome not in ("passed", *SKIPPED):
+            how = "did not end in time" if outcome == "timeout" else "failed"
+            words = f"it {how} although no mark was disabled: repair it"
             problems.append(Problem(name, words))
     problems += [
         Problem(
-            name, "it passed at first and failed later with nothing disabled: it proves nothing"
+            name, "it passed at first and failed later with no mark disabled: it proves nothing"
         )
         for name in evidence.unstable
     ]
@@ -259,5 +260,5 @@ def _contradiction(places: set[str], tests: list[Test], verdict: str) -> str:
     if not any(test.acted & places for test in passed):
         return f"no marked condition was true in it ({where}): claim what it tests"
     if verdict == "survived":
-        return f"passes without it ({where} disabled): make it check the result"
+        return f"passes while the marked code ({where}) is disabled: make it check the result"
     return ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vespiary.prove.trace.proving.cargo import RustTest
-from vespiary.prove.trace.proving.record import ASSERTION, CRASH, EXCEPTION, TIMEOUT
+from vespiary.prove.trace.proving.record import ASSERTION, CRASH, EXCEPTION, SKIPPED, TIMEOUT
 from vespiary.prove.trace.proving.session import NotCollected, Session, end, end_all
 from vespiary.prove.trace.settings import Settings
 from vespiary.trace import CLAIM, MARK, VARIABLE, Slot, Table
@@ -63,7 +63,7 @@ class Run:
     """One run of one test.
 
     Attributes:
-        outcome: `passed`, `failed`, `skipped` or `timeout`.
+        outcome: `passed`, `failed`, `skipped`, `xfailed` or `timeout`.
         how: How it failed, if it did, as `record` has it.
         denied: The marks whose condition was false at least once.
     """
@@ -79,7 +79,7 @@ class Run:
     @property
     def failed(self) -> bool:
         """Whether the test noticed something."""
-        return self.outcome not in {"passed", "skipped"}
+        return self.outcome not in ("passed", *SKIPPED)
 
 
 class Bench:

@@ -4,7 +4,7 @@
 {"version": 2,
  "marks":  [{"site", "ids": [], "file", "line", "form"}],
  "tests":  [{"id", "kind": "rust|pytest", "claims": [], "reached": [site], "acted": [site],
-             "outcome": "passed|failed|skipped|timeout", "seconds", "claimant"}],
+             "outcome": "passed|failed|skipped|xfailed|timeout", "seconds", "claimant"}],
  "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id], "how", "together": [site]}],
  "claims": [{"claimant", "id", "verdict", "tests": [id]}],
  "sources": [{"id", "kind": "mark|claim", "file", "line", "function", "digest", "by_run"}],
@@ -34,7 +34,7 @@ from typing import Any, Final
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 
-__all__ = ["ASSERTION", "CRASH", "EXCEPTION", "TIMEOUT", "WEAK"]
+__all__ = ["ASSERTION", "CRASH", "EXCEPTION", "SKIPPED", "TIMEOUT", "WEAK"]
 __all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
 __all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test", "never_false"]
 
@@ -50,6 +50,9 @@ CRASH: Final = "crash"
 TIMEOUT: Final = "timeout"
 WEAK: Final = (CRASH, TIMEOUT)
 """How a test fails without saying what is wrong: anything may have done it."""
+
+SKIPPED: Final = ("skipped", "xfailed")
+"""The outcomes of tests that were not run, or were expected to fail: they show nothing."""
 
 _VERSION = 2
 _SHOWN_MAX = 10
@@ -85,7 +88,7 @@ class Test:
         claims: The requirements that it claims.
         reached: The sites of the marks that it executed.
         acted: Those of them whose condition was true.
-        outcome: `passed`, `failed`, `skipped` or `timeout`, with all marks enabled.
+        outcome: `passed`, `failed`, `skipped`, `xfailed` or `timeout`, with all marks enabled.
         seconds: How long it took.
         claimant: The function that makes the claim; several tests may be made of one.
     """
@@ -183,17 +186,17 @@ class Record:
         words = [
             f"{test.id} did not pass with all marks enabled: {test.outcome}"
             for test in self.tests
-            if test.outcome not in {"passed", "skipped"}
+            if test.outcome not in ("passed", *SKIPPED)
         ]
         words += [
-            f"{name} passed at first and failed later with nothing disabled"
+            f"{name} passed at first and failed later with no mark disabled"
             for name in self.unstable
         ]
         words += [f"{name} has a claim that no test executed" for name in self.silent]
-        words += [_not_proven(proof) for proof in self.proofs if proof.verdict != KILLED]
+        words += [self._not_proven(proof) for proof in self.proofs if proof.verdict != KILLED]
         said = {
-            SURVIVED: "and passes without what is marked with it",
-            UNREACHED: "and no condition that is marked with it was true in it",
+            SURVIVED: "but passes while the code that is marked with it is disabled",
+            UNREACHED: "but makes none of its marked conditions true",
         }
         words += [
             f"{claim.claimant} claims {claim.id}, {said[claim.verdict]}"
@@ -213,7 +216,32 @@ class Record:
 
     def hints(self) -> list[str]:
         """A sentence on everything that counts, and still might not be meant so."""
-        return [*self.weak(), *never_false(self.constant), *self.warnings]
+        idle = [f"{test.id} ({test.outcome})" for test in self.tests if test.outcome in SKIPPED]
+        told = "these tests were skipped or expected to fail (xfail), so their claims do not count"
+        return [
+            *self.weak(),
+            *never_false(self.constant),
+            *([f"{told}: {_few(idle)}"] if idle else []),
+            *self.warnings,
+        ]
+
+    def _not_proven(self, proof: Proof) -> str:
+        """Why the proof of a mark failed, and what to do."""
+        outcomes = {test.outcome for test in self.tests if proof.id in test.claims}
+        if proof.verdict == UNREACHED and outcomes and outcomes <= set(SKIPPED):
+            unreached = (
+                "is claimed only by tests that were skipped or were expected to fail (xfail)"
+            )
+        else:
+            unreached = "is claimed, and no claiming test reaches it with a true condition"
+        said = {
+            SURVIVED: "is claimed, and no claiming test fails while it is disabled",
+            MASKED: "is claimed, and no claiming test fails while it is disabled, unless"
+            f" {', '.join(proof.together)} is disabled too: test what only this mark refuses",
+            UNREACHED: unreached,
+            UNCLAIMED: "is claimed by no test",
+        }
+        return f"{proof.site}: the mark of {proof.id} {said[proof.verdict]}"
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
@@ -259,23 +287,15 @@ def never_false(sites: list[str]) -> list[str]:
     """A sentence on the conditions that no claiming test makes false; none if there are none."""
     if not sites:
         return []
-    shown = ", ".join(sites[:_SHOWN_MAX])
-    more = f" and {len(sites) - _SHOWN_MAX} more" if len(sites) > _SHOWN_MAX else ""
     return [
         "these conditions were true in every claiming test that reached them, so no test shows what"
-        f" the code does when they are false: {shown}{more}"
+        f" the code does when they are false: {_few(sites)}"
     ]
 
 
-def _not_proven(proof: Proof) -> str:
-    said = {
-        SURVIVED: "is claimed, and no claiming test fails without it",
-        MASKED: f"is claimed, and no claiming test fails without it, unless"
-        f" {', '.join(proof.together)} is disabled too: test what only this mark refuses",
-        UNREACHED: "is claimed, and no claiming test reaches it with a true condition",
-        UNCLAIMED: "is claimed by no test",
-    }
-    return f"{proof.site}: the mark of {proof.id} {said[proof.verdict]}"
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN_MAX} more" if len(names) > _SHOWN_MAX else ""
+    return ", ".join(names[:_SHOWN_MAX]) + more
 
 
 def _rows(kind: type[Any], tables: Iterable[dict[str, Any]]) -> list[Any]:

@@ -167,3 +167,14 @@ def test_without_tests_prove_says_what_to_write(folder: Folder) -> None:
     assert done.exit_code == 2
     assert 'write pytest = ["tests"] (the files or folders of the tests) or cargo' in done.output
     assert "below [run]" in done.output
+
+
+@pytest.mark.parametrize("levels", ['["MUST"]', '["MUST", "must"]'])
+def test_a_rule_added_by_hand_is_gated_or_reported(folder: Folder, levels: str) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE + '[[requirement]]\nid = "nest/1/h1"\n')
+    (folder.root / "trace.toml").write_text(SETTINGS.replace('["MUST"]', levels))
+    is_gated = "must" in levels
+    assert ("nest/1/h1 must is unmapped" in folder.run("gate").output) == is_gated
+    told = "No gate is for these, whose level is must (in lower case): nest/1/h1."
+    assert (told in folder.report()["limits"]) != is_gated

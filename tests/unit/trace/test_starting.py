@@ -30,6 +30,7 @@ def test_a_python_package_with_its_tests_is_found(tmp_path: Path) -> None:
     assert not settings.rust
     assert not settings.cargo
     assert settings.gates[0].status == "proven"
+    assert settings.gates[0].levels == ("MUST", "MUST NOT", "must")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from vespiary._counted import counted
 from vespiary.prove.trace.evidence import Evidence
+from vespiary.prove.trace.gates import gated
 from vespiary.prove.trace.scan import Project
 from vespiary.prove.trace.settings import Settings
 from vespiary.prove.trace.status import Standing
@@ -79,6 +80,13 @@ def limits(
     lost = [file for file in settings.texts.values() if not (settings.root / file).exists()]
     if lost:
         told.append(f"These texts, which [texts] in trace.toml names, are not there: {_few(lost)}")
+    ungated = [
+        standing.requirement.id for standing in standings
+        if standing.requirement.level == "must" and not standing.requirement.excluded
+        and not any(gated(standing, gate) for gate in settings.gates)
+    ]  # fmt: skip
+    if settings.gates and ungated:
+        told.append(f"No gate is for these, whose level is must (in lower case): {_few(ungated)}")
     if not settings.gates:
         told.append("No gate is set: nothing fails for a low status.")
     return [*told, *_ALWAYS]

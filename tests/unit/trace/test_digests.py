@@ -3,6 +3,7 @@
 import pytest
 
 from vespiary.prove.trace.scan_python import scan_python
+from vespiary.prove.trace.scan_rust import scan_rust
 
 CODE = """
 from vespiary_trace import requires
@@ -36,6 +37,26 @@ class TestScale:
 
     def test_more(self): pass
 """
+
+
+RUST = """
+fn before() { other(); }
+fn outer(x: u32) -> bool {
+    fn inner(x: u32) -> bool { requires!("a/1/1" => x > 31) }
+    inner(x)
+}
+fn after() { other(); }
+"""
+
+
+def test_a_digest_of_rust_is_of_the_outermost_function() -> None:
+    def digest_of(text: str) -> str:
+        (mark,) = scan_rust(text, "a.rs").marks
+        assert mark.function == "inner"
+        return mark.digest
+
+    assert digest_of(RUST) != digest_of(RUST.replace("    inner(x)", "    false"))
+    assert digest_of(RUST) == digest_of(RUST.replace("other()", "another()"))
 
 
 def digest(text: str) -> str:

@@ -133,7 +133,9 @@ class _Scanner:
             # A macro makes the test of its arguments, in which the claim stands.
             span = _around(code, call.start())
             macro = span.name if span else ""
-        digest = rust_digest(text[span.begin : span.end] if span else text[call.start() : end])
+        around = _outermost(code, span) if span and kind == "mark" else span
+        begin, stop = (around.begin, around.end) if around else (call.start(), end)
+        digest = rust_digest(text[begin:stop])
         self.found.marks.append(
             Mark(kind, literals, self._file, line, function, "rust", form, digest, macro)
         )
@@ -234,6 +236,13 @@ def _around(code: str, place: int) -> _Span | None:
         if end > place:
             return _Span(match[1], match.start(), end + 1)
     return None
+
+
+def _outermost(code: str, span: _Span) -> _Span:
+    """The outermost function around a function."""
+    while outer := _function(code, span.begin - 1):
+        span = outer
+    return span
 
 
 def _function(code: str, place: int) -> _Span | None:

@@ -149,10 +149,7 @@ def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None
         raise click.exceptions.Exit(1)
     count = len(below)
     if count or made_report.errors:
-        failing = counted(
-            count, "requirement does not pass its gate", "requirements do not pass their gate"
-        )
-        click.echo(f"{failing}; {counted(len(made_report.errors), 'error')}")
+        click.echo(_outcome(count, len(made_report.errors)))
         raise click.exceptions.Exit(1)
     click.echo("every requirement passes its gate")
 
@@ -220,6 +217,17 @@ def why(identifier: str | None, config: Path, *, missing: bool) -> None:
         click.echo(f"code: {item.mark.place} {item.mark.function}".rstrip())
     for test in found[0].tests:
         click.echo(f"test: {test.id}")
+
+
+def _outcome(below: int, errors: int) -> str:
+    """What keeps the gate closed, as one sentence."""
+    found = f"there {'is' if errors == 1 else 'are'} {counted(errors, 'error')}"
+    if not below:
+        return f"every requirement passes its gate, but {found}"
+    failing = counted(
+        below, "requirement does not pass its gate", "requirements do not pass their gate"
+    )
+    return f"{failing}, and {found}" if errors else failing
 
 
 def _waiting(report: Report) -> set[str]:

@@ -178,3 +178,13 @@ def test_a_rule_added_by_hand_is_gated_or_reported(folder: Folder, levels: str) 
     assert ("nest/1/h1 must is unmapped" in folder.run("gate").output) == is_gated
     told = "No gate is for these, whose level is must (in lower case): nest/1/h1."
     assert (told in folder.report()["limits"]) != is_gated
+
+
+def test_errors_close_the_gate_for_requirements_that_pass(folder: Folder) -> None:
+    folder.test(1)["outcome"] = "failed"
+    done = folder.run("gate")
+    assert done.exit_code == 1
+    assert done.output.endswith("every requirement passes its gate, but there is 1 error\n")
+    folder.proof(0).update(verdict="survived", tests=[])
+    last = folder.run("gate").output.splitlines()[-1]
+    assert last == "1 requirement does not pass its gate, and there is 1 error"

@@ -259,6 +259,9 @@ def test_marks_of_a_vanished_requirement_are_not_mixed_with_others(
     assert refused.exit_code == 2
     assert "a.rs:1: nest/2/1 has vanished from its specification" in refused.output
     assert (tmp_path / "a.rs").read_text() == source
+    found = CliRunner().invoke(main, ["trace", "scan", "--config", str(config)]).output
+    assert "error: a.rs:1: marks nest/2/1, which has vanished from its specification, and" in found
+    assert "error: a.rs:1: nest/2/2 is now nest/2/1: run vespiary trace rename" in found
 
 
 @pytest.mark.parametrize(

@@ -164,13 +164,19 @@ def _take(project: Project, mark: Mark) -> None:
                     f"{identifier} is now {moved[identifier]}: run vespiary trace rename",
                 )
             )
+        elif identifier in vanished.intersection(moved.values()):
+            words = (
+                f"{what} {identifier}, which has vanished from its specification, and whose number"
+                " now belongs to another requirement: take it out"
+            )
+            project.problems.append(Problem(mark.place, words))
         if identifier in project.requirements:
             table = project.marks if mark.kind == "mark" else project.claims
             table.setdefault(identifier, []).append(mark)
         elif identifier in vanished:
             words = f"{what} {identifier}, which has vanished from its specification: take it out"
             project.problems.append(Problem(mark.place, words))
-        else:
+        elif identifier not in moved:
             near = difflib.get_close_matches(identifier, project.requirements, n=1, cutoff=0)
             advice = f": did you mean {near[0]}?" if near else ""
             words = f"{what} {identifier}, which no catalogue has{advice}"

@@ -297,11 +297,36 @@ LIMIT = 5 if requires(ID, len(sys.path) > 0) else 0
 def test_it():
     assert LIMIT == 5
 """),
-    "cannot_be_imported_without_the_mark": ("exception", """
+    "cannot_be_imported_without_the_mark": ("collection", """
 requires(ID)
 
 def test_it():
     assert pytest
+"""),
+    "uses_the_result_of_a_function": ("exception", """
+from vespiary.trace import implements
+
+@implements(ID)
+def name():
+    return "a"
+
+def test_it():
+    name().strip()
+"""),
+    "asserts_on_the_result_of_a_function_later": ("assertion", """
+from vespiary.trace import implements
+
+@implements(ID)
+def name():
+    return "a"
+
+def test_it():
+    name().strip()
+
+@pytest.mark.requirement(ID)
+def test_that_asserts():
+    time.sleep(0.05)
+    assert name() == "a"
 """),
     "shares_a_file_with_another_test": ("assertion", """
 FILE = Path(__file__).with_name("shared")

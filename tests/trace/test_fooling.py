@@ -48,7 +48,7 @@ def trace(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def program(name: str) -> str:
     text = FOOLS[name].program
-    code = "" if "requires(ID" in text else CODE
+    code = "" if re.search(r"(requires|implements)\(ID", text) else CODE
     text = text.replace("def test_it(", "@pytest.mark.requirement(ID)\ndef test_it(")
     number = NUMBERS[name]
     text = (HEAD + code + text).replace("OTHER", f'"fool/2/{number}"')
@@ -116,6 +116,7 @@ def test_a_mark_that_others_hide_is_reported_with_them(fooled: Fooled) -> None:
 def test_what_only_a_crash_or_a_timeout_proves_is_listed(fooled: Fooled) -> None:
     weak = [words.partition(".py")[0] for words in fooled.told["weak"]]
     assert sorted(weak) == [
+        "test_cannot_be_imported_without_the_mark",
         "test_ends_its_process",
         "test_kills_its_process",
         "test_loops_for_ever",

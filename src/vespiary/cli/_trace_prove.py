@@ -18,7 +18,7 @@ from vespiary.cli._trace_options import config_option
 from vespiary.prove.trace.evidence import as_of_today
 from vespiary.prove.trace.files import refuse_unwritable
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
-from vespiary.prove.trace.proving.record import KILLED, Record
+from vespiary.prove.trace.proving.record import KILLED, Record, is_only_reached
 from vespiary.prove.trace.proving.run import Collected, Runner, collect
 from vespiary.prove.trace.proving.sameness import merged
 from vespiary.prove.trace.scan import scan_sources
@@ -133,8 +133,12 @@ def prove_command(
 
 def _summary(record: Record) -> str:
     """How many marks and claims hold, as `1 of 2 marks proven; 1 of 2 claims confirmed`."""
-    statements = {mark.site for mark in record.marks if mark.form == "statement"}
-    shown = [proof.site in statements for proof in record.proofs if proof.verdict == KILLED]
+    forms = {(mark.site, name): mark.form for mark in record.marks for name in mark.ids}
+    shown = [
+        is_only_reached(forms.get((proof.site, proof.id), ""), proof.how)
+        for proof in record.proofs
+        if proof.verdict == KILLED
+    ]
     reached = f" and {shown.count(True)} reached" if any(shown) else ""
     claims = sum(claim.verdict == KILLED for claim in record.claims)
     return (

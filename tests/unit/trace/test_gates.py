@@ -188,3 +188,34 @@ def test_errors_close_the_gate_for_requirements_that_pass(folder: Folder) -> Non
     folder.proof(0).update(verdict="survived", tests=[])
     last = folder.run("gate").output.splitlines()[-1]
     assert last == "1 requirement does not pass its gate, and there is 1 error"
+
+
+@pytest.mark.parametrize(
+    ("mark", "how", "words"),
+    [
+        ('@implements("nest/1/1")', "exception", "was only shown to be called"),
+        ('@implements("nest/1/1")', "assertion", ""),
+        ('@implements("nest/1/1", disabled=False)', "exception", ""),
+        ('@implements("nest/1/1", disabled=None)', "crash", ""),
+        (
+            '@implements("nest/1/1", disabled=None)',
+            "collection",
+            "was only shown to be needed by an import",
+        ),
+    ],
+)
+def test_a_function_whose_caller_trips_over_its_absence_is_only_reached(
+    folder: Folder, mark: str, how: str, words: str
+) -> None:
+    (folder.root / "outside").mkdir(exist_ok=True)
+    source = f"from vespiary.trace import implements\n{mark}\ndef f(): ...\n"
+    (folder.root / "outside" / "f.py").write_text(source)
+    site = "outside/f.py:2"
+    proof = {"site": site, "id": "nest/1/1", "verdict": "killed", "tests": ["t"], "how": how}
+    folder.evidence["proofs"].append(proof)
+    output = folder.run("gate").output
+    if words:
+        assert "nest/1/1 MUST (Knock <twice>.) is reached, should be proven" in output
+        assert f"{site} {words}" in output
+    else:
+        assert site not in output

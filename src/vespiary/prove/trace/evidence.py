@@ -46,7 +46,7 @@ class Proof:
     Attributes:
         verdicts: `killed` if a claiming test failed then; each of several marks has its own.
         tests: Those that failed.
-        how: How they failed: an assertion, an exception, a crash, a timeout.
+        how: How they failed, as `record` has it.
         together: The sites of the marks that had to be disabled too.
     """
 

@@ -9,12 +9,20 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Problem
-from vespiary.prove.trace.proving.record import SKIPPED
+from vespiary.prove.trace.proving.record import COLLECTION, SKIPPED
 from vespiary.prove.trace.scan import SUSPECT
 from vespiary.prove.trace.settings import LADDER, Gate
-from vespiary.prove.trace.status import Standing
+from vespiary.prove.trace.status import Code, Standing
 
 __all__ = ["gated", "offenders", "reason", "worse"]
+
+_MORE_THAN_REACHED = {
+    "statement": "has no condition that can be disabled: mark a condition",
+    "function": "was only shown to be called: give implements the argument disabled=, or let a test"
+    " assert on the result",
+    "import": "was only shown to be needed by an import: let a test assert what it does",
+}
+"""By the form of a mark: why it is only reached, and what to do."""
 
 _SNAPSHOT_LINE = re.compile(r"(\S+) (?:MUST NOT|SHOULD NOT|MUST|SHOULD|MAY|must) (\w+)(?::|$)")
 
@@ -161,12 +169,20 @@ def _advice(standing: Standing) -> str:
     if standing.status == "executed":
         return _advice_on_executed(standing)
     if standing.status == "reached":
-        left = [i.mark.place for i in standing.code if i.verdict == "reached"]
-        return (
-            f"{', '.join(left)} has no condition that can be disabled: mark a condition, or let the"
-            " gate accept reached"
-        )
+        return _advice_on_reached([item for item in standing.code if item.verdict == "reached"])
     return "nothing from outside confirms it: name a foreign suite's case or a test of another peer"
+
+
+def _advice_on_reached(code: list[Code]) -> str:
+    """What makes proven of reached, for the plainest kind of mark that is only reached."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for item in code:
+        kind = "import" if item.how == COLLECTION else item.mark.form
+        groups[kind].append(item.mark.place)
+    for kind, words in _MORE_THAN_REACHED.items():
+        if places := groups[kind]:
+            return f"{', '.join(places)} {words}, or let the gate accept reached"
+    return "let the gate accept reached"
 
 
 def _advice_on_executed(standing: Standing) -> str:

@@ -34,7 +34,8 @@ class Mark:
         line: Where it begins.
         function: The function or class in which it stands; empty if none was found.
         language: `rust` or `python`.
-        form: Of a mark: `condition`, `function`, or `statement` (code without a condition).
+        form: Of a mark: `condition`, `statement` (code without a condition), `result` (a function
+            with a result for when it is disabled), or `function` (one without).
         digest: Of the function's code: see `digests`.
         macro: The macro of Rust in whose definition it stands; empty if in none.
     """

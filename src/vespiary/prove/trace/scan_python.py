@@ -190,7 +190,8 @@ class _Visitor(ast.NodeVisitor):
             return
         form = "statement" if _bare(node) else "condition"
         if self.names.get(name) == "implements":
-            form = "function"
+            has_result = any(keyword.arg == "disabled" for keyword in node.keywords)
+            form = "result" if has_result else "function"
         elif form == "statement" and kind == "mark" and node not in self._statements:
             self._wrong(node, STATEMENT)
         if self.names.get(name) == "requires" and arguments and not string(arguments[-1]):

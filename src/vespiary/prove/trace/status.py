@@ -6,8 +6,9 @@ todo        it is below proven, and the catalogue has the address of the issue t
 unmapped    no code is marked with it
 implemented code is marked
 executed    a test that claims it passed, and made a marked condition true
-reached     as proven, but some of the marked code has no condition: it was made to fail when it
-            was reached, and a test that claims the requirement failed
+reached     as proven, but of some of the marked code the failure shows only that it is executed:
+            code without a condition was made to fail when it was reached, a test could not be
+            imported, or a function without `disabled=` gave no result to its caller
 proven      each marked condition was disabled, and a test that claims the requirement failed
 confirmed   it is reached or proven, and something from outside says so too: a foreign suite, a
             browser
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.evidence import Evidence, Proof, Test
 from vespiary.prove.trace.marks import Mark, Problem
-from vespiary.prove.trace.proving.record import MASKED, SKIPPED, UNREACHED
+from vespiary.prove.trace.proving.record import MASKED, SKIPPED, UNREACHED, is_only_reached
 from vespiary.prove.trace.scan import Project
 
 __all__ = ["Code", "Standing", "Witness", "standings"]
@@ -37,7 +38,7 @@ class Code:
         mark: Where it stands.
         verdict: `proven`, `reached` (the same of code without a condition), `masked`, `survived`,
             `not executed`, or empty without evidence.
-        how: How the test failed: an assertion, an exception, a crash, a timeout.
+        how: How the test failed, as `record` has it.
         together: The places of marks that had to be disabled too.
     """
 
@@ -165,7 +166,7 @@ def _verdict(mark: Mark, identifier: str, evidence: Evidence | None, proof: Proo
         return ""
     place = mark.place
     if proof and proof.killed:
-        return "reached" if mark.form == "statement" else "proven"
+        return "reached" if is_only_reached(mark.form, proof.how) else "proven"
     if proof and proof.verdicts == {MASKED}:
         return MASKED
     if proof and UNREACHED in proof.verdicts:

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vespiary.prove.trace.proving.cargo import RustTest
-from vespiary.prove.trace.proving.record import ASSERTION, CRASH, EXCEPTION, SKIPPED, TIMEOUT
+from vespiary.prove.trace.proving.record import (
+    ASSERTION,
+    COLLECTION,
+    CRASH,
+    EXCEPTION,
+    SKIPPED,
+    TIMEOUT,
+)
 from vespiary.prove.trace.proving.session import NotCollected, Session, end, end_all
 from vespiary.prove.trace.settings import Settings
 from vespiary.trace import CLAIM, MARK, VARIABLE, Slot, Table
@@ -144,7 +151,7 @@ class Bench:
             if not self._disabled:
                 raise
             # Without the mark a module of tests cannot even be imported.
-            return self._told("failed", EXCEPTION, 0.0, test.claims)
+            return self._told("failed", COLLECTION, 0.0, test.claims)
         began = time.monotonic()
         if not afresh:
             self._clear()

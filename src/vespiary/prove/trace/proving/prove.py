@@ -14,11 +14,14 @@ from vespiary._counted import counted
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Seen
 from vespiary.prove.trace.proving.masking import hidden, masking
 from vespiary.prove.trace.proving.record import (
+    ASSERTION,
+    EXCEPTION,
     KILLED,
     MASKED,
     SURVIVED,
     UNCLAIMED,
     UNREACHED,
+    WEAK,
     Claim,
     Mark,
     Proof,
@@ -75,12 +78,17 @@ class _Claimed:
     marks: tuple[Seen, ...]
 
 
+def _strength(proof: Proof) -> int:
+    hows = (*WEAK, EXCEPTION, ASSERTION)
+    return 1 + hows.index(proof.how) if proof.verdict == KILLED else 0
+
+
 def _strict(proofs: list[Proof]) -> list[Proof]:
     """One proof for each place and identifier: of several marks in a line, the worst."""
     worst: dict[tuple[str, str], Proof] = {}
     for proof in proofs:
         known = worst.get((proof.site, proof.id))
-        if known is None or known.verdict == KILLED:
+        if known is None or _strength(proof) < _strength(known):
             worst[proof.site, proof.id] = proof
     return sorted(worst.values(), key=lambda proof: (proof.site, proof.id))
 
@@ -177,8 +185,8 @@ class _Prover:
         marks = [candidate.seen]
         for place, ran in enumerate(candidate.tests):
             if how := self._trials.fails_without(bench, ran, marks):
-                rest = candidate.tests[place + 1 :]
-                return _Killer(*(self._trials.better(bench, rest, marks, how) or (ran, how)))
+                rest, form = candidate.tests[place + 1 :], candidate.mark.form
+                return _Killer(*(self._trials.better(bench, rest, marks, how, form) or (ran, how)))
             with self._lock:
                 self._passed[candidate.seen, candidate.id].add(ran)
         return None

@@ -34,9 +34,10 @@ from typing import Any, Final
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 
-__all__ = ["ASSERTION", "CRASH", "EXCEPTION", "SKIPPED", "TIMEOUT", "WEAK"]
+__all__ = ["ASSERTION", "COLLECTION", "CRASH", "EXCEPTION", "SKIPPED", "TIMEOUT", "WEAK"]
 __all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
-__all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test", "never_false"]
+__all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test"]
+__all__ += ["is_only_reached", "never_false"]
 
 KILLED: Final = "killed"
 MASKED: Final = "masked"
@@ -46,10 +47,17 @@ UNCLAIMED: Final = "unclaimed"
 
 ASSERTION: Final = "assertion"
 EXCEPTION: Final = "exception"
+COLLECTION: Final = "collection"
 CRASH: Final = "crash"
 TIMEOUT: Final = "timeout"
-WEAK: Final = (CRASH, TIMEOUT)
+WEAK: Final = (COLLECTION, CRASH, TIMEOUT)
 """How a test fails without saying what is wrong: anything may have done it."""
+
+_WEAK_WORDS: Final = {
+    COLLECTION: "that pytest cannot import",
+    CRASH: "a crash of",
+    TIMEOUT: "a timeout of",
+}
 
 SKIPPED: Final = ("skipped", "xfailed")
 """The outcomes of tests that were not run, or were expected to fail: they show nothing."""
@@ -66,7 +74,8 @@ class Mark:
 
     Attributes:
         site: As `file:line`, relative to the project.
-        form: `condition`, `function` or `statement`.
+        form: `condition`, `statement`, `result` (a function with a result for when it is
+            disabled) or `function`.
         macro: The macro of Rust in whose definition it stands; empty if in none.
     """
 
@@ -111,7 +120,8 @@ class Proof:
         tests: Those that failed without the mark.
         survived: Those that passed without it, of functions none of whose tests failed.
         how: How the test failed: by an `assertion`, an `exception` (in Rust another panic), a
-            `crash` of its process, or a `timeout`; empty if none failed.
+            `crash` of its process, a `timeout`, or the `collection` of its file, in which case the
+            test itself did not run; empty if none failed.
         together: The sites of the marks that had to be disabled too.
     """
 
@@ -206,10 +216,10 @@ class Record:
         return words
 
     def weak(self) -> list[str]:
-        """A sentence for each mark whose only proof is a crash or a timeout."""
+        """A sentence for each mark whose only proof is a crash, a timeout or a failed import."""
         return [
-            f"{proof.site}: the only proof of {proof.id} is a {proof.how} of {proof.tests[0]}:"
-            " let a test say what is wrong"
+            f"{proof.site}: the only proof of {proof.id} is {_WEAK_WORDS[proof.how]}"
+            f" {proof.tests[0]}: let a test say what is wrong"
             for proof in self.proofs
             if proof.verdict == KILLED and proof.how in WEAK
         ]
@@ -296,6 +306,15 @@ def never_false(sites: list[str]) -> list[str]:
 def _few(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN_MAX} more" if len(names) > _SHOWN_MAX else ""
     return ", ".join(names[:_SHOWN_MAX]) + more
+
+
+def is_only_reached(form: str, how: str) -> bool:
+    """Whether a failure without a mark shows only that the marked code is executed.
+
+    It does not show that a test would notice a wrong result if the code cannot be skipped, if the
+    test could not even be imported, or if a caller failed because a function gave no result.
+    """
+    return form == "statement" or how == COLLECTION or (form == "function" and how != ASSERTION)
 
 
 def _rows(kind: type[Any], tables: Iterable[dict[str, Any]]) -> list[Any]:

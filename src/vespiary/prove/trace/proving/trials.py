@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
-from vespiary.prove.trace.proving.record import WEAK
+from vespiary.prove.trace.proving.record import COLLECTION, WEAK, is_only_reached
 from vespiary.prove.trace.proving.run import Ran
 
 __all__ = ["Trials"]
@@ -54,14 +54,18 @@ class Trials:
         first = self.without(bench, ran, marks)
         if not first.failed:
             return ""
+        how = first.how
         for turn, enabled in enumerate(_TURNS[1:], 1):
             if turn >= _TURNS_MIN and time.monotonic() - began > _TURNS_SECONDS:
                 break
             if enabled and not self.passes(bench, ran):
                 return self._fails_afresh(bench, ran, marks, _TURNS)
-            if not enabled and not self.without(bench, ran, marks).failed:
-                return self._fails_afresh(bench, ran, marks, _TURNS)
-        return first.how
+            if not enabled:
+                run = self.without(bench, ran, marks)
+                if not run.failed:
+                    return self._fails_afresh(bench, ran, marks, _TURNS)
+                how = run.how if how == COLLECTION else how
+        return how
 
     def fails_from_the_start(
         self, bench: Bench, rans: Iterable[Ran], marks: Sequence[Seen]
@@ -79,24 +83,39 @@ class Trials:
         failing = [ran for ran in python if self.without(bench, ran, marks).failed]
         if tests:
             bench.renew()
+        uncollected: tuple[Ran, str] | None = None
         for ran in failing:
             if how := self._fails_afresh(bench, ran, marks, _TURNS[:_TURNS_MIN]):
-                return ran, how
+                if how != COLLECTION:
+                    return ran, how
+                uncollected = uncollected or (ran, how)
         for ran in stable:
             # Nothing else runs now: the first time, something may have got in its way.
             if ran not in python and (how := self.fails_without(bench, ran, marks)):
                 return ran, how
-        return None
+        return uncollected
 
     def better(
-        self, bench: Bench, rans: Sequence[Ran], marks: Sequence[Seen], how: str
+        self, bench: Bench, rans: Sequence[Ran], marks: Sequence[Seen], how: str, form: str
     ) -> tuple[Ran, str] | None:
-        """Another test that says more than a crash or a timeout does; None if none is found."""
-        if how not in WEAK:
+        """Another test that says more than this failure does; None if none is found.
+
+        Args:
+            bench: Where to run them.
+            rans: The other tests.
+            marks: What is disabled.
+            how: How a test has failed.
+            form: Of the mark.
+        """
+
+        def is_weak(how: str) -> bool:
+            return how in WEAK or (form == "function" and is_only_reached(form, how))
+
+        if not is_weak(how):
             return None
         for ran in rans[:_BETTER_MAX]:
             other = self.fails_without(bench, ran, marks)
-            if other and other not in WEAK:
+            if other and not is_weak(other):
                 return ran, other
         return None
 

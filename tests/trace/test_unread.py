@@ -105,3 +105,12 @@ def test_a_claim_that_only_the_run_has_seen_is_compared_too(tmp_path: Path, name
     status, words = outcome(trace(tmp_path, "gate"))
     assert status == 1
     assert "the claim of fool/1/1 in test_it has changed since it was proven" in words
+
+
+def test_a_test_that_fails_with_all_marks_enabled_is_shown_with_its_error(tmp_path: Path) -> None:
+    guard = GUARD.replace("negative(kilograms) and ", "")
+    project(tmp_path, guard, TEST.replace("refused(40)", "refused(4), 'not refused at all'"))
+    status, words = outcome(trace(tmp_path, "prove", "--jobs=1"))
+    assert status == 1
+    assert "test_it.py::test_it did not pass with all marks enabled: failed\n    " in words
+    assert "AssertionError: not refused at all" in words

@@ -107,6 +107,9 @@ def test_what_has_an_open_issue_passes_its_gate_and_is_listed(folder: Folder) ->
     ("line", "words"),
     [
         ('todo = "later"', "todo must be the address of an issue, https://...; got 'later'"),
+        ('excluded = " "', "excluded is blank: say why, or take the line out"),
+        ('excluded = ""', "excluded is blank: say why, or take the line out"),
+        ('todo = "  "', "todo is blank: name the issue, or take the line out"),
         ('todo = "https://x.y/1"\nexcluded = "No."', "it is both excluded and todo: choose one"),
     ],
 )

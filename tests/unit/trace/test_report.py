@@ -203,7 +203,7 @@ def test_a_test_that_drives_another_program_confirms_when_it_passed(
     ("name", "text", "words"),
     [
         ("results.xml", "<", "results.xml is not a JUnit report"),
-        ("results.json", "{}", "results.json is not a list of a suite's cases"),
+        ("results.json", "{}", "cases (it has no 'passed')"),
         ("confirmations.toml", "[[confirmation]]\n", "confirmation 1: should have suite, cases"),
         ("confirmations.toml", "[[", "confirmations.toml: not valid TOML"),
     ],
@@ -369,3 +369,10 @@ def test_what_is_the_same_as_itself_is_an_error(folder: Folder) -> None:
     assert "nest/1/5 is the same as itself, by same_as: take one same_as out" in errors
     assert "nest/1/6 is the same as itself" in errors
     assert "nest/1/7 is the same as itself" not in errors
+
+
+def test_evidence_of_another_form_is_refused_in_words(folder: Folder) -> None:
+    del folder.evidence["version"]
+    done = folder.run("gate")
+    assert done.exit_code == 2
+    assert "is not what vespiary trace prove writes (it has no 'version'): run" in done.output

@@ -297,6 +297,11 @@ def _sound(reader: _Reader, table: dict[str, Any], line: int, name: str) -> bool
             known = ", ".join((*ROLES, *reader.roles))
             reader.complain(line, f"role must be one of {known}; got {role!r}: another is declared"
                             " by roles = [...] below [specification]")  # fmt: skip
+    for key in ("excluded", "todo"):
+        if key in table and not table[key].strip():
+            wanted = "say why" if key == "excluded" else "name the issue"
+            reader.complain(line, f"{key} is blank: {wanted}, or take the line out")
+            return False
     if table.get("todo") and not _LINK.fullmatch(table["todo"]):
         reader.complain(line, f"todo must be the address of an issue, https://...; got"
                         f" {table['todo']!r}")  # fmt: skip

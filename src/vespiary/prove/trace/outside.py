@@ -31,6 +31,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove import toml
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Mark, Problem
+from vespiary.prove.trace.proving.record import said
 from vespiary.prove.trace.scan import Project
 from vespiary.prove.trace.settings import Settings
 
@@ -109,7 +110,7 @@ def _read_cases(path: Path, results: _Results) -> None:
                 results.add(data["suite"], str(case), passed=key == "passed")
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"{path} is not a list of a suite's cases ({error!r}): see docs/how-to/trace.md"
+            f"{path} is not a list of a suite's cases ({said(error)}): see docs/how-to/trace.md"
         ) from error
 
 

@@ -27,7 +27,7 @@ import pytest
 
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marker import MARKER
-from vespiary.prove.trace.proving.record import ASSERTION, EXCEPTION, TIMEOUT
+from vespiary.prove.trace.proving.record import ASSERTION, EXCEPTION, TIMEOUT, last_lines
 from vespiary.trace import MARK, VARIABLE, Slot, Table
 
 __all__ = ["claims"]
@@ -126,10 +126,11 @@ class _Outcomes:
     def __init__(self) -> None:
         self.outcome = "passed"
         self.how = ""
+        self.words = ""
 
     def begin(self) -> None:
         """Nothing has happened to the next test yet."""
-        self.outcome, self.how = "passed", ""
+        self.outcome, self.how, self.words = "passed", "", ""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -139,6 +140,7 @@ class _Outcomes:
         report = yield
         if report.failed and not self.how:
             self.how = _how(call.excinfo)
+            self.words = report.longreprtext
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -240,7 +242,7 @@ class _Servant(_Outcomes):
     def _run(self, item: pytest.Item | None) -> dict[str, object]:
         """Run a test; one that was not collected, because a mark is disabled, is skipped."""
         if item is None:
-            return {"outcome": "skipped", "how": ""}
+            return {"outcome": "skipped", "how": "", "words": ""}
         if isinstance(item, pytest.Function):
             item._initrequest()  # Else it would still hold the fixtures of the run before.
         self.begin()
@@ -248,4 +250,4 @@ class _Servant(_Outcomes):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         if os.getpid() != ours:
             os._exit(0)  # The test has forked and returned twice: only one of us may answer.
-        return {"outcome": self.outcome, "how": self.how}
+        return {"outcome": self.outcome, "how": self.how, "words": last_lines(self.words)}

@@ -22,6 +22,7 @@ from vespiary.prove.trace.proving.record import (
     EXCEPTION,
     SKIPPED,
     TIMEOUT,
+    last_lines,
 )
 from vespiary.prove.trace.proving.session import NotCollected, Session, end, end_all
 from vespiary.prove.trace.settings import Settings
@@ -73,6 +74,7 @@ class Run:
         outcome: `passed`, `failed`, `skipped`, `xfailed` or `timeout`.
         how: How it failed, if it did, as `record` has it.
         denied: The marks whose condition was false at least once.
+        words: The last lines of its error, if it failed.
     """
 
     outcome: str
@@ -82,6 +84,7 @@ class Run:
     acted: tuple[Seen, ...] = ()
     how: str = ""
     denied: tuple[Seen, ...] = ()
+    words: str = ""
 
     @property
     def failed(self) -> bool:
@@ -140,8 +143,8 @@ class Bench:
         began = time.monotonic()
         if isinstance(test, RustTest):
             self._clear()
-            outcome, how = self._run_alone(test, seconds)
-            return self._told(outcome, how, time.monotonic() - began, None)
+            outcome, how, words = self._run_alone(test, seconds)
+            return self._told(outcome, how, time.monotonic() - began, None, words)
         if afresh:
             self.renew(test)
             self._clear()
@@ -155,10 +158,10 @@ class Bench:
         began = time.monotonic()
         if not afresh:
             self._clear()
-        outcome, how = session.run(test.id, seconds)
+        outcome, how, words = session.run(test.id, seconds)
         if self._closed:
             raise Interrupted
-        return self._told(outcome, how, time.monotonic() - began, test.claims)
+        return self._told(outcome, how, time.monotonic() - began, test.claims, words)
 
     @contextmanager
     def disabled(self, marks: Iterable[Seen]) -> Iterator[None]:
@@ -183,8 +186,8 @@ class Bench:
             self._session.kill()
         end_all(VARIABLE, self._environment[VARIABLE])
 
-    def _run_alone(self, test: RustTest, seconds: float) -> tuple[str, str]:
-        """Run a Rust test in a process of its own; its outcome, and how it failed if it did."""
+    def _run_alone(self, test: RustTest, seconds: float) -> tuple[str, str, str]:
+        """Run a Rust test in a process of its own; as `Session.run`."""
         if self._closed:
             raise Interrupted
         with subprocess.Popen(
@@ -200,23 +203,31 @@ class Bench:
             try:
                 told, _ = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
-                return "timeout", TIMEOUT
+                return "timeout", TIMEOUT, ""
             finally:
                 end(process)
                 self._process = None
         if self._closed:
             raise Interrupted
         if process.returncode or b"test result: ok. " not in told:
+            words = last_lines(told.decode(errors="replace").partition("\nfailures:\n    ")[0])
             if b"test result: FAILED. " not in told:
-                return "failed", CRASH
-            return "failed", ASSERTION if _ASSERTION.search(told) else EXCEPTION
-        return ("passed" if b"test result: ok. 1 passed" in told else "skipped"), ""
+                return "failed", CRASH, words
+            return "failed", ASSERTION if _ASSERTION.search(told) else EXCEPTION, words
+        return ("passed" if b"test result: ok. 1 passed" in told else "skipped"), "", ""
 
     def _clear(self) -> None:
         for slot in self._table.slots():
             slot.clear()
 
-    def _told(self, outcome: str, how: str, seconds: float, claims: tuple[str, ...] | None) -> Run:
+    def _told(
+        self,
+        outcome: str,
+        how: str,
+        seconds: float,
+        claims: tuple[str, ...] | None,
+        words: str = "",
+    ) -> Run:
         slots = [slot for slot in self._table.slots() if slot.reached]
         marks = [slot for slot in slots if slot.kind == MARK]
         if claims is None:
@@ -230,6 +241,7 @@ class Bench:
             tuple(_seen(slot) for slot in marks if slot.acted),
             how,
             tuple(_seen(slot) for slot in marks if slot.reached > slot.acted),
+            words,
         )
 
 

@@ -4,7 +4,7 @@
 {"version": 2,
  "marks":  [{"site", "ids": [], "file", "line", "form"}],
  "tests":  [{"id", "kind": "rust|pytest", "claims": [], "reached": [site], "acted": [site],
-             "outcome": "passed|failed|skipped|xfailed|timeout", "seconds", "claimant"}],
+             "outcome": "passed|failed|skipped|xfailed|timeout", "seconds", "claimant", "words"}],
  "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id], "how", "together": [site]}],
  "claims": [{"claimant", "id", "verdict", "tests": [id]}],
  "sources": [{"id", "kind": "mark|claim", "file", "line", "function", "digest", "by_run"}],
@@ -63,6 +63,8 @@ SKIPPED: Final = ("skipped", "xfailed")
 """The outcomes of tests that were not run, or were expected to fail: they show nothing."""
 
 _VERSION = 2
+_LINES_MAX = 6
+_COLUMNS_MAX = 200
 _SHOWN_MAX = 10
 _TYPES: Final[dict[object, Any]] = {str: str, int: int, bool: bool, float: (float, int)}
 """What a value of a row is, if it is not a list."""
@@ -100,6 +102,7 @@ class Test:
         outcome: `passed`, `failed`, `skipped`, `xfailed` or `timeout`, with all marks enabled.
         seconds: How long it took.
         claimant: The function that makes the claim; several tests may be made of one.
+        words: The last lines of its error, if it failed.
     """
 
     id: str
@@ -110,6 +113,7 @@ class Test:
     outcome: str
     seconds: float
     claimant: str
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ class Record:
         """A sentence for everything that is not as it must be."""
         words = [
             f"{test.id} did not pass with all marks enabled: {test.outcome}"
+            + "".join(f"\n    {line}" for line in test.words.splitlines())
             for test in self.tests
             if test.outcome not in ("passed", *SKIPPED)
         ]
@@ -283,13 +288,15 @@ class Record:
                 constant=list(data["constant"]),
                 warnings=list(data["warnings"]),
             )
+        except ConfigurationError:
+            raise
         except OSError as error:
             raise ConfigurationError(
                 f"{path} cannot be read: {error.strerror}; vespiary trace prove writes it"
             ) from error
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ConfigurationError(
-                f"{path} is not what vespiary trace prove writes ({error!r}): run that again"
+                f"{path} is not what vespiary trace prove writes ({said(error)}): run that again"
             ) from error
 
 
@@ -315,6 +322,22 @@ def is_only_reached(form: str, how: str) -> bool:
     test could not even be imported, or if a caller failed because a function gave no result.
     """
     return form == "statement" or how == COLLECTION or (form == "function" and how != ASSERTION)
+
+
+def last_lines(text: str) -> str:
+    """The last lines of an error, those that say what is wrong."""
+    lines = [line.rstrip()[:_COLUMNS_MAX] for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[-_LINES_MAX:])
+
+
+def said(error: Exception) -> str:
+    """What an exception on data of another shape says to a reader."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]!r}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno} is not JSON"
+    text = str(error)
+    return text if isinstance(error, TypeError) and " is " in text else "it has another form"
 
 
 def _rows(kind: type[Any], tables: Iterable[dict[str, Any]]) -> list[Any]:

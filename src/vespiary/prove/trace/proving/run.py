@@ -136,6 +136,7 @@ class Collected:
                 outcome=ran.run.outcome,
                 seconds=round(ran.seconds, 3),
                 claimant=ran.test.claimant,
+                words=ran.run.words,
             )
             for ran in sorted(self.tests, key=lambda ran: ran.test.id)
         ]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.trace.proving.record import CRASH, TIMEOUT
+from vespiary.prove.trace.proving.record import CRASH, TIMEOUT, last_lines
 from vespiary.trace import VARIABLE
 
 __all__ = ["NotCollected", "Session", "end", "end_all"]
@@ -113,8 +113,8 @@ class Session:
             item["id"]: (item["file"], item["line"]) for item in listed
         }
 
-    def run(self, test: str, seconds: float) -> tuple[str, str]:
-        """Run a test; its outcome, and how it failed if it did.
+    def run(self, test: str, seconds: float) -> tuple[str, str, str]:
+        """Run a test; its outcome, and if it failed, how, and the last lines of its error.
 
         The outcome is a timeout after that many seconds, and a crash if the process has ended.
         Afterwards the session cannot be used again.
@@ -122,13 +122,14 @@ class Session:
         try:
             self._connection.sendall(json.dumps(test).encode() + b"\n")
         except OSError:
-            return "failed", CRASH
+            return "failed", CRASH, last_lines(self._last_words())
         answer = self._answer(seconds)
         if answer is None:
             alive = self._process.poll() is None
+            words = last_lines(self._last_words())
             self.close()
-            return ("timeout", TIMEOUT) if alive else ("failed", CRASH)
-        return str(answer["outcome"]), str(answer["how"])
+            return ("timeout", TIMEOUT, words) if alive else ("failed", CRASH, words)
+        return str(answer["outcome"]), str(answer["how"]), str(answer["words"])
 
     @property
     def alive(self) -> bool:

@@ -391,3 +391,35 @@ def test_a_claim_in_the_arguments_of_a_macro_knows_it() -> None:
 
 def test_a_source_that_is_nested_too_deeply_gives_no_claim_a_name() -> None:
     assert project_names({"a.py": f"req = pytest.mark.requirement\nx = {'-' * 200_000}1"}) == {}
+
+
+CLAIMING = '@pytest.mark.requirement("nest/2/1")\n'
+MARKED = "    return requires('nest/2/1', f())\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (f"{CLAIMING}def test_f():\n{MARKED}", 5),
+        (f"{CLAIMING}async def test_f():\n  def inner():\n{MARKED}", 6),
+        (f"{CLAIMING}class TestF:\n  def test_f(self):\n{MARKED}", 6),
+        (f"pytestmark = pytest.mark.requirement('nest/2/1')\ndef test_f():\n{MARKED}", 5),
+        (f"{CLAIMING}def test_f(): ...\ndef f():\n{MARKED}", 0),
+        (f"{CLAIMING}def test(): ...\ndef test_f():\n{MARKED}", 0),
+        (f"{CLAIMING}def test_f():\n{MARKED.replace('2/1', '2/2')}", 0),
+    ],
+)
+def test_a_test_does_not_mark_what_it_claims(folder: Folder, source: str, line: int) -> None:
+    text = f"import pytest\nfrom vespiary.trace import requires\n{source}"
+    folder.write("test_f.py", text)
+    output = folder.scan().output
+    words = "nest/2/1 is marked in a test that claims it: mark what it tests"
+    assert (words in output) is bool(line)
+    assert (f"test_f.py:{line}: {words}" in output) is bool(line)
+
+
+def test_a_test_of_rust_does_not_mark_what_it_claims(folder: Folder) -> None:
+    folder.write(
+        "b.rs", 'fn test_f() { claims!("nest/2/1");\n assert!(requires!("nest/2/1" => x)); }\n'
+    )
+    assert "b.rs:2: nest/2/1 is marked in a test" in folder.scan().output

@@ -82,6 +82,7 @@ def scan(settings: Settings) -> Project:
     for mark in found.marks:
         _take(project, mark)
     _tell_unmatched(project)
+    _tell_marked_tests(project)
     project.problems.sort(key=lambda problem: not problem.error)
     return project
 
@@ -220,3 +221,21 @@ def _leads_to_itself(requirement: Requirement, known: dict[str, Requirement]) ->
         if here is requirement:
             return True
     return False
+
+
+def _tell_marked_tests(project: Project) -> None:
+    """Marks within the test that claims their requirement: it would fail without its own mark."""
+    for identifier, marks in project.marks.items():
+        for mark in marks:
+            if any(_is_within(mark, claim) for claim in project.claims.get(identifier, [])):
+                words = f"{identifier} is marked in a test that claims it: mark what it tests"
+                project.problems.append(Problem(mark.place, words))
+
+
+def _is_within(mark: Mark, claim: Mark) -> bool:
+    """Whether a mark stands in the function or class that claims, or in a test of its module."""
+    if mark.file != claim.file or not mark.function or claim.macro or mark.macro:
+        return False
+    if not claim.function:
+        return any(name.startswith("test") for name in mark.function.split("."))
+    return f"{mark.function}.".startswith(f"{claim.function}.")

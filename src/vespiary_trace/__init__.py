@@ -64,9 +64,28 @@ def implements(*ids: str, disabled: object = None) -> "Callable[[_Function], _Fu
 
     While the mark is disabled in a traced run, the function is not called: `disabled` is its result
     instead. A coroutine function stays one. In any other run the function itself is given back.
+
+    Raises:
+        TypeError: What it stands above is not a function: a class, or the result of a decorator
+            such as `@classmethod` or `@property`, which belongs above it.
     """
     del ids, disabled
-    return lambda function: function
+    return checked
+
+
+def checked(function: "_Function") -> "_Function":
+    """Give back what `implements` stands above.
+
+    Raises:
+        TypeError: It is not a function, and cannot be replaced by one in a traced run.
+    """
+    if isinstance(function, type(checked)):
+        return function
+    kind = "a class" if isinstance(function, type) else f"an object of {type(function).__name__}"
+    raise TypeError(
+        f"@implements stands above {kind}, not a function: write it directly above def, below"
+        " other decorators"
+    )
 
 
 def unmarked(function: "_Function") -> "_Function":

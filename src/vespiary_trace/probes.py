@@ -23,7 +23,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import IO, Any, Final, TypeVar, cast
 
-from vespiary_trace import Disabled
+from vespiary_trace import Disabled, checked
 
 __all__ = ["CLAIM", "MARK", "Probes", "Slot", "Table", "TableError"]
 
@@ -232,10 +232,15 @@ class Probes:
         return condition and not slot.disabled
 
     def implements(self, *ids: str, disabled: object = None) -> Callable[[_Function], _Function]:
-        """Mark a function, which is not called while the mark is disabled."""
+        """Mark a function, which is not called while the mark is disabled.
+
+        Raises:
+            TypeError: It is not a function.
+        """
         slot = self._slot(ids, sys._getframe(1))
 
         def marked(function: _Function) -> _Function:
+            checked(function)
             if inspect.iscoroutinefunction(function):
 
                 @functools.wraps(function)

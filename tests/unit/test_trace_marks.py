@@ -137,6 +137,58 @@ def test_a_marked_function_is_the_function_itself_when_nothing_is_traced() -> No
     assert implements("a/1/1")(function) is function
 
 
+DECORATED = """
+import functools
+from vespiary_trace import implements
+
+class Hive:
+    @DECORATOR
+    @implements("a/1/1", disabled=False)
+    def is_heavy(self):
+        return True
+
+print(callable(Hive().is_heavy) and Hive().is_heavy() or Hive().is_heavy)
+
+class Hive:
+    @implements("a/1/1", disabled=False)
+    @DECORATOR
+    def is_heavy(self):
+        return True
+"""
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+@pytest.mark.parametrize(
+    ("decorator", "kind"),
+    [
+        ("classmethod", "an object of classmethod"),
+        ("property", "an object of property"),
+        ("functools.cached_property", "an object of cached_property"),
+        ("functools.cache", "an object of _lru_cache_wrapper"),
+        ("(lambda f: type('Class', (), {'__init__': lambda *_: None}))", "a class"),
+    ],
+)
+def test_a_marked_function_has_no_decorator_below_the_mark(
+    tmp_path: Path, decorator: str, kind: str, *, is_traced: bool
+) -> None:
+    (tmp_path / "program.py").write_text(DECORATED.replace("DECORATOR", decorator))
+    environment = {**os.environ, "VESPIARY_TRACE": str(tmp_path / "table") if is_traced else ""}
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if kind != "a class":
+        assert done.stdout == "True\n"
+    assert done.stderr.splitlines()[-1] == (
+        f"TypeError: @implements stands above {kind}, not a function: write it directly above def,"
+        " below other decorators"
+    )
+
+
 def test_a_mark_counts_how_often_it_is_reached_and_how_often_it_acts(tmp_path: Path) -> None:
     assert run(tmp_path, tmp_path / "table") == "True False something later"
     found = slots(tmp_path / "table")

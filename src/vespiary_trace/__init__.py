@@ -79,7 +79,8 @@ def checked(function: "_Function") -> "_Function":
     Raises:
         TypeError: It is not a function, and cannot be replaced by one in a traced run.
     """
-    if isinstance(function, type(checked)):
+    is_function = isinstance(function, type(checked))
+    if is_function:
         return function
     kind = "a class" if isinstance(function, type) else f"an object of {type(function).__name__}"
     raise TypeError(

@@ -321,6 +321,7 @@ def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(
         env=environment(tmp_path),
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # Else as nohup has it.
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -175,7 +175,9 @@ def _ending_on_signals() -> Iterator[None]:
 
     The first signal ends it, and further ones do not interrupt that: many press Ctrl-C twice.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
+        numbers.append(signal.SIGHUP)
 
     def end(number: int, _: object) -> None:
         for other in numbers:

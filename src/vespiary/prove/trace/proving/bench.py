@@ -24,7 +24,8 @@ from vespiary.prove.trace.proving.record import (
     TIMEOUT,
     last_lines,
 )
-from vespiary.prove.trace.proving.session import NotCollected, Session, end, end_all
+from vespiary.prove.trace.proving.session import NotCollected, Session, end
+from vespiary.prove.trace.proving.watcher import end_all
 from vespiary.prove.trace.settings import Settings
 from vespiary.trace import CLAIM, MARK, VARIABLE, Slot, Table
 

@@ -33,9 +33,11 @@ from vespiary.prove.trace.marks import Mark as SourceMark
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.cargo import RustTest, claiming_tests, workspace
 from vespiary.prove.trace.proving.record import Mark, Record, Source, Test
+from vespiary.prove.trace.proving.watcher import watch
 from vespiary.prove.trace.scan import scan_sources, sentence_hashes
 from vespiary.prove.trace.seen import form_at, sources_seen
 from vespiary.prove.trace.settings import Settings
+from vespiary.trace import VARIABLE
 
 __all__ = ["Collected", "Ran", "Runner", "collect"]
 
@@ -164,6 +166,7 @@ class Runner:
         self.settings = settings = replace(settings, root=settings.root.resolve())
         self.say = say
         self._folder = Path(tempfile.mkdtemp(prefix="vespiary-trace-"))
+        self._watcher = watch(VARIABLE, self._folder)
         paths = [self._folder / f"table-{number}" for number in range(jobs)]
         self.benches = [Bench(settings, path) for path in paths]
         self._threads: list[threading.Thread] = []
@@ -179,6 +182,7 @@ class Runner:
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._watcher.communicate()
 
     def each(
         self,

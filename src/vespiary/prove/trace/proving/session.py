@@ -24,7 +24,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.proving.record import CRASH, TIMEOUT, last_lines
 from vespiary.trace import VARIABLE
 
-__all__ = ["NotCollected", "Session", "end", "end_all"]
+__all__ = ["NotCollected", "Session", "end"]
 
 _COLLECT_SECONDS = 120.0
 _OPTIONS = ("-p", "vespiary.prove.trace.plugin", "-p", "no:randomly")
@@ -35,19 +35,6 @@ def end(process: "subprocess.Popen[Any]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def end_all(variable: str, value: str) -> None:
-    """Kill every process whose environment has a variable with this value.
-
-    A daemon that a test has started leads a session of its own, and has no parent any more: only
-    what it has inherited shows where it comes from.
-    """
-    wanted = f"{variable}={value}".encode()
-    for place in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if wanted in place.read_bytes().split(b"\0"):
-                os.kill(int(place.parent.name), signal.SIGKILL)
 
 
 class NotCollected(ConfigurationError):

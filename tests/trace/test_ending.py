@@ -1,0 +1,75 @@
+"""A run of `prove` that is killed, or whose terminal closes, leaves what it should."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .test_fooling import write_project
+
+HANGS = """
+import subprocess, time
+import pytest
+from vespiary_trace import requires
+
+@pytest.mark.requirement("fool/1/1")
+def test_it():
+    if not requires("fool/1/1", True):
+        subprocess.Popen(["sleep", "3600"], start_new_session=True)
+        time.sleep(3600)
+"""
+
+
+def run(folder: Path, *, ignores_hangups: bool) -> "subprocess.Popen[str]":
+    write_project(folder, {"it": HANGS})
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TMPDIR": str(temporary)}
+    handler = "SIG_IGN" if ignores_hangups else "SIG_DFL"
+    start = (
+        f"import os, signal, sys; signal.signal(signal.SIGHUP, signal.{handler});"
+        "os.execv(sys.executable, [sys.executable, '-m', 'vespiary', *sys.argv[1:]])"
+    )
+    patience = "3s" if ignores_hangups else "10min"
+    process = subprocess.Popen(
+        [sys.executable, "-c", start, "trace", "prove", "--jobs=1", f"--patience={patience}"],
+        cwd=folder,
+        env={**environment, "VESPIARY_TRACE": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("disabling"):
+            break
+    return process
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_leaves_no_process_and_no_folder(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with run(tmp_path, ignores_hangups=False) as process:
+        everyone = psutil.Process(process.pid)
+        while not any(child.name() == "sleep" for child in everyone.children(recursive=True)):
+            pass
+        children = everyone.children(recursive=True)
+        process.send_signal(number)
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.timeout(120)
+def test_a_run_that_ignores_the_end_of_its_terminal_goes_on(tmp_path: Path) -> None:
+    with run(tmp_path, ignores_hangups=True) as process:
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        process.stderr.read()
+    assert process.returncode in (0, 1)
+    assert (tmp_path / ".cache" / "trace" / "evidence.json").exists()

@@ -114,3 +114,15 @@ def test_a_test_that_fails_with_all_marks_enabled_is_shown_with_its_error(tmp_pa
     assert status == 1
     assert "test_it.py::test_it did not pass with all marks enabled: failed\n    " in words
     assert "AssertionError: not refused at all" in words
+
+
+def test_a_claim_that_pytest_does_not_collect_is_a_warning(tmp_path: Path) -> None:
+    guard = GUARD.replace("negative(kilograms) and ", "")
+    project(tmp_path, guard, TEST.replace("def test_it", "def it_refuses"))
+    words = outcome(trace(tmp_path, "prove", "--jobs=1"))[1]
+    assert (
+        "warning: test_it.py: 1 claim did not run, because pytest does not collect its test: check"
+        " that run.pytest in trace.toml has the file" in words
+    )
+    (tmp_path / "test_it.py").write_text(TEST)
+    assert "did not run" not in outcome(trace(tmp_path, "prove", "--jobs=1"))[1]

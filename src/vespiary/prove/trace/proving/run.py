@@ -285,6 +285,7 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
     collected.silent = sorted(claimants)
     collected.warnings += _unread(settings, collected.marks)
     collected.warnings += _not_run(settings, sources, only)
+    collected.warnings += _not_collected(settings, sources, tests, only)
     return collected
 
 
@@ -326,6 +327,47 @@ def _not_run(settings: Settings, sources: Iterable[SourceMark], only: Collection
                 f" because [run] has no {key}: add a line such as {key} = {example}"
             )
     return told
+
+
+def _not_collected(
+    settings: Settings,
+    sources: Iterable[SourceMark],
+    tests: Iterable[AnyTest],
+    only: Collection[str],
+) -> list[str]:
+    """A sentence for each file with claims whose tests pytest does not collect."""
+    if not settings.pytest:
+        return []
+    python = [test for test in tests if isinstance(test, PythonTest)]
+    places = {
+        (name, file)
+        for test in python
+        for name in test.claims
+        for file in (test.file, test.id.partition("::")[0])
+    }
+    anywhere = {name for name, _ in places}
+    outside = {path for pattern in settings.outside_tests for path in settings.matching(pattern)}
+    lost: dict[str, int] = {}
+    for mark in sources:
+        if (
+            mark.kind != "claim"
+            or mark.language != "python"
+            or Path(mark.file).name == "conftest.py"
+        ):
+            continue
+        names = [name for name in mark.ids if _concerns([name], only)]
+        found = [
+            (name, mark.file) in places or (not mark.function and name in anywhere)
+            for name in names
+        ]
+        if names and not any(found) and settings.root / mark.file not in outside:
+            lost[mark.file] = lost.get(mark.file, 0) + 1
+    return [
+        f"{file}: {counted(count, 'claim')} did not run, because pytest does not collect"
+        f" {'its test' if count == 1 else 'their tests'}: check that run.pytest in trace.toml has"
+        " the file, and that the function is a test"
+        for file, count in sorted(lost.items())
+    ]
 
 
 def _seen(collected: Collected, scanned: list[Source]) -> list[Source]:

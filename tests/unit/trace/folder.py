@@ -106,6 +106,8 @@ class Folder:
         (root / "requirements" / "nest.toml").write_text(CATALOGUE)
         (root / "trace.toml").write_text(SETTINGS)
         (root / "a.rs").write_text(SOURCE)
+        (root / "outside").mkdir()
+        (root / "outside" / "nothing.py").write_text("")
         (root / "confirmations.toml").write_text(
             '[[confirmation]]\nsuite = "hive"\ncases = ["3.*"]\nids = ["nest/1/1"]\n'
         )

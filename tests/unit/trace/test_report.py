@@ -187,7 +187,6 @@ def test_outside_alone_does_not_prove(folder: Folder) -> None:
 def test_a_test_that_drives_another_program_confirms_when_it_passed(
     folder: Folder, outcome: str, status: str
 ) -> None:
-    (folder.root / "outside").mkdir()
     (folder.root / "outside" / "test_hive.py").write_text(
         '@pytest.mark.requirement("nest/1/1")\ndef test_hive(): ...\n'
     )

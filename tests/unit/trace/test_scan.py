@@ -258,9 +258,18 @@ CLAIM = 'fn t() { claims!("nest/2/1"); }\n'
 
 def test_marks_and_claims_that_fit_together_are_counted(folder: Folder) -> None:
     folder.write("a.rs", MARK + CLAIM)
+    folder.write("a.py", "")
     done = folder.scan("--strict")
     assert done.exit_code == 0
-    assert done.output == "3 requirements: 1 marked (1 mark), 1 claimed (1 claim); 1 source read\n"
+    assert done.output == "3 requirements: 1 marked (1 mark), 1 claimed (1 claim); 2 sources read\n"
+
+
+def test_a_pattern_without_a_file_is_a_warning(folder: Folder) -> None:
+    folder.write("a.rs", MARK + CLAIM)
+    done = folder.scan()
+    assert done.exit_code == 0
+    assert "trace.toml: sources.python: no file matches '*.py': correct the pattern" in done.output
+    assert folder.scan("--strict").exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def scan(settings: Settings) -> Project:
     named = (("rust", settings.rust), ("python", settings.python))
     project.languages = tuple(language for language, patterns in named if patterns)
     project.sources = found.marks
-    project.problems += found.problems
+    project.problems += [*_idle_patterns(settings), *found.problems]
     for mark in found.marks:
         _take(project, mark)
     _tell_unmatched(project)
@@ -150,6 +150,22 @@ def _read_catalogues(project: Project, settings: Settings) -> None:
                     )
                 )
             project.requirements[requirement.id] = requirement
+
+
+def _idle_patterns(settings: Settings) -> list[Problem]:
+    """The patterns of sources that match nothing: a folder may have another name by now."""
+    patterns = [("rust", one) for one in settings.rust] + [
+        ("python", one) for one in settings.python
+    ]
+    return [
+        Problem(
+            str(settings.root / "trace.toml"),
+            f"sources.{key}: no file matches {pattern!r}: correct the pattern, or take it out",
+            error=False,
+        )
+        for key, pattern in patterns
+        if not settings.matching(pattern)
+    ]
 
 
 def _take(project: Project, mark: Mark) -> None:

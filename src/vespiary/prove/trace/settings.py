@@ -97,6 +97,9 @@ class Settings:
             ConfigurationError: It is not a pattern.
         """
         try:
+            # CPython 3.13 takes `**a` for `*a`.
+            if any("**" in part and part != "**" for part in pattern.split("/")):
+                raise ValueError("** is a whole part of a pattern")
             return list(self.root.glob(pattern))
         except (IndexError, NotImplementedError, ValueError) as error:
             raise ConfigurationError(

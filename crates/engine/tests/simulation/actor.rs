@@ -206,6 +206,10 @@ impl Actor {
     /// An answer to a control frame goes behind the unit that is being sent.
     fn reply(&mut self, frame: Vec<u8>) {
         let place = usize::from(self.gone > 0).min(self.units.len());
+        if self.manners == Manners::Cut && place == self.units.len() {
+            // What is cut is the last that it sends: more bytes would complete it.
+            return;
+        }
         self.units.insert(place, frame);
     }
 

@@ -11,7 +11,7 @@ use vespiary_engine::port::sim::Random;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{
-    AfterEnd, Answer, CloseReason, Compression, Engine, Framing, Kind, Options, Publish,
+    AfterEnd, Answer, CloseReason, Compression, Engine, Framing, Kind, Options, Publish, SendError,
     SlowConsumer,
 };
 
@@ -320,18 +320,20 @@ fn publish() -> Script {
                 // A stream's pieces are cut anywhere, and tell nobody's place.
                 return;
             }
-            connection
-                .engine()
-                .publish(
-                    "news",
-                    kind,
-                    payload,
-                    Publish {
-                        but: Some(connection.token()),
-                        ..Publish::default()
-                    },
-                )
-                .expect("memory");
+            let published = connection.engine().publish(
+                "news",
+                kind,
+                payload,
+                Publish {
+                    but: Some(connection.token()),
+                    ..Publish::default()
+                },
+            );
+            // A line cannot carry what a liar has sent.
+            assert!(
+                matches!(published, Ok(_) | Err(SendError::LineBreak)),
+                "{published:?}"
+            );
         })
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary._callbacks import may_be_async
 from vespiary._core import Hooks, bind_datagrams
+from vespiary._hooks import defined
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler, Handler
@@ -70,13 +71,8 @@ def _without_effect(endpoint: Endpoint, name: str, kind: str) -> ConfigurationEr
 
 
 def _method(handler: object, name: str) -> Callable[..., Any] | None:
-    """The handler's own method, if it has one."""
-    method = getattr(handler, name, None)
-    if not isinstance(handler, Handler):
-        return None
-    if getattr(method, "__func__", None) is getattr(Handler, name):
-        return None
-    return cast("Callable[..., Any]", method)
+    """The handler's own method, if it is a `Handler` that has one."""
+    return defined(handler, name) if isinstance(handler, Handler) else None
 
 
 def datagram_hooks(handler: AnyHandler, task_name: str, pending_max: int) -> Hooks:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vespiary._core import Connection
     from vespiary.errors import CloseReason
 
-__all__ = ["as_handler", "handler_hooks", "start_response"]
+__all__ = ["as_handler", "defined", "handler_hooks", "start_response"]
 
 _CUE = object()
 """What waits behind a connection's messages when its server stops."""
@@ -82,7 +82,7 @@ def _made(cls: type[Handler]) -> Handler:
     return cls()
 
 
-def _defined(handler: Handler, name: str) -> Callable[..., Any] | None:
+def defined(handler: Handler, name: str) -> Callable[..., Any] | None:
     """The handler's own method, if it has one."""
     method = getattr(handler, name)
     if getattr(method, "__func__", None) is getattr(Handler, name):
@@ -101,8 +101,8 @@ def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler")
         return Hooks(spawn=_spawner(handler, task_name), keeps_request=True)
     hooks = Hooks(keeps_request=_keeps_request(type(handler)))
     for hook, name in _METHODS.items():
-        setattr(hooks, hook, _defined(handler, name))
-    request = _defined(handler, "on_request")
+        setattr(hooks, hook, defined(handler, name))
+    request = defined(handler, "on_request")
     if request is not None:
         hooks.request = _requester(request, task_name)
     if any(may_be_async(hook) for hook in (hooks.open, hooks.message, hooks.shutdown, hooks.close)):

@@ -229,10 +229,18 @@ pub trait Port {
 
     /// Report [`Outcome::Ready`] once per turn for as long as datagrams or errors wait in the
     /// socket, until [`Port::unwatch_datagrams`].
-    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()>;
+    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()> {
+        let interest = Interest {
+            read: true,
+            write: false,
+        };
+        self.poll(socket, token, interest)
+    }
 
     /// Report nothing more: no [`Outcome::Ready`] with this token comes after this call returns.
-    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token);
+    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token) {
+        self.unpoll(socket, token);
+    }
 
     /// Take what waits in the socket, at most [`DATAGRAMS_A_BATCH`] datagrams, and of each so many
     /// bytes at most. Errors of earlier datagrams are in the batch; an error of this call says that

@@ -195,21 +195,6 @@ impl Port for Epoll {
         Ok(())
     }
 
-    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()> {
-        self.poll(
-            socket,
-            token,
-            Interest {
-                read: true,
-                write: false,
-            },
-        )
-    }
-
-    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token) {
-        self.unpoll(socket, token);
-    }
-
     fn receive_datagrams(
         &mut self,
         socket: Descriptor,

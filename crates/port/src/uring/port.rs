@@ -163,21 +163,6 @@ impl Port for Uring {
         Ok(())
     }
 
-    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()> {
-        self.poll(
-            socket,
-            token,
-            Interest {
-                read: true,
-                write: false,
-            },
-        )
-    }
-
-    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token) {
-        self.unpoll(socket, token);
-    }
-
     fn receive_datagrams(
         &mut self,
         socket: Descriptor,

@@ -203,12 +203,18 @@ clients = [{ command = "true" }]
     assert prove(suite, "--local").code == 0
 
 
+def naming(folder: Path, made: list[Machine]) -> Path:
+    """A suite that names machines as its hosts, and of which nothing is run."""
+    folder.mkdir()
+    hosts = folder / "suite.toml"
+    text = "".join(f"[hosts.h{n}]\n{machine.table()}" for n, machine in enumerate(made))
+    hosts.write_text(text + '[cases.none]\nclients = [{ command = "true" }]\n')
+    return hosts
+
+
 def test_load_comes_from_all_hosts_and_is_reported_as_one(suite: Path) -> None:
     with machines(suite.parent, 2) as made, echoing() as port:
-        (suite.parent / "hosts").mkdir()
-        hosts = suite.parent / "hosts" / "suite.toml"
-        text = "".join(f"[hosts.h{n}]\n{machine.table()}" for n, machine in enumerate(made))
-        hosts.write_text(text + '[cases.none]\nclients = [{ command = "true" }]\n')
+        hosts = naming(suite.parent / "hosts", made)
         url = f"tcp://{made[0].gateway}:{port}"
         words = [url, "--connections", "5", "--messages", "20", "--json", "-"]
         done = subprocess.run(
@@ -232,10 +238,7 @@ def test_load_comes_from_all_hosts_and_is_reported_as_one(suite: Path) -> None:
 
 def test_of_a_host_that_is_cut_off_the_report_has_what_it_sent_before(suite: Path) -> None:
     with machines(suite.parent, 2) as made, echoing() as port:
-        (suite.parent / "hosts").mkdir()
-        hosts = suite.parent / "hosts" / "suite.toml"
-        text = "".join(f"[hosts.h{n}]\n{machine.table()}" for n, machine in enumerate(made))
-        hosts.write_text(text + '[cases.none]\nclients = [{ command = "true" }]\n')
+        hosts = naming(suite.parent / "hosts", made)
         url = f"tcp://{made[0].gateway}:{port}"
         words = [url, "--connections", "4", "--rate", "100", "--duration", "40s", "--json", "-"]
         process = subprocess.Popen(

@@ -58,7 +58,8 @@ class Measured:
 
     Attributes:
         command: What was run.
-        status: The program's own exit code; negative for a signal, as `subprocess` has it.
+        status: The program's own exit code; negative for a signal, as `subprocess` has it; -9 also
+            where the process that kept the program together was killed.
         limit: Bytes; None for none.
         method: Who held the limit.
         refusals: Why no better one, by name.
@@ -324,7 +325,9 @@ class _Watch:
             self.measured.is_keeper_lost = True
             end_leftovers(self._limiter, f"{VARIABLE}={self._work.path}")
         self._kept.close()
-        self.measured.status = self._kept.status if self._kept.status is not None else -9
+        status = self._kept.status
+        # Without the keeper nobody knows what else the program did, so no run is a success then.
+        self.measured.status = -9 if status is None or self._kept.is_keeper_lost else status
         self.measured.seconds = self._ended or self._now()
         self.measured.is_work_reported = self._work.is_reported
         self.measured.work_malformed = self._work.malformed

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from vespiary.prove.acceptance.work.verdicts import trend_from
 from vespiary.prove.memory.trend import Trend, judge
 
 MIB = 1 << 20
@@ -172,6 +173,27 @@ def test_few_samples_or_a_short_time_are_unclear_with_the_reason() -> None:
     assert judge([], []).verdict == "unclear"
     short = [number / 1000 for number in range(500)]
     assert judge(short, short).verdict == "unclear"
+
+
+def test_the_start_of_a_program_that_soon_ends_is_not_called_growth() -> None:
+    times = [number * 0.01 for number in range(130)]
+    trend = judge(times, [(8 + 6 * at) * MIB for at in times])
+    assert trend.verdict == "unclear"
+    assert trend.reason == "it may still be starting: a longer run may decide"
+    times = [number * 0.04 for number in range(130)]
+    assert judge(times, [(8 + 6 * at) * MIB for at in times]).verdict == "grows"
+
+
+def test_memory_that_a_server_takes_before_it_is_ready_is_no_growth() -> None:
+    """A server that loads its data for 5 s, and serves for 3 s."""
+    samples = [
+        {"seconds": at, "private_bytes": (20 + 10 * min(at, 5.0)) * MIB, "shared_bytes": 0}
+        for at in (number * 0.02 for number in range(400))
+    ]
+    assert trend_from({"samples": samples[:260]}, 0.0) == "grows"
+    assert trend_from({"samples": samples[:260]}, 5.0) == "unclear"
+    assert trend_from({"samples": samples}, 5.0) == "flat"
+    assert trend_from({"samples": samples}, 9.0) == "unclear"
 
 
 def test_what_is_freed_at_the_end_does_not_count() -> None:

@@ -48,6 +48,10 @@ for "grows" at the larger blocks, which are few."""
 
 _SAMPLES_MIN = 40
 _SECONDS_MIN = 1.0
+_GROWS_SECONDS_MIN = 1.5
+"""What is left after the warm-up must be that long to be called growth: in less, many programs are
+still starting."""
+
 _BLOCKS = (20, 14, 10, 7)
 _WARM_UP_BLOCKS = 60
 _NEARLY_LEAST = 1.5
@@ -221,7 +225,9 @@ def _verdict(
     hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level) * min(1.0, span / _HIDDEN_SECONDS)
     hidden = max(_HIDDEN_BYTES_MIN, hidden)
     doubt = "it varies too much"
-    if slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
+    if span < _GROWS_SECONDS_MIN:
+        doubt = "it may still be starting"
+    elif slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
         factor = _VARIATION if gain > hidden else _VARIATION_OF_LITTLE
         doubt = _doubt(finest, slopes[0].estimate, factor)
         if not doubt and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):

@@ -43,6 +43,7 @@ class Serving:
         self._wrapping = wrapping
         notified = None
         more: dict[str, str] = dict(variables or {})
+        began = time.monotonic()
         if server.ready.notify:
             notified = Notifications(context.artifacts / f"{label}.notify")
             more["NOTIFY_SOCKET"] = str(notified.path)
@@ -58,6 +59,7 @@ class Serving:
                     more,
                 )
                 self.is_ready = is_ready(context, self.program, server.ready, notified)
+            self._ready_seconds = time.monotonic() - began
         finally:
             if notified is not None:
                 notified.close()
@@ -79,7 +81,9 @@ class Serving:
             context.result.add("stop-timeout", f"{text}, and was killed", tail(program.output))
         code = program.code
         assert code is not None
-        own = judge(context, self._wrapping, program.label, code, program.output)
+        own = judge(
+            context, self._wrapping, program.label, code, program.output, self._ready_seconds
+        )
         if not in_time or own is None or not self.is_ready:
             return
         if early is not None:

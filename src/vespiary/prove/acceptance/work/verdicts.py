@@ -11,16 +11,33 @@ from vespiary.prove.acceptance.tools import Wrapping
 from vespiary.prove.acceptance.work.context import Context
 from vespiary.prove.acceptance.work.program import exit_text, tail
 from vespiary.prove.exits import of_status
+from vespiary.prove.memory import trend
 
-__all__ = ["judge"]
+__all__ = ["judge", "trend_from"]
 
 _FILE_CHARACTERS_MAX = 6000
 _LOCK_KINDS = ("inversion", "deadlock", "misuse", "stall")
 _UNABLE = 2
 
 
-def judge(context: Context, wrapping: Wrapping, label: str, code: int, output: str) -> int | None:
+def judge(
+    context: Context,
+    wrapping: Wrapping,
+    label: str,
+    code: int,
+    output: str,
+    ready_seconds: float = 0.0,
+) -> int | None:
     """Put down what a tool found.
+
+    Args:
+        context: The case.
+        wrapping: The tool.
+        label: The program's name in the case.
+        code: The tool's exit code.
+        output: What the tool and the program have written.
+        ready_seconds: How long after its start the program was ready. Memory that it takes until
+            then is no growth.
 
     Returns:
         The program's own exit code; None where the tool's stands in its place.
@@ -36,6 +53,8 @@ def judge(context: Context, wrapping: Wrapping, label: str, code: int, output: s
             if code != 137:  # Killed with the program: that is reported by itself.
                 context.result.add("not-run", text, tail(output))
             return None
+        if wrapping.tool == "memory" and report["trend"] == "grows":
+            report["trend"] = trend_from(report, ready_seconds)
         return read(context, label, report, code, output)
     found = _files(context, wrapping.findings)
     if code in wrapping.exits or found:
@@ -90,6 +109,13 @@ def _told(output: str) -> str:
         if line.startswith(tuple(kind.upper() for kind in _LOCK_KINDS))
     ]
     return "\n".join(lines[starts[0] :]) if starts else tail(output)
+
+
+def trend_from(report: dict[str, Any], seconds: float) -> str:
+    """Whether memory grows from this time of a run on."""
+    samples = [each for each in report["samples"] if each["seconds"] >= seconds]
+    levels = [each["private_bytes"] + each["shared_bytes"] for each in samples]
+    return trend.judge([each["seconds"] for each in samples], levels).verdict
 
 
 def _memory(

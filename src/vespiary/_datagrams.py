@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["check_groups", "check_kind", "datagram_hooks", "socket_maker"]
 
 _STREAM_HOOKS = ("on_request", "on_open", "on_message", "on_part")
-_DATAGRAM_OPTIONS = ("packet_info", "receive_buffer_bytes")
+_DATAGRAM_OPTIONS = ("connections", "packet_info", "receive_buffer_bytes")
 _INTERNET_OPTIONS = ("broadcast", "multicast_groups")
 _SHARED_OPTIONS = ("limits", "deadlines", "sock", "fd", "mode", "reuse_port")
+_BARE_OPTIONS = ("packet_info", "broadcast")
+"""What only a handler of single datagrams can use."""
+_CONNECTION_OPTIONS = ("executor",)
+"""What only a handler of connections can use."""
 _WILDCARDS = ("0.0.0.0", "::")
 
 _Group = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
@@ -49,17 +53,47 @@ def check_kind(endpoint: Endpoint, options: Mapping[str, Any], handler: object) 
                 subject="on_datagram",
             )
         return
+    has_connections = options.get("connections", False)
+    taken = {*_DATAGRAM_OPTIONS, *_INTERNET_OPTIONS, *_SHARED_OPTIONS}
+    if has_connections:
+        taken.update(_CONNECTION_OPTIONS)
     for name in options:
         if name in _INTERNET_OPTIONS and endpoint.is_unix:
             raise _without_effect(endpoint, name, "udp://")
-        if name not in (*_DATAGRAM_OPTIONS, *_INTERNET_OPTIONS, *_SHARED_OPTIONS):
-            raise _without_effect(endpoint, name, "streams, such as tcp:// and ws://")
-    if isinstance(handler, Handler) and "on_datagram" not in defined:
-        advice = " in place of on_message" if "on_message" in defined else ""
+        if has_connections and name in _BARE_OPTIONS:
+            raise _without_effect(endpoint, name, "handlers with on_datagram")
+        if name not in taken:
+            also = " and connections=True" if name in _CONNECTION_OPTIONS else ""
+            raise _without_effect(endpoint, name, f"streams, such as tcp:// and ws://{also}")
+    if isinstance(handler, Handler):
+        check = _check_connection_hooks if has_connections else _check_datagram_hook
+        check(endpoint, type(handler).__name__, defined)
+
+
+def _check_datagram_hook(endpoint: Endpoint, owner: str, defined: set[str]) -> None:
+    if "on_datagram" in defined:
+        return
+    instead = " in place of on_message" if "on_message" in defined else ""
+    raise ConfigurationError(
+        f"{endpoint}: datagrams are handed to on_datagram, which {owner} does not define: define"
+        f" on_datagram(self, datagram){instead}, or pass connections=True, with which each peer has"
+        " a connection",
+        subject="on_datagram",
+    )
+
+
+def _check_connection_hooks(endpoint: Endpoint, owner: str, defined: set[str]) -> None:
+    if "on_datagram" in defined:
         raise ConfigurationError(
-            f"{endpoint}: datagrams are handed to on_datagram, which {type(handler).__name__} does"
-            f" not define: define on_datagram(self, datagram){advice}",
+            f"{endpoint}: with connections=True, on_datagram of {owner} is never called: remove"
+            " one of the two; the datagrams of a connection are handed to on_message",
             subject="on_datagram",
+        )
+    if "on_part" in defined:
+        raise ConfigurationError(
+            f"{endpoint}: a datagram has no parts, so on_part of {owner} is never called: define"
+            " on_message in its place",
+            subject="on_part",
         )
 
 

@@ -41,8 +41,16 @@ def _place(url: str, peer: str) -> str:
 
 
 def handler_failed(url: str, peer: str, error: BaseException) -> None:
-    """A handler raised; its connection is being closed."""
-    logger.error("Handler failed, connection closed, on %s", _place(url, peer), exc_info=error)
+    """A handler raised; its connection is being closed.
+
+    A sender of datagrams can pretend to be many peers, so there not each is logged.
+    """
+    is_bounded = url.startswith(("udp:", "unixgram:"))
+    if is_bounded and not _is_due(url, "datagram"):
+        return
+    bound = f"; logged at most every {_QUIET_SECONDS:.0f} s" if is_bounded else ""
+    place = _place(url, peer)
+    logger.error("Handler failed, connection closed, on %s%s", place, bound, exc_info=error)
 
 
 def datagram_failed(url: str, peer: tuple[str, int] | str | None, error: BaseException) -> None:

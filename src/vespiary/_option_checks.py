@@ -41,7 +41,15 @@ _COUNTS = {
 _COUNT_MAX = (1 << 31) - 1
 _OPTIONAL_COUNTS = ("handshakes_per_address_max", "fd", "receive_buffer_bytes")
 _NAMES = "a list of names, such as a list of one"
-_SWITCHES = ("half_close", "reuse_port", "signals", "parts", "broadcast", "packet_info")
+_SWITCHES = (
+    "half_close",
+    "reuse_port",
+    "signals",
+    "parts",
+    "broadcast",
+    "connections",
+    "packet_info",
+)
 _DRIVERS = ("uring", "epoll", "sim")
 
 

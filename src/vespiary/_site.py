@@ -97,8 +97,10 @@ class Site:
         limits = options.get("limits") or Limits()
         deadlines = options.get("deadlines") or Deadlines()
         task_name = f"the handler of {url}"
+        has_connections = not endpoint.is_datagram or options.get("connections", False)
         if endpoint.is_datagram:
             check_groups(endpoint, options.get("multicast_groups", ()))
+        if not has_connections:
             hooks = datagram_hooks(made, task_name, limits.datagrams_pending_max)
         else:
             hooks = handler_hooks(made, task_name)
@@ -115,6 +117,8 @@ class Site:
             parts=hooks.part is not None,
             filtered=add_filters(hooks, options.get("filters", ())),
         )
+        if endpoint.is_datagram and has_connections:
+            native["framing"] = "datagram"
         native |= _proxies(endpoint, options)
         native["tls"] = _native_tls(endpoint, options.get("tls"))
         threads = _threads(hooks, options.get("executor"), limits)

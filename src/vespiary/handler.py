@@ -84,7 +84,7 @@ class Handler(Generic[M]):
         """
 
     def on_datagram(self, datagram: Datagram) -> Awaitable[None] | None:
-        """Handle a datagram, on `udp://` and `unixgram://`.
+        """Handle a datagram, on `udp://` and `unixgram://` without `connections=True`.
 
         An async method gets a task for each datagram, `datagrams_pending_max` at a time. An
         exception is counted and logged, and concerns no other datagram.

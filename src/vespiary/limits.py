@@ -176,6 +176,10 @@ class Deadlines(_Settings):
         data_seconds: Time without a message from the peer, even if it answers pings. A message
             counts from its first byte. None: many protocols are silent for hours. Set it for feeds
             that send all the time, where silence means that something has failed.
+        datagram_idle_seconds: Time without a datagram from the peer of a pseudo-connection
+            (`connections=True`). Then the peer is forgotten, and its connection is closed, because
+            a peer of UDP cannot say that it leaves. 60: many routers forget a UDP peer earlier, and
+            a peer that is still there begins a new connection with its next datagram.
         write_seconds: Time without progress while bytes wait to be sent, also while the connection
             closes. A slow peer that still reads is not disconnected: progress means 512 bytes in
             the second half of this time. 60: a peer that reads nothing for a minute is dead or
@@ -210,6 +214,7 @@ class Deadlines(_Settings):
     message_seconds: float | None = None
     idle_seconds: float | None = None
     data_seconds: float | None = None
+    datagram_idle_seconds: float | None = 60.0
     write_seconds: float | None = 60.0
     drain_seconds: float | None = 8.0
     close_seconds: float | None = 5.0

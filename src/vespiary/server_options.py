@@ -53,6 +53,8 @@ class ServerOptions(TypedDict, total=False):
             net.core.somaxconn. Default: 4096.
         reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)), each of which
             gets its part of the connections.
+        connections: For datagrams: let each peer have a connection, a pseudo-connection, that the
+            handler serves as it serves those of a stream; each datagram is a message.
         packet_info: For datagrams: ask the kernel for `Datagram.ttl` and `Datagram.ecn`.
         receive_buffer_bytes: For datagrams: what the kernel's buffer of the socket holds
             (SO_RCVBUF, socket(7)), up to net.core.rmem_max. Default: net.core.rmem_default.
@@ -79,6 +81,7 @@ class ServerOptions(TypedDict, total=False):
     mode: int | None
     backlog: int
     reuse_port: bool
+    connections: bool
     packet_info: bool
     receive_buffer_bytes: int | None
     broadcast: bool

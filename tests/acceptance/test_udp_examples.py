@@ -39,6 +39,25 @@ def test_datagrams_of_every_length_come_back(start: Start) -> None:
     example.stop()
 
 
+def test_each_peer_has_a_count_of_its_own(start: Start) -> None:
+    example = start("udp_connections.py", "udp://127.0.0.1:0")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        for client in (one, other):
+            client.connect(example.address)
+            client.settimeout(30)
+            for number in (b"1", b"2"):
+                client.send(b"hello")
+                assert client.recv(1 << 16) == number + b": hello"
+        one.send(b"bye")
+        assert one.recv(1 << 16) == b"bye\n"
+        one.send(b"me again")
+        assert one.recv(1 << 16) == b"1: me again"
+    example.stop()
+
+
 def test_a_name_is_answered_over_udp_and_tcp(start: Start) -> None:
     example = start("dns_stub.py", "udp://127.0.0.1:0", "tcp://127.0.0.1:0", serving=2)
     query = question("Printer.home.arpa")

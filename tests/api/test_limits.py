@@ -112,7 +112,8 @@ NOT_REACHED = {
     "write_low_bytes",
     "inbox_messages_max",
     "inbox_bytes_max",
-    # They are of datagrams: see test_datagrams.py.
+    # They are of datagrams: see test_datagrams.py and test_pseudo_connections.py.
+    "datagram_idle_seconds",
     "datagram_bytes_max",
     "datagrams_pending_max",
     # They close a connection between two requests.

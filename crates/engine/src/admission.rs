@@ -4,7 +4,7 @@
 //! are checked. The limit per address is checked when the peer's address is known: at once where
 //! the peer connects by itself, and when a proxy has named it where one connects or asks for it.
 
-use crate::carrier::{Socket, ip_address};
+use crate::carrier::{Carrier, Peer, Socket, ip_address};
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Admission, Connection};
 use crate::endpoint::{Endpoint, Place};
@@ -91,8 +91,19 @@ impl<H: Host> Engine<H> {
         inbound: Inbound<H::Payload>,
     ) -> Rc<Connection<H>> {
         endpoint.entered();
-        let socket = Socket::new(socket);
-        self.make(socket, endpoint, client, inbound, Admission::Handshaking)
+        let carrier = Carrier::Socket(Socket::new(socket));
+        self.make(carrier, endpoint, client, inbound, Admission::Handshaking)
+    }
+
+    /// A pseudo-connection, which counts for its endpoint like the others.
+    pub(crate) fn add_peer(
+        self: &Rc<Self>,
+        peer: Peer,
+        endpoint: Rc<Endpoint<H>>,
+    ) -> Rc<Connection<H>> {
+        endpoint.entered();
+        let (carrier, inbound) = (Carrier::Peer(Box::new(peer)), Inbound::discarding());
+        self.make(carrier, endpoint, false, inbound, Admission::Handshaking)
     }
 
     /// One that is only being refused, and counts for nothing.
@@ -101,13 +112,13 @@ impl<H: Host> Engine<H> {
         socket: Descriptor,
         endpoint: Rc<Endpoint<H>>,
     ) -> Rc<Connection<H>> {
-        let (socket, inbound) = (Socket::new(socket), Inbound::discarding());
-        self.make(socket, endpoint, false, inbound, Admission::Refused)
+        let (carrier, inbound) = (Carrier::Socket(Socket::new(socket)), Inbound::discarding());
+        self.make(carrier, endpoint, false, inbound, Admission::Refused)
     }
 
     fn make(
         self: &Rc<Self>,
-        socket: Socket,
+        carrier: Carrier,
         endpoint: Rc<Endpoint<H>>,
         client: bool,
         inbound: Inbound<H::Payload>,
@@ -115,7 +126,7 @@ impl<H: Host> Engine<H> {
     ) -> Rc<Connection<H>> {
         let mut made = None;
         self.connections.borrow_mut().insert_with(|token| {
-            let connection = Connection::new(self, token, socket, endpoint, client, inbound);
+            let connection = Connection::new(self, token, carrier, endpoint, client, inbound);
             connection.admission.set(admission);
             made = Some(connection.clone());
             connection

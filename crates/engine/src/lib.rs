@@ -22,6 +22,7 @@ mod memory;
 mod options;
 mod outbound;
 mod payload;
+mod peers;
 mod places;
 mod proxies;
 mod receive;

@@ -61,6 +61,8 @@ limits! {
     IdleSeconds = "idle_seconds",
     /// The longest time without a message of a peer.
     DataSeconds = "data_seconds",
+    /// The longest silence of a peer with a pseudo-connection.
+    DatagramIdleSeconds = "datagram_idle_seconds",
     /// The longest time without progress of a peer that is sent bytes.
     WriteSeconds = "write_seconds",
     /// The deadline of the answer to a close.
@@ -109,6 +111,7 @@ impl Limit {
             Self::MessageSeconds => deadlines.message.unwrap_or(0),
             Self::IdleSeconds => deadlines.idle.unwrap_or(0),
             Self::DataSeconds => deadlines.data.unwrap_or(0),
+            Self::DatagramIdleSeconds => deadlines.datagram_idle.unwrap_or(0),
             Self::WriteSeconds => deadlines.write.unwrap_or(0),
             Self::CloseSeconds => deadlines.close.unwrap_or(0),
             Self::PingTimeoutSeconds => deadlines.ping_timeout.unwrap_or(0),

@@ -32,6 +32,8 @@ pub enum Framing {
     WebSocket,
     /// HTTP/1.1 requests answered by the host; no upgrade.
     Http,
+    /// Each datagram of a peer, with which there is a connection although it knows nothing of it.
+    Datagram,
 }
 
 impl Framing {
@@ -127,6 +129,8 @@ pub struct Deadlines {
     pub idle: Option<u64>,
     /// Without a message from the peer.
     pub data: Option<u64>,
+    /// Without a datagram from the peer of a pseudo-connection, which then is forgotten.
+    pub datagram_idle: Option<u64>,
     /// While bytes wait to be sent, without progress of the peer's.
     pub write: Option<u64>,
     /// From our close to the peer's.
@@ -309,6 +313,7 @@ impl Options {
                 message: None,
                 idle: None,
                 data: None,
+                datagram_idle: None,
                 tcp_keepalive: None,
                 write: None,
                 close: None,

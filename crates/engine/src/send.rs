@@ -93,7 +93,7 @@ impl<H: Host> Connection<H> {
         let is_copied = requires!("rfc6455/10.3/h1" => self.client)
             || self.negotiated.deflate.get().is_some()
             || options.slow_consumer == SlowConsumer::DropOldest
-            || matches!(options.framing, Framing::Line { .. });
+            || matches!(options.framing, Framing::Line { .. } | Framing::Datagram);
         if is_copied || self.may_not_send() {
             drop(options);
             return self.send(kind, kept.bytes(), None);
@@ -227,6 +227,10 @@ impl<H: Host> Connection<H> {
         }
         let options = self.endpoint().options.borrow();
         let size = shared.len();
+        if options.framing == Framing::Datagram {
+            drop(options);
+            return self.send(Kind::Binary, shared, None);
+        }
         if !self.make_room(&options, size, true)? {
             return Ok(false);
         }
@@ -259,6 +263,9 @@ impl<H: Host> Connection<H> {
         }
         let mut form = WireForm::empty();
         form.fit(&options.framing, label, payload, || self.mask())?;
+        if self.carrier.is_peer() {
+            return Ok(self.send_datagram(payload));
+        }
         let size = form.size(payload.len());
         if !self.make_room(options, size, droppable)? {
             return Ok(false);
@@ -268,6 +275,16 @@ impl<H: Host> Connection<H> {
             return self.queue_droppable(options, &form, payload);
         }
         self.queue_bytes(options, size, |buffer| form.append(buffer, payload))
+    }
+
+    /// Put a datagram into the queue that the peers of its socket share; false where it is dropped,
+    /// which the socket counts.
+    fn send_datagram(&self, payload: &[u8]) -> bool {
+        let is_taken = self.carrier.send_datagram(payload);
+        if is_taken {
+            add(&self.traffic.bytes_out, payload.len() as u64);
+        }
+        is_taken
     }
 
     #[cold]

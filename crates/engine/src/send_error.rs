@@ -11,7 +11,7 @@ pub enum SendError {
     QueueFull,
     /// The framing is lines, and the message has a line break.
     LineBreak,
-    /// The length does not fit the prefix.
+    /// The length does not fit the prefix, or a datagram.
     TooLong,
     /// A message in parts is under way, or a part was sent where the framing has none.
     OutOfTurn,

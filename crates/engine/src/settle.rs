@@ -273,6 +273,7 @@ impl<H: Host> Engine<H> {
             self.wheel.borrow_mut().cancel(key);
         }
         let place = self.leave(connection);
+        connection.carrier.leave(connection.token);
         connection
             .carrier
             .cancel(&mut **self.port.borrow_mut(), connection.token);

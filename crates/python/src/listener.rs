@@ -145,12 +145,12 @@ impl Listener {
         Ok(())
     }
 
-    /// Stop listening; connections stay. A socket for datagrams that receives does no longer, and
-    /// still sends: a second call closes it.
+    /// Stop listening; connections stay. A socket for datagrams that receives does no longer, its
+    /// pseudo-connections aside, and still sends: a second call closes it, with the last of these.
     fn close(&self) -> PyResult<()> {
         match self.living()?.map(|living| living.socket) {
             Some(Socket::Stream(listener)) => listener.close(),
-            Some(Socket::Datagrams(socket)) if socket.is_receiving() => socket.suspend(),
+            Some(Socket::Datagrams(socket)) if socket.is_receiving() => socket.stop(),
             Some(Socket::Datagrams(socket)) => socket.close(),
             None => {}
         }

@@ -20,7 +20,7 @@ use pyo3::types::{PyTuple, PyType};
 use std::rc::Rc;
 use std::sync::PoisonError;
 use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{SendError, State};
+use vespiary_engine::{Framing, SendError, State};
 
 #[pymethods]
 impl Connection {
@@ -65,12 +65,16 @@ impl Connection {
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: a WebSocket ends in both directions at once: use `close()`.
+    ///     SendRefused: the connection is not a stream, and ends in both directions at once: use
+    ///         `close()`.
     fn send_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::ask_living(slf, |py, this, connection| {
             connection.send_end().map_err(|error| match error {
                 SendError::OutOfTurn => imports::error(imports::send_refused_class(py), |class| {
-                    let text = "a WebSocket ends in both directions at once: close() it";
+                    let text = match connection.endpoint().options().framing {
+                        Framing::Datagram => "datagrams have no end to send: close() it",
+                        _ => "a WebSocket ends in both directions at once: close() it",
+                    };
                     Ok(PyErr::from_value(class.invoke((text,))?))
                 }),
                 error => this.send_error(py, connection, error, None),

@@ -39,6 +39,7 @@ fn framing(options: &Bound<'_, PyDict>) -> PyResult<Framing> {
         "crlf" => Framing::Line { ending: b"\r\n" },
         "websocket" => Framing::WebSocket,
         "http" => Framing::Http,
+        "datagram" => Framing::Datagram,
         "length" => {
             let width: u8 = required(options, "length_width")?;
             let big_endian = required(options, "length_big_endian")?;
@@ -239,6 +240,7 @@ pub(crate) fn read(
     deadlines.message = milliseconds(options, "message_seconds")?;
     deadlines.idle = milliseconds(options, "idle_seconds")?;
     deadlines.data = milliseconds(options, "data_seconds")?;
+    deadlines.datagram_idle = milliseconds(options, "datagram_idle_seconds")?;
     deadlines.tcp_keepalive = milliseconds(options, "tcp_keepalive_seconds")?;
     deadlines.write = milliseconds(options, "write_seconds")?;
     deadlines.close = milliseconds(options, "close_seconds")?;

@@ -14,7 +14,8 @@ use std::ffi::CStr;
 use std::rc::Rc;
 use vespiary_engine::{Kind, SendError};
 
-const TOO_LONG: &str = "the message is too long for the framing's length prefix";
+const TOO_LONG: &str =
+    "the message is too long for the framing's length prefix, or for a datagram (65,507 bytes)";
 const LINE_BREAK: &str = "the message has a line break, which would end it too early: with \
     framing='line' or 'crlf' a message is one line, without its end; send each line by itself, or \
     use framing='length'";

@@ -10,11 +10,14 @@
 //! **Fairness**: one batch per turn, however much waits; the port reports in the next turn that
 //! there is more.
 
+use super::peer::{PeerKey, SharedSocket};
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
 use crate::host::Host;
 use crate::limit::Limit;
+use crate::options::Framing;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -40,11 +43,16 @@ pub enum Dropped {
     ReceiveBuffer,
     /// It came when `datagrams_pending_max` others were being handled.
     Busy,
-    /// It was to be sent to a peer without an address: a Unix socket that is not bound to a name.
+    /// Its peer has no address: a Unix socket that is not bound to a name. So nothing can be sent
+    /// to it, and there is no connection with it.
     NoAddress,
+    /// It came from a new peer, and this limit allows no connection with one more.
+    NotAdmitted(Limit),
+    /// It came while its connection was not read.
+    Paused,
     /// It was to be sent when `write_bytes_max` waited.
     QueueFull,
-    /// It waited to be sent when the socket was closed.
+    /// It waited to be sent when the socket was closed, or came from a new peer during the stop.
     Closed,
     /// The kernel refused to send it.
     Refused(Errno),
@@ -57,6 +65,8 @@ impl fmt::Display for Dropped {
             Self::ReceiveBuffer => formatter.write_str("receive_buffer"),
             Self::Busy => formatter.write_str(Limit::DatagramsPending.name()),
             Self::NoAddress => formatter.write_str("no_address"),
+            Self::NotAdmitted(limit) => formatter.write_str(limit.name()),
+            Self::Paused => formatter.write_str("paused"),
             Self::QueueFull => formatter.write_str(Limit::WriteBytes.name()),
             Self::Closed => formatter.write_str("closed"),
             Self::Refused(errno) => write!(formatter, "{}", errno.0),
@@ -91,6 +101,19 @@ pub struct DatagramSocket<H: Host> {
     pause: Cell<Option<Key>>,
     /// What the kernel had dropped when it reported last.
     kernel_drops: Cell<u32>,
+    /// The connections of its peers, where these have connections.
+    pub(crate) peers: RefCell<HashMap<PeerKey, Token>>,
+    ending: Cell<Ending>,
+}
+
+/// Whether a socket goes on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    No,
+    /// It takes no new peers.
+    Stopping,
+    /// It is closed when the last of its peers is gone.
+    Closing,
 }
 
 impl<H: Host> DatagramSocket<H> {
@@ -123,6 +146,8 @@ impl<H: Host> DatagramSocket<H> {
                 tries: Cell::new(0),
                 pause: Cell::new(None),
                 kernel_drops: Cell::new(0),
+                peers: RefCell::default(),
+                ending: Cell::new(Ending::No),
             });
             made = Some(socket.clone());
             socket
@@ -167,6 +192,20 @@ impl<H: Host> DatagramSocket<H> {
         self.unwatch();
     }
 
+    /// Take no new peers any more, and nothing at all once the connections of its peers are gone;
+    /// at once where there are none. What is sent still leaves.
+    pub fn stop(&self) {
+        self.ending.set(self.ending.get().max(Ending::Stopping));
+        if self.peers.borrow().is_empty() {
+            self.suspend();
+        }
+    }
+
+    /// Whether its peers have connections, so that no datagram goes to [`Host::datagrams`].
+    pub fn has_connections(&self) -> bool {
+        self.endpoint.options.borrow().framing == Framing::Datagram
+    }
+
     fn watch(&self) {
         if self.is_closed() || !self.wants_more.get() || self.is_watched.replace(true) {
             return;
@@ -207,7 +246,11 @@ impl<H: Host> DatagramSocket<H> {
             }
             is_taken
         });
-        self.engine.host.datagrams(self, batch);
+        if self.has_connections() {
+            self.hand_to_peers(batch);
+        } else {
+            self.engine.host.datagrams(self, batch);
+        }
         if result.is_err() && !self.is_closed() {
             self.unwatch();
             self.pause(PAUSE_MILLISECONDS);
@@ -240,7 +283,7 @@ impl<H: Host> DatagramSocket<H> {
         }
     }
 
-    fn dropped(&self, cause: Dropped, count: u64) {
+    pub(crate) fn dropped(&self, cause: Dropped, count: u64) {
         if count > 0 {
             let mut dropped = self.endpoint.counters.datagrams_dropped.borrow_mut();
             *dropped.entry(cause).or_default() += count;
@@ -254,9 +297,14 @@ impl<H: Host> DatagramSocket<H> {
             .report_soon(&self.endpoint, Limit::DatagramsPending);
     }
 
-    /// Whether datagrams are handed over.
+    /// Whether datagrams are handed over, of new peers too.
     pub fn is_receiving(&self) -> bool {
-        self.wants_more.get() && !self.is_closed()
+        self.wants_more.get() && !self.is_closed() && !self.is_stopping()
+    }
+
+    /// Whether new peers are refused, because it is to be closed.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.ending.get() != Ending::No
     }
 
     /// Send a datagram at the end of the round. One for which the queue has no room, or whose peer
@@ -358,7 +406,16 @@ impl<H: Host> DatagramSocket<H> {
     }
 
     /// Close it: what waits is tried once more, and what has no room then is dropped and counted.
+    /// While peers have connections on it, it only takes no new ones, and closes with the last.
     pub fn close(self: &Rc<Self>) {
+        if self.peers.borrow().is_empty() {
+            self.close_now();
+        } else {
+            self.ending.set(Ending::Closing);
+        }
+    }
+
+    fn close_now(self: &Rc<Self>) {
         if self.is_closed() {
             return;
         }
@@ -380,6 +437,30 @@ impl<H: Host> DatagramSocket<H> {
     }
 }
 
+impl<H: Host> SharedSocket for DatagramSocket<H> {
+    fn send_to_peer(self: Rc<Self>, bytes: &[u8], key: &PeerKey) -> bool {
+        self.send(bytes, &key.peer, key.source) == Ok(true)
+    }
+
+    fn forget(self: Rc<Self>, key: &PeerKey, token: Token) {
+        let mut peers = self.peers.borrow_mut();
+        if peers.get(key) == Some(&token) {
+            peers.remove(key);
+        }
+        if !peers.is_empty() {
+            return;
+        }
+        // An idle socket keeps no room for many peers.
+        *peers = HashMap::new();
+        drop(peers);
+        match self.ending.get() {
+            Ending::No => {}
+            Ending::Stopping => self.suspend(),
+            Ending::Closing => self.close_now(),
+        }
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Send the datagrams that the round has gathered.
     #[inline]
@@ -394,7 +475,7 @@ impl<H: Host> Engine<H> {
     pub(crate) fn close_datagram_sockets(&self) {
         let sockets: Vec<_> = self.datagram_sockets.borrow().iter().cloned().collect();
         for socket in sockets {
-            socket.close();
+            socket.close_now();
         }
         self.departing.take();
     }

@@ -31,7 +31,7 @@
 
 use super::closing;
 use super::held::consider_look;
-use crate::close::{Cause, CloseReason, Side};
+use crate::close::{Cause, CloseReason, Manner, Side};
 use crate::connection::{CloseFrames, Connection, State};
 use crate::engine::{Due, Engine};
 use crate::host::Host;
@@ -67,6 +67,7 @@ pub(super) enum Which {
     FirstByte,
     Message,
     Idle,
+    DatagramIdle,
     Data,
     Write,
     Acknowledged,
@@ -142,6 +143,9 @@ fn consider_open<H: Host>(
     }
     let heard = connection.moments.heard.get();
     consider(heard, deadlines.idle, Which::Idle);
+    if connection.carrier.is_peer() {
+        consider(heard, deadlines.datagram_idle, Which::DatagramIdle);
+    }
     let data_heard = connection.moments.data_heard.get().max(message_began);
     consider(data_heard, deadlines.data, Which::Data);
     if websocket {
@@ -300,6 +304,7 @@ impl<H: Host> Engine<H> {
             Which::Message => self.expire(connection, Limit::MessageSeconds, options),
             Which::Idle => self.expire(connection, Limit::IdleSeconds, options),
             Which::Data => self.expire(connection, Limit::DataSeconds, options),
+            Which::DatagramIdle => forget(connection, options),
             Which::Acknowledged => drop(self.look_for_acknowledgement(connection)),
             Which::Close => closing::end_unanswered(connection, options),
         }
@@ -405,6 +410,18 @@ impl<H: Host> Engine<H> {
         requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4");
         connection.abort_now();
     }
+}
+
+/// Forget a peer of datagrams. It cannot say that it leaves, so this is how its connection ends in
+/// the usual case: cleanly.
+fn forget<H: Host>(connection: &Rc<Connection<H>>, options: &Options) {
+    let limit = Limit::DatagramIdleSeconds;
+    connection.endpoint().count_limit(limit);
+    let text = format!("the peer was silent: {}", reached(limit, options));
+    let mut reason = CloseReason::new(Cause::Limit(limit), text);
+    reason.manner = Manner::Closed;
+    connection.end_with(reason);
+    connection.begin_closing(None);
 }
 
 fn unread(limit: Limit, options: &Options) -> CloseReason {

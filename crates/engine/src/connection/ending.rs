@@ -188,6 +188,11 @@ impl<H: Host> Connection<H> {
 
     /// Enter `Closing`, with a close frame where the framing has one.
     pub(crate) fn begin_closing(self: &Rc<Self>, close_frame: Option<(Code, &str)>) {
+        if self.carrier.is_peer() {
+            // The peer is not notified, and nothing is awaited from it.
+            self.enter(Event::Break);
+            return self.unsettle();
+        }
         requires!("rfc6455/7.1.3/h1");
         self.enter(Event::Close);
         let now = self.engine.now_ms();

@@ -4,8 +4,8 @@
 //! settled; nothing happens to the socket, and no callback runs, before the round's end. That is
 //! what lets every method here be called from inside any callback.
 //!
-//! Its life is the table in [`life`]; what it moves bytes with is its [`Socket`]; its deadlines are
-//! in [`deadlines`].
+//! Its life is the table in [`life`]; what it moves bytes with is its [`Carrier`]; its deadlines
+//! are in [`deadlines`].
 
 mod admission;
 mod budget;
@@ -20,13 +20,14 @@ mod life;
 mod moments;
 mod traffic;
 
-use crate::carrier::Socket;
+use crate::carrier::Carrier;
 use crate::close::CloseReason;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::inbound::Inbound;
 use crate::layers::stack::Stack;
+use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::send_error::SendError;
 use crate::session::http::Answer;
@@ -61,7 +62,7 @@ pub struct Connection<H: Host> {
     pub user: RefCell<Option<H::User>>,
     pub(crate) token: Token,
     /// What moves its bytes.
-    pub(crate) carrier: Socket,
+    pub(crate) carrier: Carrier,
     pub(crate) life: Cell<Life>,
     pub(crate) moments: Moments,
     pub(crate) traffic: Traffic,
@@ -111,7 +112,7 @@ impl<H: Host> Connection<H> {
     pub(crate) fn new(
         engine: &Rc<Engine<H>>,
         token: Token,
-        carrier: Socket,
+        carrier: Carrier,
         endpoint: Rc<Endpoint<H>>,
         client: bool,
         inbound: Inbound<H::Payload>,
@@ -327,7 +328,7 @@ impl<H: Host> Connection<H> {
         if self.state() != State::Open {
             return Err(self.send_refusal());
         }
-        if options.framing.begins_with_http() {
+        if options.framing.begins_with_http() || options.framing == Framing::Datagram {
             return Err(SendError::OutOfTurn);
         }
         self.enter(Event::SendLast);

@@ -121,7 +121,7 @@ impl Stage {
         match framing {
             Framing::Line { .. } => Self::Line(LineDecoder::new()),
             Framing::Length(_) => Self::Length(LengthDecoder::new()),
-            Framing::Raw | Framing::WebSocket | Framing::Http => Self::Raw,
+            Framing::Raw | Framing::WebSocket | Framing::Http | Framing::Datagram => Self::Raw,
         }
     }
 }

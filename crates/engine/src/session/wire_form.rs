@@ -11,6 +11,9 @@ use vespiary_trace::requires;
 use vespiary_wire::framing::{length, line};
 use vespiary_wire::websocket::frame::{self, Kind, Opcode};
 
+/// What a UDP datagram holds at most, over IPv4: 65,535 less the heads of IP and UDP (RFC 768).
+pub(crate) const DATAGRAM_BYTES_MAX: usize = 65_507;
+
 /// What a message, or a part of one, says about itself. Only WebSocket writes it down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
@@ -90,6 +93,11 @@ impl WireForm {
                     frame::write_head(head, fin, compressed, opcode, length, self.mask);
             }
             Framing::Raw | Framing::Http => {}
+            Framing::Datagram => {
+                if payload.len() > DATAGRAM_BYTES_MAX {
+                    return Err(SendError::TooLong);
+                }
+            }
             Framing::Line { ending } => {
                 if !line::is_line(payload, ending) {
                     return Err(SendError::LineBreak);

@@ -31,6 +31,7 @@ pub fn defaults(framing: Framing) -> Options {
             message: None,
             idle: None,
             data: None,
+            datagram_idle: None,
             tcp_keepalive: None,
             write: Some(60_000),
             close: Some(5_000),

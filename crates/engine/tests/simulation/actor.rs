@@ -218,7 +218,8 @@ impl Actor {
         match self.framing.clone() {
             Framing::WebSocket => self.read_websocket(&mut input),
             Framing::Http => self.read_answers(&mut input),
-            Framing::Raw => {
+            // The actors are peers of streams.
+            Framing::Raw | Framing::Datagram => {
                 let (_, heard) = self.under_way.get_or_insert((Kind::Binary, Vec::new()));
                 heard.append(&mut input);
             }

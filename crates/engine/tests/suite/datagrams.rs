@@ -24,18 +24,18 @@ on_every_driver_and_with_faults!(
 on_every_driver!(one_socket_takes_one_batch_per_turn);
 
 /// Peers: a socket of the kernel, or an address of the simulation.
-struct Peer<'a> {
+pub struct Peer<'a> {
     bench: &'a Bench,
     kernel: Option<UdpSocket>,
-    address: Address,
+    pub address: Address,
 }
 
 impl<'a> Peer<'a> {
-    fn new(bench: &'a Bench) -> Self {
+    pub fn new(bench: &'a Bench) -> Self {
         Self::at(bench, 999)
     }
 
-    fn at(bench: &'a Bench, port: u16) -> Self {
+    pub fn at(bench: &'a Bench, port: u16) -> Self {
         if let Some(world) = &bench.world {
             let address = Address::Inet(([127, 0, 0, 1], port).into());
             world.await_datagrams(&address);
@@ -55,7 +55,7 @@ impl<'a> Peer<'a> {
         }
     }
 
-    fn send(&self, to: &Address, bytes: &[u8]) {
+    pub fn send(&self, to: &Address, bytes: &[u8]) {
         match (&self.kernel, &self.bench.world, to) {
             (Some(socket), _, Address::Inet(to)) => {
                 socket.send_to(bytes, to).expect("sent");
@@ -65,7 +65,7 @@ impl<'a> Peer<'a> {
         }
     }
 
-    fn receive(&self) -> Vec<Vec<u8>> {
+    pub fn receive(&self) -> Vec<Vec<u8>> {
         let Some(socket) = &self.kernel else {
             let world = self.bench.world.as_ref().expect("a world");
             let came = world.datagrams(&self.address).into_iter();
@@ -80,7 +80,7 @@ impl<'a> Peer<'a> {
     }
 }
 
-fn bind(bench: &Bench, options: Options, script: Script) -> Rc<DatagramSocket<TestHost>> {
+pub fn bind(bench: &Bench, options: Options, script: Script) -> Rc<DatagramSocket<TestHost>> {
     let endpoint = script.endpoint(options);
     let options = DatagramOptions::default();
     let any = Address::Inet(([127, 0, 0, 1], 0).into());
@@ -90,7 +90,7 @@ fn bind(bench: &Bench, options: Options, script: Script) -> Rc<DatagramSocket<Te
     socket
 }
 
-fn counters(socket: &DatagramSocket<TestHost>) -> &Counters {
+pub fn counters(socket: &DatagramSocket<TestHost>) -> &Counters {
     &socket.endpoint.counters
 }
 
@@ -105,12 +105,12 @@ fn echo() -> Script {
     })
 }
 
-fn dropped(socket: &DatagramSocket<TestHost>, cause: Dropped) -> u64 {
+pub fn dropped(socket: &DatagramSocket<TestHost>, cause: Dropped) -> u64 {
     let all = counters(socket).datagrams_dropped.borrow();
     all.get(&cause).copied().unwrap_or(0)
 }
 
-fn is_limit(event: &Event, limit: Limit) -> bool {
+pub fn is_limit(event: &Event, limit: Limit) -> bool {
     matches!(event, Event::Limit { limit: it, .. } if *it == limit)
 }
 

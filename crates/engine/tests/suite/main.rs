@@ -30,6 +30,7 @@ mod not_read;
 mod overflow;
 mod parts;
 mod proxies;
+mod pseudo_connections;
 mod reached;
 mod requirements;
 mod requirements_client;

@@ -83,7 +83,9 @@ impl Actor {
                 let head = &head[..width.expect("it fits")];
                 self.units.push_back([head, message].concat());
             }
-            Framing::Raw | Framing::Http => self.units.push_back(message.to_vec()),
+            Framing::Raw | Framing::Http | Framing::Datagram => {
+                self.units.push_back(message.to_vec());
+            }
         }
     }
 

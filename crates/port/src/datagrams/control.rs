@@ -1,10 +1,36 @@
 //! Control messages beside a datagram: cmsg(3).
 
-use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Room for all that the kernel may put beside a datagram, aligned as cmsg(3) asks for.
-pub(super) type Control = [u64; 24];
+/// Every control message begins at a multiple of this.
+const ALIGNMENT: usize = size_of::<usize>();
+/// What stands before the data of a control message: its length, itself included, then its level
+/// and its type.
+const HEAD_BYTES: usize = size_of::<usize>() + 2 * size_of::<i32>();
+/// Room for all that the kernel may put beside a datagram.
+const CONTROL_BYTES: usize = 192;
+
+/// Memory for control messages, aligned as cmsg(3) asks for.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct Control([u8; CONTROL_BYTES]);
+
+impl Control {
+    pub(super) const BYTES: usize = CONTROL_BYTES;
+
+    pub(super) const fn empty() -> Self {
+        Self([0; CONTROL_BYTES])
+    }
+
+    pub(super) fn pointer(&mut self) -> *mut libc::c_void {
+        self.0.as_mut_ptr().cast()
+    }
+
+    /// Read what the kernel has written: so many bytes.
+    pub(super) fn read(&self, length: usize) -> Beside {
+        read(&self.0[..length.min(CONTROL_BYTES)])
+    }
+}
 
 /// What stands beside a datagram that came.
 #[derive(Default)]
@@ -22,34 +48,32 @@ pub(super) struct Beside {
 
 const ECN_BITS: u8 = 3;
 
-/// Read the control messages that the kernel has written for `message`.
-///
-/// # Safety
-/// The message's control pointer and length must describe what a receiving call has written, in
-/// memory that is valid and aligned for `cmsghdr`.
-pub(super) unsafe fn read(message: &libc::msghdr) -> Beside {
+/// Read control messages. One that ends behind `bytes` is the last, and not read.
+fn read(bytes: &[u8]) -> Beside {
     let mut beside = Beside::default();
-    // SAFETY: by contract.
-    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    while !header.is_null() {
-        // SAFETY: the macros give pointers to whole headers within the control memory only.
-        let (level, kind, length, data) = unsafe {
-            let one = &*header;
-            let length = one.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
-            (
-                one.cmsg_level,
-                one.cmsg_type,
-                length,
-                libc::CMSG_DATA(header),
-            )
+    let mut rest = bytes;
+    while let Some((length, level, kind)) = head(rest) {
+        let Some(data) = rest.get(HEAD_BYTES..length) else {
+            break;
         };
-        // SAFETY: the kernel has written so many bytes behind the header.
-        let data = unsafe { std::slice::from_raw_parts(data, length) };
         note(&mut beside, level, kind, data);
-        // SAFETY: as above.
-        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+        rest = rest
+            .get(length.next_multiple_of(ALIGNMENT)..)
+            .unwrap_or_default();
     }
     beside
+}
+
+/// The length, the level and the type of the control message at the start of `bytes`.
+fn head(bytes: &[u8]) -> Option<(usize, i32, i32)> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (level, rest) = rest.split_first_chunk()?;
+    let kind = rest.first_chunk()?;
+    Some((
+        usize::from_ne_bytes(*length),
+        i32::from_ne_bytes(*level),
+        i32::from_ne_bytes(*kind),
+    ))
 }
 
 fn number(data: &[u8]) -> Option<u32> {
@@ -111,23 +135,166 @@ pub(super) fn ask(control: &mut Control, source: Option<IpAddr>, segment: Option
 
 /// Write one control message behind those that take `used` bytes; how many it takes.
 fn write(control: &mut Control, used: usize, level: i32, kind: i32, data: &[u8]) -> usize {
-    // SAFETY: no pointers.
-    let (length, space) = unsafe {
-        let length = data.len() as u32;
-        (libc::CMSG_LEN(length) as usize, libc::CMSG_SPACE(length))
-    };
-    assert!(used + space as usize <= mem::size_of::<Control>());
-    // SAFETY: all zero bytes are a valid cmsghdr.
-    let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
-    header.cmsg_len = length as _;
-    header.cmsg_level = level;
-    header.cmsg_type = kind;
-    // SAFETY: it stays within the memory (asserted).
-    let start = unsafe { control.as_mut_ptr().byte_add(used) }.cast::<libc::cmsghdr>();
-    // SAFETY: the memory is aligned for the header, and has room for it and the data (asserted).
-    unsafe {
-        start.write(header);
-        std::ptr::copy_nonoverlapping(data.as_ptr(), libc::CMSG_DATA(start), data.len());
+    let length = HEAD_BYTES + data.len();
+    let room = &mut control.0[used..][..length.next_multiple_of(ALIGNMENT)];
+    let (head, rest) = room.split_at_mut(HEAD_BYTES);
+    let (first, others) = head.split_at_mut(size_of::<usize>());
+    first.copy_from_slice(&length.to_ne_bytes());
+    others[..4].copy_from_slice(&level.to_ne_bytes());
+    others[4..].copy_from_slice(&kind.to_ne_bytes());
+    rest[..data.len()].copy_from_slice(data);
+    room.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::mem;
+
+    const KNOWN: [(i32, i32); 9] = [
+        (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO),
+        (libc::IPPROTO_IP, libc::IP_TTL),
+        (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT),
+        (libc::IPPROTO_IP, libc::IP_TOS),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        (libc::SOL_UDP, libc::UDP_GRO),
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL),
+        (libc::IPPROTO_IP, libc::IP_RECVERR),
+    ];
+
+    /// The head of a control message: a kind that is read, or any; a length that is right, or any.
+    fn heads() -> impl Strategy<Value = (Option<usize>, i32, i32)> {
+        let kinds = prop_oneof![
+            proptest::sample::select(&KNOWN[..]),
+            (any::<i32>(), any::<i32>()),
+        ];
+        let lengths = prop_oneof![
+            4 => Just(None),
+            1 => (0..200_usize).prop_map(Some),
+            1 => (usize::MAX - 40..=usize::MAX).prop_map(Some),
+        ];
+        (lengths, kinds).prop_map(|(length, (level, kind))| (length, level, kind))
     }
-    space as usize
+
+    fn message((length, level, kind): (Option<usize>, i32, i32), data: &[u8]) -> Vec<u8> {
+        let length = length.unwrap_or(HEAD_BYTES + data.len());
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(level.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        bytes
+    }
+
+    /// Whether something was read of each kind that is known.
+    fn found(beside: &Beside) -> [bool; 7] {
+        [
+            beside.local.is_some(),
+            beside.answer_from.is_some(),
+            beside.ttl.is_some(),
+            beside.ecn.is_some(),
+            beside.dropped.is_some(),
+            beside.segment.is_some(),
+            beside.error.is_some(),
+        ]
+    }
+
+    #[test]
+    fn sizes_and_places_are_those_of_the_c_library() {
+        // SAFETY: no pointers.
+        let (head, space) = unsafe { (libc::CMSG_LEN(0), libc::CMSG_SPACE(5)) };
+        assert_eq!(head as usize, HEAD_BYTES);
+        assert_eq!(space as usize, (HEAD_BYTES + 5).next_multiple_of(ALIGNMENT));
+        assert_eq!(mem::offset_of!(libc::cmsghdr, cmsg_len), 0);
+        assert_eq!(
+            mem::offset_of!(libc::cmsghdr, cmsg_level),
+            size_of::<usize>()
+        );
+        assert_eq!(
+            mem::offset_of!(libc::cmsghdr, cmsg_type),
+            size_of::<usize>() + 4
+        );
+        assert!(align_of::<Control>() >= align_of::<libc::cmsghdr>());
+    }
+
+    #[test]
+    fn what_is_asked_for_is_in_the_form_in_which_it_is_reported() {
+        let (v4, v6) = (
+            Ipv4Addr::new(192, 0, 2, 1),
+            "2001:db8::1".parse::<Ipv6Addr>(),
+        );
+        for source in [IpAddr::V4(v4), IpAddr::V6(v6.expect("an address"))] {
+            let mut control = Control::empty();
+            let used = ask(&mut control, Some(source), Some(1200));
+            assert!(used <= CONTROL_BYTES && used.is_multiple_of(ALIGNMENT));
+            assert_eq!(control.read(used).answer_from, Some(source));
+            let used = ask(&mut control, None, Some(1200));
+            let (length, level, kind) = head(&control.0[..used]).expect("a message");
+            assert_eq!(
+                (length, level, kind),
+                (HEAD_BYTES + 2, libc::SOL_UDP, libc::UDP_SEGMENT)
+            );
+            assert_eq!(control.0[HEAD_BYTES..length], 1200_u16.to_ne_bytes());
+            assert_eq!(ask(&mut control, None, None), 0);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_bytes_are_read_without_a_fault(bytes in vec(any::<u8>(), 0..250)) {
+            let _ = read(&bytes);
+            let mut control = Control::empty();
+            let length = bytes.len().min(CONTROL_BYTES);
+            control.0[..length].copy_from_slice(&bytes[..length]);
+            // The kernel's length may be anything too.
+            prop_assert_eq!(found(&control.read(bytes.len())), found(&read(&control.0[..length])));
+        }
+
+        #[test]
+        fn messages_with_lengths_of_all_kinds_are_read_without_a_fault(
+            messages in vec((heads(), vec(any::<u8>(), 0..40)), 0..8),
+            cut in 0..300_usize,
+        ) {
+            let mut bytes: Vec<u8> = messages
+                .iter()
+                .flat_map(|(head, data)| message(*head, data))
+                .collect();
+            bytes.truncate(cut);
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn whole_messages_are_read_whatever_stands_between_them(
+            strangers in vec(vec(any::<u8>(), 0..40), 8),
+            ttl in any::<u8>(), dropped in any::<u32>(), segment in any::<u16>(),
+            address in any::<[u8; 4]>(),
+        ) {
+            let mut info = [0; 12];
+            info[4..8].copy_from_slice(&address);
+            info[8..].copy_from_slice(&address);
+            let known = [
+                message((None, libc::IPPROTO_IP, libc::IP_TTL), &i32::from(ttl).to_ne_bytes()),
+                message((None, libc::IPPROTO_IP, libc::IP_PKTINFO), &info),
+                message((None, libc::SOL_SOCKET, libc::SO_RXQ_OVFL), &dropped.to_ne_bytes()),
+                message((None, libc::SOL_UDP, libc::UDP_GRO), &i32::from(segment).to_ne_bytes()),
+            ];
+            let mut bytes = Vec::new();
+            for (data, one) in strangers.iter().zip(known) {
+                bytes.extend(message((None, libc::SOL_SOCKET, 12_345), data));
+                bytes.extend(one);
+            }
+            let beside = read(&bytes);
+            let address = IpAddr::V4(Ipv4Addr::from(address));
+            prop_assert_eq!(beside.ttl, Some(ttl));
+            prop_assert_eq!(beside.dropped, Some(dropped));
+            prop_assert_eq!(beside.segment, Some(usize::from(segment)));
+            prop_assert_eq!((beside.local, beside.answer_from), (Some(address), Some(address)));
+            prop_assert_eq!((beside.ecn, beside.error), (None, None));
+        }
+    }
 }

@@ -25,6 +25,7 @@
 //! Sources: udp(7), ip(7), ipv6(7), unix(7), recvmmsg(2), sendmmsg(2).
 
 mod control;
+mod headers;
 mod receive;
 mod send;
 mod socket;
@@ -37,8 +38,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::{Address, Errno};
-use receive::Headers as ReceiveHeaders;
-use send::Headers as SendHeaders;
+use headers::Headers;
+use send::Described;
 
 /// How many datagrams one call receives or sends; where several were coalesced, more.
 pub const DATAGRAMS_A_BATCH: usize = 64;
@@ -115,7 +116,7 @@ pub struct Arrivals {
     came: Vec<Arrival>,
     errors: Vec<Errno>,
     dropped: Option<u32>,
-    headers: Option<Box<ReceiveHeaders>>,
+    headers: Option<Box<Headers>>,
 }
 
 impl Arrivals {
@@ -201,7 +202,7 @@ pub struct Departures {
     waiting_bytes: usize,
     /// A device has refused datagrams that were put together.
     is_plain: bool,
-    headers: Option<Box<SendHeaders>>,
+    described: Option<Box<Described>>,
 }
 
 /// With no more room than this an empty queue keeps its memory.

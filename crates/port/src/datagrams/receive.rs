@@ -3,7 +3,8 @@
 use std::mem;
 use std::ops::Range;
 
-use super::control::{self, Control};
+use super::control::Control;
+use super::headers::Headers;
 use super::{Arrival, Arrivals, COALESCED_A_BATCH, COALESCED_BYTES_MAX, DATAGRAMS_A_BATCH};
 use crate::address::KernelAddress;
 use crate::socket::last_errno;
@@ -14,26 +15,7 @@ const ATTEMPTS_MAX: usize = 4;
 /// How many entries of an error queue are read in one turn.
 const ERRORS_MAX: usize = 64;
 
-/// What one recvmmsg(2) is given beside the memory for the bytes.
-pub(super) struct Headers {
-    messages: [libc::mmsghdr; DATAGRAMS_A_BATCH],
-    vectors: [libc::iovec; DATAGRAMS_A_BATCH],
-    names: [KernelAddress; DATAGRAMS_A_BATCH],
-    controls: [Control; DATAGRAMS_A_BATCH],
-}
-
 impl Headers {
-    fn new() -> Box<Self> {
-        Box::new(Self {
-            // SAFETY: all zero bytes are valid headers.
-            messages: unsafe { mem::zeroed() },
-            // SAFETY: all zero bytes are valid vectors.
-            vectors: unsafe { mem::zeroed() },
-            names: [KernelAddress::empty(); DATAGRAMS_A_BATCH],
-            controls: [[0; 24]; DATAGRAMS_A_BATCH],
-        })
-    }
-
     /// Point every header to its slot of `bytes`.
     fn point_to(&mut self, bytes: &mut [u8], slot_bytes: usize) {
         let slots = bytes.chunks_mut(slot_bytes);
@@ -47,8 +29,8 @@ impl Headers {
             header.msg_namelen = KernelAddress::ROOM;
             header.msg_iov = vector;
             header.msg_iovlen = 1;
-            header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = mem::size_of::<Control>() as _;
+            header.msg_control = control.pointer();
+            header.msg_controllen = Control::BYTES as _;
             header.msg_flags = 0;
         }
     }
@@ -91,7 +73,10 @@ pub(crate) fn receive(
 }
 
 fn receive_once(socket: Descriptor, arrivals: &mut Arrivals, limit: usize) -> Result<usize, Errno> {
-    let mut headers = arrivals.headers.take().unwrap_or_else(Headers::new);
+    let mut headers = arrivals
+        .headers
+        .take()
+        .unwrap_or_else(|| Box::new(Headers::new()));
     let received = receive_into(&mut headers, socket, arrivals, limit);
     arrivals.headers = Some(headers);
     received
@@ -116,11 +101,11 @@ fn receive_into(
     let received = unsafe { libc::recvmmsg(socket, messages, most as u32, flags, none) };
     let received = usize::try_from(received).map_err(|_| last_errno())?;
     arrivals.is_coalesced = false;
-    let pairs = headers.messages.iter().zip(&mut headers.names);
-    for (index, (message, name)) in pairs.take(received).enumerate() {
+    let parts = headers.messages.iter().zip(&mut headers.names);
+    let parts = parts.zip(&headers.controls).take(received);
+    for (index, ((message, name), control)) in parts.enumerate() {
         let header = &message.msg_hdr;
-        // SAFETY: the call has filled the control memory of this header.
-        let beside = unsafe { control::read(header) };
+        let beside = control.read(header.msg_controllen);
         name.set_length(header.msg_namelen);
         arrivals.dropped = beside.dropped.or(arrivals.dropped);
         let arrival = Arrival {
@@ -172,7 +157,7 @@ impl Arrivals {
 
 /// Read the errors that earlier datagrams of ours caused.
 fn read_errors(socket: Descriptor, arrivals: &mut Arrivals, calls: &mut u64) {
-    let mut control: Control = [0; 24];
+    let mut control = Control::empty();
     let mut byte = 0_u8;
     for _ in 0..ERRORS_MAX {
         let mut vector = libc::iovec {
@@ -183,16 +168,15 @@ fn read_errors(socket: Descriptor, arrivals: &mut Arrivals, calls: &mut u64) {
         let mut header: libc::msghdr = unsafe { mem::zeroed() };
         header.msg_iov = &raw mut vector;
         header.msg_iovlen = 1;
-        header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = mem::size_of::<Control>() as _;
+        header.msg_control = control.pointer();
+        header.msg_controllen = Control::BYTES as _;
         let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
         *calls += 1;
         // SAFETY: the header points to a vector and control memory that live through the call.
         if unsafe { libc::recvmsg(socket, &raw mut header, flags) } < 0 {
             return;
         }
-        // SAFETY: the call has filled the control memory of this header.
-        if let Some(errno) = unsafe { control::read(&header) }.error {
+        if let Some(errno) = control.read(header.msg_controllen).error {
             arrivals.push_error(Errno(errno));
         }
     }

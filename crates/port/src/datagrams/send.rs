@@ -1,9 +1,9 @@
 //! Handing datagrams to the kernel.
 
-use std::mem;
 use std::ops::RangeInclusive;
 
-use super::control::{self, Control};
+use super::control;
+use super::headers::Headers;
 use super::{BATCHES_A_FLUSH, DATAGRAMS_A_BATCH, Departed, Departure, Departures};
 use crate::address::KernelAddress;
 use crate::socket::last_errno;
@@ -17,25 +17,16 @@ const SEGMENTS_MAX: usize = 64;
 /// How many bytes leave together at most: what an IP packet holds.
 const RUN_BYTES_MAX: usize = 65_000;
 
-/// What one sendmmsg(2) is given.
-pub(super) struct Headers {
-    messages: [libc::mmsghdr; DATAGRAMS_A_BATCH],
-    vectors: [libc::iovec; DATAGRAMS_A_BATCH],
-    names: [KernelAddress; DATAGRAMS_A_BATCH],
-    controls: [Control; DATAGRAMS_A_BATCH],
-    /// How many datagrams each message holds.
+/// What one sendmmsg(2) is given, and how many datagrams each of its messages holds.
+pub(super) struct Described {
+    headers: Headers,
     counts: [usize; DATAGRAMS_A_BATCH],
 }
 
-impl Headers {
+impl Described {
     fn new() -> Box<Self> {
         Box::new(Self {
-            // SAFETY: all zero bytes are valid headers.
-            messages: unsafe { mem::zeroed() },
-            // SAFETY: all zero bytes are valid vectors.
-            vectors: unsafe { mem::zeroed() },
-            names: [KernelAddress::empty(); DATAGRAMS_A_BATCH],
-            controls: [[0; 24]; DATAGRAMS_A_BATCH],
+            headers: Headers::new(),
             counts: [0; DATAGRAMS_A_BATCH],
         })
     }
@@ -54,8 +45,8 @@ pub(crate) fn send(socket: Descriptor, departures: &mut Departures, calls: &mut 
         match result {
             Ok(count) => {
                 failed = None;
-                let headers = departures.headers.as_ref().expect("they were described");
-                let datagrams: usize = headers.counts[..count].iter().sum();
+                let described = departures.described.as_ref().expect("they were described");
+                let datagrams: usize = described.counts[..count].iter().sum();
                 departed.datagrams += datagrams as u64;
                 for _ in 0..datagrams {
                     departed.bytes += departures.pop() as u64;
@@ -85,7 +76,7 @@ pub(crate) fn send(socket: Descriptor, departures: &mut Departures, calls: &mut 
 
 impl Departures {
     fn is_first_coalesced(&self) -> bool {
-        !self.is_plain && self.headers.as_ref().is_some_and(|it| it.counts[0] > 1)
+        !self.is_plain && self.described.as_ref().is_some_and(|it| it.counts[0] > 1)
     }
 }
 
@@ -119,13 +110,13 @@ fn describe(departures: &mut Departures) -> Result<u32, Errno> {
     let Departures {
         bytes,
         waiting,
-        headers,
+        described,
         is_plain,
         ..
     } = departures;
-    let headers = headers.get_or_insert_with(Headers::new);
+    let Described { headers, counts } = &mut **described.get_or_insert_with(Described::new);
     let (mut count, mut place) = (0, 0);
-    for index in 0..DATAGRAMS_A_BATCH {
+    for (index, held) in counts.iter_mut().enumerate() {
         let Some(one) = waiting.get(place) else {
             break;
         };
@@ -156,9 +147,9 @@ fn describe(departures: &mut Departures) -> Result<u32, Errno> {
         if one.source.is_some() || segment.is_some() {
             let control = &mut headers.controls[index];
             header.msg_controllen = control::ask(control, one.source, segment) as _;
-            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_control = control.pointer();
         }
-        headers.counts[index] = datagrams;
+        *held = datagrams;
         place += datagrams;
         count += 1;
     }
@@ -166,9 +157,9 @@ fn describe(departures: &mut Departures) -> Result<u32, Errno> {
 }
 
 fn send_once(socket: Descriptor, departures: &mut Departures, count: u32) -> Result<usize, Errno> {
-    let headers = departures.headers.as_mut().expect("they were described");
+    let described = departures.described.as_mut().expect("they were described");
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    let messages = headers.messages.as_mut_ptr();
+    let messages = described.headers.messages.as_mut_ptr();
     // SAFETY: so many headers were pointed to names, controls and bytes that live through the call.
     let sent = unsafe { libc::sendmmsg(socket, messages, count, flags) };
     usize::try_from(sent).map_err(|_| last_errno())

@@ -55,7 +55,7 @@ test-everything: test test-all ## Both, and then all seeds, cases, loops and Pyt
 	@$(MAKE) build-for-tests
 	@$(python) tools/run_tests.py test-everything
 
-nightly: build-for-tests ## The examples on every CPython, valgrind, and three hosts (CASES=...)
+nightly: build-for-tests ## The examples on every CPython, valgrind, three hosts; planted defects
 	@$(python) tools/run_tests.py nightly $(CASES)
 
 prove: build-for-tests ## Run the examples under every tool on both drivers (CASES='echo_* chat')

@@ -4,7 +4,7 @@
     run_tests.py test-all         the rest: servers, tools, other CPythons, the trace, the wheel
     run_tests.py test-everything  what takes hours: many seeds, all cases, all of every CPython
     run_tests.py nightly [CASE...]  the examples, or these, on every CPython, under valgrind, and
-                                  on three hosts
+                                  on three hosts; without CASE also the planted defects ten times
 
 Each names at its end what it left out, and what was skipped and why. With VESPIARY_FORBID_SKIPS=1 a
 skipped or ignored test fails the run.
@@ -44,6 +44,7 @@ NOT_UNDER_VALGRIND = {
 }
 """Examples, and why."""
 
+DEFECT_RUNS = "10"
 MESSAGES = "1000"
 EXAMPLES = "5000"
 LEFT_TO_ALL = f"""\
@@ -123,14 +124,21 @@ def run_nightly(steps: Steps, cases: list[str]) -> None:
     for other, python in build_other_pythons(steps):
         options = [*cases, "--tool", "plain", "--python", str(python), *history]
         prove(steps, f"The examples on CPython {other}", "python-" + other, *options)
+    if not cases:
+        run_folders(
+            steps,
+            ("prove/test_defects.py",),
+            "",
+            at_once=False,
+            environment={"VESPIARY_DEFECT_RUNS": DEFECT_RUNS},
+        )
     names = [name for name in example_cases() if any(fnmatch(name, each) for each in cases or "*")]
     cells = [f"{name}/valgrind/epoll" for name in names if name not in NOT_UNDER_VALGRIND]
     if cells:
         valgrind = [*cells, "--tool", "valgrind", *history]
         prove(steps, "The examples under valgrind", "valgrind", *valgrind)
-    page = ["--html", str(REPORTS / "examples-hosts.html")]
-    hosts = [sys.executable, "tools/run_hosts.py", *cases, "--tool", "plain", *history, *page]
-    steps.run("The examples on three hosts, over SSH", hosts)
+    hosts = [sys.executable, "tools/run_hosts.py", *cases, "--tool", "plain", *history]
+    run_cells(steps, "The examples on three hosts, over SSH", "hosts", hosts)
     steps.left = "".join(
         f"Not under valgrind: {name}, {why}.\n" for name, why in NOT_UNDER_VALGRIND.items()
     )
@@ -144,9 +152,16 @@ def example_cases() -> list[str]:
 
 def prove(steps: Steps, name: str, label: str, *options: str) -> None:
     """Run the cases of examples/suite.toml, which wait for most of their time."""
-    page = ["--html", str(REPORTS / f"examples-{label}.html")]
-    command = [sys.executable, "-m", "vespiary", "prove", "examples/suite.toml", *page, *options]
-    steps.run(name, [*command, "--jobs", str(processes())])
+    command = [sys.executable, "-m", "vespiary", "prove", "examples/suite.toml"]
+    run_cells(steps, name, label, [*command, "--jobs", str(processes()), *options])
+
+
+def run_cells(steps: Steps, name: str, label: str, command: list[str]) -> None:
+    """Run a command with the options of `vespiary prove`, and write its reports."""
+    report = REPORTS / f"examples-{label}.xml"
+    report.unlink(missing_ok=True)
+    page = ["--html", str(report.with_suffix(".html")), "--junit", str(report)]
+    steps.run(name, [*command, *page], reasons=lambda: failures(report))
 
 
 def run_rust(steps: Steps) -> None:
@@ -157,6 +172,7 @@ def run_rust(steps: Steps) -> None:
     # The Python crate is a binding: Python's tests are its tests.
     command = [*CARGO, "--workspace", "--exclude", "vespiary-python", "--no-fail-fast"]
     ignored = []
+    failed = []
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -165,9 +181,12 @@ def run_rust(steps: Steps) -> None:
             print(line, end="", flush=True)
             if re.match(r"test .* \.\.\. ignored", line):
                 ignored.append(line.strip())
+            if re.match(r"test .* \.\.\. FAILED|error", line):
+                failed.append(line.strip())
     forbid_skips = os.environ.get("VESPIARY_FORBID_SKIPS") == "1"
     passed = process.returncode == 0 and not (forbid_skips and ignored)
-    steps.record(name, passed, time.monotonic() - began, ignored)
+    reasons = [*failed, *(ignored if forbid_skips else [])]
+    steps.record(name, passed, time.monotonic() - began, ignored, reasons)
 
 
 def run_folders(
@@ -186,7 +205,8 @@ def run_folders(
     label = "-".join(filter(None, [version(), *folders, marked.replace(" ", "-")]))
     python = Path(sys.executable)
     if not at_once:
-        run_pytest(steps, python, label, [*paths, *(["-m", marked] if marked else [])], 1)
+        selection = [*paths, *(["-m", marked] if marked else [])]
+        run_pytest(steps, python, label.replace("/", "-"), selection, 1, environment)
         return
     for count, kind in kinds:
         expression = f"{marked} and {kind}" if marked else kind
@@ -213,6 +233,7 @@ def run_pytest(
         notes=lambda: skips(report),
         # No test of the folder has this mark.
         accepted=(0, NOTHING_COLLECTED) if "-m" in selection else (0,),
+        reasons=lambda: failures(report),
     )
 
 
@@ -225,6 +246,30 @@ def skips(report: Path) -> list[str]:
         for case in ElementTree.parse(report).iter("testcase")
         for skipped in case.iter("skipped")
     ]
+
+
+def failures(report: Path) -> list[str]:
+    """Each failed test or cell of a JUnit report, with the first line of its reason."""
+    if not report.exists():
+        return ["wrote no report"]
+    return [
+        f"{name_of(case)}: {first_line(found)}"
+        for case in ElementTree.parse(report).iter("testcase")
+        for found in (*case.iter("failure"), *case.iter("error"))
+    ]
+
+
+def name_of(case: ElementTree.Element) -> str:
+    """A test with its file, or a cell."""
+    name = case.get("name") or ""
+    return name if "/" in name.partition("[")[0] else f"{case.get('classname')}.{name}"
+
+
+def first_line(found: ElementTree.Element) -> str:
+    """The first line of what a JUnit report says about a failure, and its kind if it has one."""
+    lines = (found.get("message") or found.text or "").strip().splitlines()
+    kind = found.get("type")
+    return (f"{kind}: " if kind else "") + (lines[0] if lines else "no reason given")
 
 
 def build_other_pythons(steps: Steps) -> Iterator[tuple[str, Path]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+REASONS_MAX = 25
+REASON_CHARACTERS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Outcome:
     passed: bool
     seconds: float
     notes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    """What failed in it, a line each."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,7 @@ class Steps:
         environment: Mapping[str, str] | None = None,
         notes: Callable[[], Sequence[str]] = tuple,
         accepted: Sequence[int] = (0,),
+        reasons: Callable[[], Sequence[str]] = tuple,
     ) -> bool:
         """Run a command; its output goes through.
 
@@ -46,6 +51,7 @@ class Steps:
             environment: What is added to the environment.
             notes: Called afterwards; what it returns goes into the summary.
             accepted: The exit statuses with which the step has passed.
+            reasons: Called if it failed; what it returns are the last lines of all steps' output.
         """
         print(f"\n==> {name}", flush=True)
         began = time.monotonic()
@@ -55,11 +61,20 @@ class Steps:
             env={**os.environ, **(environment or {})},
             check=False,
         ).returncode
-        return self.record(name, status in accepted, time.monotonic() - began, notes())
+        passed = status in accepted
+        why = () if passed else reasons() or [f"exit status {status}"]
+        return self.record(name, passed, time.monotonic() - began, notes(), why)
 
-    def record(self, name: str, passed: bool, seconds: float, notes: Sequence[str] = ()) -> bool:
+    def record(
+        self,
+        name: str,
+        passed: bool,
+        seconds: float,
+        notes: Sequence[str] = (),
+        reasons: Sequence[str] = (),
+    ) -> bool:
         """Add an outcome that was found by other means."""
-        self.outcomes.append(Outcome(name, passed, seconds, tuple(notes)))
+        self.outcomes.append(Outcome(name, passed, seconds, tuple(notes), tuple(reasons)))
         return passed
 
     def finish(self) -> int:
@@ -72,8 +87,12 @@ class Steps:
                 print(f"                     {note}")
         if self.left:
             print(self.left)
-        failed = [outcome.name for outcome in self.outcomes if not outcome.passed]
-        if failed:
-            print(f"{self.title} failed: {', '.join(failed)}.", file=sys.stderr)
         sys.stdout.flush()
+        failed = [outcome for outcome in self.outcomes if not outcome.passed]
+        for outcome in failed:
+            print(f"{self.title} failed: {outcome.name}", file=sys.stderr)
+            for reason in outcome.reasons[:REASONS_MAX]:
+                print(f"  {reason[:REASON_CHARACTERS_MAX]}", file=sys.stderr)
+            if len(outcome.reasons) > REASONS_MAX:
+                print(f"  and {len(outcome.reasons) - REASONS_MAX} more", file=sys.stderr)
         return 1 if failed else 0

@@ -223,6 +223,28 @@ clients = [{ command = ["sh", "-c", "echo '<script>'; exit 7"] }]
     assert (folder / "files/good/plain/client-1.log").read_text() == "fine\n"
 
 
+def test_cells_that_did_not_pass_are_repeated_with_their_reasons_at_the_end(suite: Path) -> None:
+    suite.write_text("""
+[cases.bad]
+clients = [{ command = ["sh", "-c", "exit 7"] }]
+[cases.good]
+clients = [{ command = "true" }]
+[cases.worse]
+clients = [{ command = "/nowhere/at/all" }]
+""")
+    run = prove(suite, "--jobs", "1")
+    lines = run.output.splitlines()
+    assert [line[:26].rstrip() for line in lines[-6:-1]] == [
+        "2 cells did not pass:",
+        "failed bad/plain",
+        "       client-exit: client",
+        "error  worse/plain",
+        "       not-run: client-1:",
+    ]
+    assert lines[-1].startswith("vespiary prove: 3 cells: 1 passed, 1 failed, 1 could not be run")
+    assert "did not pass" not in prove(suite, "good").output
+
+
 def test_the_list_has_every_cell_and_runs_nothing(suite: Path) -> None:
     suite.write_text(
         '[matrix]\ntools = ["plain", "locks"]\n[cases.a]\nclients = [{ load = "x" }]\n'

@@ -1,5 +1,9 @@
-"""For each tool a planted defect is found for the right reason, and its repaired twin passes."""
+"""For each tool a planted defect is found for the right reason, and its repaired twin passes.
 
+VESPIARY_DEFECT_RUNS=10 runs all of them so many times (make nightly), with another seed each time.
+"""
+
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +11,9 @@ import pytest
 
 from tests.prove.conftest import Run, prove
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)]
+RUNS = int(os.environ.get("VESPIARY_DEFECT_RUNS", "1"))
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300 * RUNS)]
 
 DEFECTS = {
     "inversion/locks": ("inversion", "2 threads take 2 locks in orders that can deadlock"),
@@ -23,32 +29,36 @@ DEFECTS = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """All of them, with and without their defects."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """All of them, with and without their defects; so many times."""
     folder = tmp_path_factory.mktemp("defects")
     here = Path(__file__).parent
     shutil.copy(here / "defects.toml", folder)
     shutil.copytree(here / "programs", folder / "programs")
-    return prove(folder / "defects.toml", "--jobs", "2")
+    return [prove(folder / "defects.toml", "--jobs", "2") for _ in range(RUNS)]
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_planted_defect_is_found_for_the_right_reason(name: str, run: Run) -> None:
+def test_a_planted_defect_is_found_for_the_right_reason(name: str, runs: list[Run]) -> None:
     kind, text = DEFECTS[name]
-    cell = run.cell(name)
-    assert [finding["kind"] for finding in cell["findings"]] == [kind], cell["findings"]
-    assert text in cell["findings"][0]["text"]
-    assert cell["outcome"] == "failed"
+    for run in runs:
+        cell = run.cell(name)
+        assert [finding["kind"] for finding in cell["findings"]] == [kind], cell["findings"]
+        assert text in cell["findings"][0]["text"]
+        assert cell["outcome"] == "failed"
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_the_repaired_twin_passes(name: str, run: Run) -> None:
+def test_the_repaired_twin_passes(name: str, runs: list[Run]) -> None:
     case, tool = name.split("/")
-    cell = run.cell(f"{case}-repaired/{tool}")
-    assert cell["outcome"] == "passed", cell["findings"]
+    for run in runs:
+        cell = run.cell(f"{case}-repaired/{tool}")
+        assert cell["outcome"] == "passed", cell["findings"]
 
 
-def test_the_run_fails_and_says_how_to_repeat_it(run: Run) -> None:
-    assert run.code == 1
-    assert f"16 cells: 8 passed, 8 failed ({run.report['seconds']:.0f} s)" in run.output
-    assert f"--seed {run.report['seed']} repeats it" in run.output
+def test_the_run_fails_and_says_how_to_repeat_it(runs: list[Run]) -> None:
+    assert len(runs) == RUNS
+    for run in runs:
+        assert run.code == 1
+        assert f"16 cells: 8 passed, 8 failed ({run.report['seconds']:.0f} s)" in run.output
+        assert f"--seed {run.report['seed']} repeats it" in run.output

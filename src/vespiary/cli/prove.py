@@ -25,7 +25,7 @@ from vespiary.prove.acceptance.matrix import Cell, chosen, with_pythons
 from vespiary.prove.acceptance.outcome import ERROR, FAILED
 from vespiary.prove.acceptance.page import as_html
 from vespiary.prove.acceptance.plan import Plan, plan_of
-from vespiary.prove.acceptance.progress import Shown, shown
+from vespiary.prove.acceptance.progress import Shown, failures, shown
 from vespiary.prove.acceptance.reading import read_suite
 from vespiary.prove.acceptance.run import Run
 from vespiary.prove.acceptance.schedule import Lost, run_plans
@@ -144,6 +144,8 @@ def prove(suite: Path, **options: Any) -> None:
         run = _run(asked, read, cells)
         history.add(run)
         _write(asked, run, history)
+    for line in failures(run.failed):
+        click.echo(line, err=True)
     click.echo(run.summary, err=True)
     sys.exit(_status(run))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -16,11 +15,15 @@ from vespiary.prove.acceptance.outcome import PASSED, Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.schedule import Lost
 
-__all__ = ["Shown", "shown"]
+__all__ = ["Shown", "failures", "shown"]
 
 _STYLES = {"passed": "green", "failed": "bold red", "error": "bold yellow"}
 _DETAIL_LINES = 30
 _COLUMNS = 110
+
+_FAILURES_MAX = 40
+_FAILURE_LINES = 8
+"""Of each finding at the end; all of them are beside the cell's line, and in the reports."""
 
 
 class Shown:
@@ -62,15 +65,36 @@ class Shown:
         self._show()
 
     def _findings(self, result: Result) -> None:
-        for finding in result.findings:
-            self.note(f"       {finding.kind}: {finding.text}")
-            lines = finding.detail.splitlines()
-            shown_lines = lines[:_DETAIL_LINES]
-            if shown_lines:
-                self.note(textwrap.indent("\n".join(shown_lines), "         | "))
+        for line in _lines(result, _DETAIL_LINES):
+            self.note(line)
 
     def _show(self) -> None:
         self._bar.update(self._task, description=", ".join(self._running[:3])[:60])
+
+
+def failures(results: Sequence[Result]) -> list[str]:
+    """Lines that repeat, at the end of a run, which cells did not pass and why.
+
+    Between them and the end of the output there is only the summary, so that they are seen in a log
+    of which only the end is kept.
+    """
+    if not results:
+        return []
+    lines = [f"{counted(len(results), 'cell')} did not pass:"]
+    for result in results[:_FAILURES_MAX]:
+        lines += [f"{result.outcome:<6} {result.id}", *_lines(result, _FAILURE_LINES)]
+    if len(results) > _FAILURES_MAX:
+        rest = results[_FAILURES_MAX:]
+        lines.append(f"and {counted(len(rest), 'cell')} more: {' '.join(each.id for each in rest)}")
+    return lines
+
+
+def _lines(result: Result, detail_lines: int) -> Iterator[str]:
+    """What was found in a cell, with so many lines of each detail."""
+    for finding in result.findings:
+        yield f"       {finding.kind}: {finding.text}"
+        for line in finding.detail.splitlines()[:detail_lines]:
+            yield f"         | {line}"
 
 
 @contextmanager

@@ -9,7 +9,6 @@ root and an OpenSSH server; without them it says so and runs nothing.
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,17 @@ from steps import CHECKOUT
 sys.path.insert(0, str(CHECKOUT))
 
 from tests.prove.machines import Machine, machines
+from vespiary.prove.folders import Held
 
 HOSTS = 3
 
 
 def main() -> int:
     """Run it; the exit status is that of `vespiary prove`."""
-    with tempfile.TemporaryDirectory(prefix="vespiary-hosts-") as name:
-        folder = Path(name)
+    with Held("vespiary-hosts-") as held:
         try:
-            with machines(folder, HOSTS) as made:
-                return run(folder / "examples", made)
+            with machines(held.path, HOSTS) as made:
+                return run(held.path / "examples", made)
         except pytest.skip.Exception as reason:
             print(f"run_hosts.py: not run: {reason}", file=sys.stderr)
             return 0

@@ -36,8 +36,8 @@ def files(monkeypatch: pytest.MonkeyPatch) -> None:
     """New groups have the files that the kernel would make."""
     make = groups._make
 
-    def filled(parent: Path) -> Path:
-        folder = make(parent)
+    def filled(parent: Path) -> tuple[Path, int]:
+        folder, holds = make(parent)
         for name in ("memory.oom.group", "memory.max", "memory.swap.max", "cgroup.procs"):
             (folder / name).touch()
         (folder / "memory.stat").write_text(STAT)
@@ -45,7 +45,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "memory.swap.current").write_text("30\n")
         (folder / "memory.events").write_text("low 0\nmax 9\noom 0\noom_kill 0\n")
         (folder / "memory.pressure").write_text("some avg10=1.50 avg60=0 avg300=0 total=1\n")
-        return folder
+        return folder, holds
 
     monkeypatch.setattr(groups, "_make", filled)
 

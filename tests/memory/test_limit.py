@@ -244,6 +244,35 @@ def test_nothing_is_left_when_the_keeper_is_killed(method: str, tmp_path: Path) 
     assert not any(each.exists() for each in ours)
 
 
+def test_the_next_run_ends_and_removes_what_is_left_when_the_tool_and_the_keeper_are_killed(
+    method: str, tmp_path: Path
+) -> None:
+    """The keeper is stopped first, or it would end everything when the tool is gone."""
+    folder = tmp_path / "pids"
+    process = start(folder, "--limit", "500M", "--method", method)
+    ours = [each for each in groups() if f"-{process.pid}-" in each.name]
+    temporary = [
+        Path(os.fsdecode(each.partition(b"=")[2])).parent
+        for each in Path(f"/proc/{pids_in(folder)[0]}/environ").read_bytes().split(b"\0")
+        if each.startswith(b"VESPIARY_MEMORY_WORK=")
+    ]
+    keeper = keeper_of(process.pid)
+    os.kill(keeper, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+    os.kill(keeper, signal.SIGKILL)
+    eventually(lambda: not lives(keeper))
+    run([PYTHON, "-c", ""], 100 * MIB, method=method)
+    assert not any(each.exists() for each in [*ours, *temporary])
+    if ours:
+        eventually(lambda: not any(lives(pid) for pid in pids_in(folder)))
+    for pid in pids_in(folder):  # By sampling, nobody knows them any more.
+        if lives(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_the_program_has_no_descriptor_of_the_tool(method: str) -> None:
     """A program that held the keeper's pipes would hide the keeper's end."""
     script = "import os, sys; sys.exit(len(os.listdir('/proc/self/fd')))"

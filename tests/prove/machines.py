@@ -1,18 +1,29 @@
-"""Machines for tests of hosts: network namespaces, each with an OpenSSH server and a disk."""
+"""Machines for tests of hosts: network namespaces, each with an OpenSSH server and a disk.
+
+Where a test run was killed, its namespaces, links, servers and disks stay. So each run has a folder
+that it holds while it lives, with the names of its machines, and the next run removes the machines
+of folders that nobody holds.
+"""
 
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from vespiary.prove.folders import SUFFIX, dead, hold
+
 SECONDS = 30.0
 DISK = "200M"
+RECORDS = "test-machines-"
+"""The names of the folders begin with this, which no command of Vespiary removes."""
 
 CONFIGURATION = """
 ListenAddress {address}
@@ -33,14 +44,15 @@ def do(*words: str) -> None:
 class Machine:
     """A network namespace with sshd, behind a link of its own."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, record: Path, number: int) -> None:
         self.name = f"vprove{os.getpid() % 10_000}-{number}"
         self.link = f"vp{os.getpid() % 10_000}-{number}"
         third = os.getpid() % 200 + number
         self.address = f"10.213.{third}.2"
         self.gateway = f"10.213.{third}.1"
-        self.disk = folder / f"disk{number}"
+        self.disk = record / f"disk{number}"
         self._folder = folder
+        (record / f"{self.name} {self.link}").touch()
         self.disk.mkdir()
         do("mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(self.disk))
         do("ip", "netns", "add", self.name)
@@ -96,9 +108,26 @@ class Machine:
         """Take everything away."""
         self._sshd.terminate()
         self._sshd.wait(SECONDS)
-        subprocess.run(["ip", "link", "delete", self.link], capture_output=True, check=False)
-        subprocess.run(["ip", "netns", "delete", self.name], capture_output=True, check=False)
-        subprocess.run(["umount", "-l", str(self.disk)], capture_output=True, check=False)
+        remove(self.name, self.link)
+
+
+def remove(name: str, link: str) -> None:
+    """Remove a namespace with all that runs in it, and its link."""
+    inside = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
+    for pid in map(int, inside.stdout.split()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def remove_record(record: Path) -> None:
+    """Remove the machines of a run, their disks, and the folder with their names."""
+    for path in record.glob("* *"):
+        remove(*path.name.split())
+    for path in record.glob("disk*"):
+        subprocess.run(["umount", "-l", str(path)], capture_output=True, check=False)
+    shutil.rmtree(record, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -108,16 +137,23 @@ def machines(folder: Path, count: int) -> Iterator[list[Machine]]:
         pytest.skip("needs root, for network namespaces")
     if not shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"):
         pytest.skip("needs an OpenSSH server (Debian: openssh-server)")
+    parent = Path(tempfile.gettempdir())
+    for each in dead(parent, RECORDS):
+        remove_record(each)
+    record, holds = hold(lambda: Path(tempfile.mkdtemp(SUFFIX, RECORDS, parent)))
     Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("key", "host_key"):
         do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
     made: list[Machine] = []
     try:
         for number in range(count):
-            made.append(Machine(folder, number))  # noqa: PERF401 - removed if the next one fails.
+            # One after the other, so that this one is removed if the next one fails.
+            made.append(Machine(folder, record, number))  # noqa: PERF401
         for machine in made:
             machine.wait()
         yield made
     finally:
         for machine in made:
             machine.remove()
+        remove_record(record)
+        os.close(holds)

@@ -7,9 +7,7 @@ import dataclasses
 import json
 import os
 import select
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from vespiary.prove.acceptance.names import PROGRAMS_PATH
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.work.case import PLAN, RESULT
+from vespiary.prove.folders import Held
 from vespiary.prove.memory.kept import Kept
 from vespiary.prove.memory.leftovers import end_leftovers
 from vespiary.prove.memory.limiters import choose
@@ -43,7 +42,8 @@ class Running:
         """Start its process, with a keeper that ends everything when this process ends."""
         self.plan = plan
         self.result: Result | None = None
-        self._root = Path(tempfile.mkdtemp(prefix="vespiary-prove-"))
+        self._held = Held("vespiary-prove-")
+        self._root = self._held.path
         plan.write(self._root / PLAN)
         chosen = choose(plan.memory)
         self._limiter = chosen.limiter
@@ -127,8 +127,8 @@ class Running:
         """End what is left, and remove everything of the run."""
         if self._kept.is_keeper_lost:
             end_leftovers(self._limiter)
-            shutil.rmtree(self._root, ignore_errors=True)
         self._kept.close()
+        self._held.close()
         self._limiter.close()
 
 

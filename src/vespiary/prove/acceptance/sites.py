@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple, Protocol
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.running import Running
+from vespiary.prove.folders import Held
 
 __all__ = ["Ended", "Here", "Resources", "Site", "keep"]
 
@@ -130,11 +130,12 @@ def keep(source: Path, artifacts: Path | None, plan: Plan) -> None:
         return
     target = artifacts / plan.cell.id
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(dir=target.parent))
-    shutil.copytree(source, new, ignore=_no_sockets, dirs_exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    os.chmod(new, 0o755)  # noqa: PTH101
-    new.rename(target)
+    with Held("vespiary-", target.parent) as held:
+        new = held.path
+        shutil.copytree(source, new, ignore=_no_sockets, dirs_exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        os.chmod(new, 0o755)  # noqa: PTH101
+        new.rename(target)
 
 
 def _no_sockets(folder: str, names: list[str]) -> list[str]:

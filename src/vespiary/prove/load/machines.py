@@ -11,7 +11,6 @@ import pickle
 import random
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from vespiary.prove.acceptance.matrix import cells_of
 from vespiary.prove.acceptance.plan import plan_of
 from vespiary.prove.acceptance.suite import Case, Client, Host, Matrix, Ship, Suite
 from vespiary.prove.acceptance.values import Seconds, Size, Words
+from vespiary.prove.folders import Held
 from vespiary.prove.load.gathering import REPORT, Share, SoFar, gather
 from vespiary.prove.load.merging import merged
 from vespiary.prove.load.plan import Plan
@@ -95,11 +95,10 @@ def run_on_hosts(
     """
     if plan.script is not None:
         raise ConfigurationError("a script cannot run on hosts", subject="--script")
-    with tempfile.TemporaryDirectory(prefix="vespiary-load-") as name:
-        folder = Path(name)
-        suite = _suite(plan, hosts, folder)
-        files = folder / "artifacts"
-        parts = _begun(suite, folder, files)
+    with Held("vespiary-load-") as held:
+        suite = _suite(plan, hosts, held.path)
+        files = held.path / "artifacts"
+        parts = _begun(suite, held.path, files)
         is_whole = gather(parts, files, say, watch)
     return _together(plan, parts, is_whole)
 

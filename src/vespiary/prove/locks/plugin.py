@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vespiary._counted import counted
+from vespiary.prove.folders import Held
 from vespiary.prove.locks import exits
 from vespiary.prove.locks.analysis import analyse, deadlock
 from vespiary.prove.locks.findings import Finding
@@ -35,11 +35,15 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 _FOLDER = "VESPIARY_LOCKS"
+_HOLDS = "VESPIARY_LOCKS_HOLDS"
 _RESTARTED = "VESPIARY_LOCKS_PYTEST"
 _LOOK_SECONDS = 0.2
 
 _IS_RESTARTED = os.environ.get(_RESTARTED) == str(os.getpid())
 """Whether this is the pytest that was started again, and no other process with its environment."""
+
+if _IS_RESTARTED:
+    os.set_inheritable(int(os.environ[_HOLDS]), False)
 
 _STDERR = os.dup(2) if _IS_RESTARTED else 2
 """Standard error, before pytest captures it."""
@@ -63,12 +67,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     capture = early_config.pluginmanager.getplugin("capturemanager")
     if capture is not None:
         capture.stop_global_capturing()
-    folder = Path(tempfile.mkdtemp(prefix="vespiary-locks-", dir=room()))
+    held = Held("vespiary-locks-", room())
+    os.set_inheritable(held.fileno(), True)
     words = [str(word) for word in early_config.invocation_params.args]
     os.execve(
         sys.executable,
         [sys.executable, "-m", "pytest", *words],
-        {**environment(folder, None), _RESTARTED: str(os.getpid())},
+        {
+            **environment(held.path, None),
+            _RESTARTED: str(os.getpid()),
+            _HOLDS: str(held.fileno()),
+        },
     )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.folders import Held
 from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.gaps import find, lockless, program_of
 from vespiary.prove.locks.outcome import Coverage, Outcome
@@ -65,16 +65,17 @@ def run(
         ConfigurationError: the command cannot be started.
     """
     _refuse_musl(program_of(command[0]))
-    with tempfile.TemporaryDirectory(prefix="vespiary-locks-", dir=room()) as folder:
-        variables = environment(Path(folder), perturb)
+    with Held("vespiary-locks-", room()) as held:
+        folder = held.path
+        variables = environment(folder, perturb)
         if full_bytes_max is not None:
             from vespiary.prove.locks.log import keep_all
 
-            variables |= keep_all(Path(folder), full_bytes_max)
+            variables |= keep_all(folder, full_bytes_max)
         program = Program(command, variables)
         cores: list[Core] = []
         try:
-            watched = _Watched(Path(folder), program, stall_seconds, on_live)
+            watched = _Watched(folder, program, stall_seconds, on_live)
             stuck = watched.wait() or watched.linger(linger_seconds)
             if stuck is not None:
                 on_live(stuck)
@@ -88,10 +89,8 @@ def run(
             program.close()
         outcome = watched.outcome(stuck)
         outcome.cores = cores
-        outcome.coverage.gaps = find(
-            Path(folder), program.pid, program_of(command[0]), watched.tree
-        )
-        outcome.coverage.lockless = lockless(Path(folder), watched.took)
+        outcome.coverage.gaps = find(folder, program.pid, program_of(command[0]), watched.tree)
+        outcome.coverage.lockless = lockless(folder, watched.took)
         return outcome
 
 

@@ -13,10 +13,10 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.folders import Held
 from vespiary.prove.memory.reading import Limiter
 from vespiary.prove.memory.record import ProcessRecord, Record
 from vespiary.prove.quantities import size_text
@@ -52,8 +52,8 @@ class Allocations:
                 "--allocations needs memray: pip install 'vespiary[allocations]'",
                 subject="--allocations",
             ) from None
-        self._folder = tempfile.TemporaryDirectory(prefix="vespiary-allocations-")
-        self.folder = Path(self._folder.name)
+        self._held = Held("vespiary-allocations-")
+        self.folder = self._held.path
         self._attached: dict[int, tuple[ProcessRecord, subprocess.Popen[str]]] = {}
 
     def look(self, record: Record, limiter: Limiter) -> None:
@@ -92,7 +92,7 @@ class Allocations:
             lines.append(f"  allocated by {process.pid} {process.command[:60]}, at its peak:")
             found = self._places(process.pid)
             lines += found or [f"    not known: {_reason(said)}"]
-        self._folder.cleanup()
+        self._held.close()
         return lines or ["  allocations: no Python process lived for half a second"]
 
     def _places(self, pid: int) -> list[str]:

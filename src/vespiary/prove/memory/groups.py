@@ -19,19 +19,23 @@ import contextlib
 import itertools
 import os
 import select
+import signal
 import subprocess
 import time
 from pathlib import Path
 
+from vespiary.prove.folders import SUFFIX, dead, hold
 from vespiary.prove.memory.hierarchies import Hierarchy, memory_version_1, version_2
-from vespiary.prove.memory.kept import Alarm, Place
+from vespiary.prove.memory.kept import Alarm, Full, Place
 from vespiary.prove.memory.processes import Memory, exact_all
 from vespiary.prove.memory.reading import LOOK_SECONDS, NotPossible, Reading
 
 __all__ = ["Scope", "Version1", "Version2"]
 
+_PREFIX = "vespiary-memory-"
 _numbers = itertools.count(1)
 _SCOPE_SECONDS = 10.0
+_DEAD_SECONDS = 2.0
 _CHARGED_AT_ONCE = 1 << 20
 """Charging in batches, the kernel may stop below the limit by less than this."""
 
@@ -41,18 +45,39 @@ _KILLED_AT_LIMIT = {"oom": 1, "oom_kill": 1}
 
 
 def _new_name() -> str:
-    return f"vespiary-memory-{os.getpid()}-{next(_numbers)}"
+    return f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
 
 
-def _make(parent: Path) -> Path:
-    folder = parent / _new_name()
-    try:
+def _make(parent: Path) -> tuple[Path, int]:
+    """Make a group, and hold it; end and remove those of dead runs beside it."""
+    for folder in dead(parent, _PREFIX):
+        _end_dead(folder)
+
+    def make() -> Path:
+        folder = parent / f"{_new_name()}{SUFFIX}"
         folder.mkdir()
+        return folder
+
+    try:
+        return hold(make)
     except OSError as error:
         raise NotPossible(
             f"no control group can be created in {parent} ({error.strerror})"
         ) from error
-    return folder
+
+
+def _end_dead(group: Path) -> None:
+    """End what runs in a group whose run and keeper were killed, and remove it."""
+    deadline = time.monotonic() + _DEAD_SECONDS
+    while group.exists() and time.monotonic() < deadline:
+        for path, _, _ in os.walk(group, topdown=False):
+            for pid in _pids(Path(path) / "cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                Path(path).rmdir()
+        if group.exists():
+            time.sleep(0.005)
 
 
 def _fields(path: Path) -> dict[str, int]:
@@ -74,8 +99,9 @@ def _number(path: Path) -> int:
 
 
 def _pids(path: Path) -> set[int]:
+    """The processes of a group; those of another namespace have the number 0, and are left out."""
     try:
-        return set(map(int, path.read_text().split()))
+        return set(map(int, path.read_text().split())) - {0}
     except OSError:
         return set()
 
@@ -128,7 +154,7 @@ class Version2(_Group):
         if hierarchy is None:
             raise NotPossible("cgroup v2 is not mounted")
         self._limit = limit
-        self._folder = _make(self._parent(hierarchy))
+        self._folder, self._holds = _make(self._parent(hierarchy))
         events = self._folder / "memory.events"
         try:
             self._set(limit)
@@ -136,12 +162,25 @@ class Version2(_Group):
             self._alarm = os.open(events, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             self._folder.rmdir()
+            os.close(self._holds)
             raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
         self.place = Place(
             enter=[self._folder / "cgroup.procs"],
             kill=[self._folder / "cgroup.kill"],
             remove=[self._folder],
             alarm=Alarm(self._alarm, select.POLLPRI, events, _KILLED_AT_LIMIT),
+            full=None if limit is None else self._full(limit),
+        )
+
+    def _full(self, limit: int) -> Full:
+        return Full(
+            limit,
+            self._folder / "memory.current",
+            self._folder / "memory.stat",
+            ("anon", "shmem"),
+            {"file": 1, "shmem": -1, "slab_reclaimable": 1},
+            self._folder / "memory.events",
+            "max",
         )
 
     @staticmethod
@@ -216,6 +255,7 @@ class Version2(_Group):
         os.close(self._alarm)
         with contextlib.suppress(OSError):
             self._folder.rmdir()
+        os.close(self._holds)
 
 
 class Scope(Version2):
@@ -324,10 +364,13 @@ class Version1(_Group):
             raise NotPossible("cgroup v1 has no memory controller")
         unified = unified or version_2()
         self._limit = limit
-        self._folder = _make(hierarchy.own)
+        self._folder, holds = _make(hierarchy.own)
+        self._holds = [holds]
         self._beside: Path | None = None
-        with contextlib.suppress(NotPossible):
-            self._beside = _make(unified.own) if unified is not None else None
+        if unified is not None:
+            with contextlib.suppress(NotPossible):
+                self._beside, holds = _make(unified.own)
+                self._holds.append(holds)
         folders = [folder for folder in (self._folder, self._beside) if folder is not None]
         try:
             if limit is not None:
@@ -337,19 +380,35 @@ class Version1(_Group):
             self._notified = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._control = os.open(self._folder / "memory.oom_control", os.O_RDONLY)
             (self._folder / "cgroup.event_control").write_text(f"{self._notified} {self._control}")
-            alarm = None
+            alarm, full = None, None
             if limit is not None:
+                full = self._full(limit)
                 mark = {"": limit - _CHARGED_AT_ONCE}
                 alarm = Alarm(self._notified, select.POLLIN, self._folder / _MARK, mark)
         except OSError as error:
             for folder in folders:
                 folder.rmdir()
+            for descriptor in self._holds:
+                os.close(descriptor)
             raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
         self.place = Place(
             enter=[folder / "cgroup.procs" for folder in folders],
             kill=[folder / "cgroup.kill" for folder in folders[1:]],
             remove=folders,
             alarm=alarm,
+            full=full,
+        )
+
+    def _full(self, limit: int) -> Full:
+        """With swap accounting, what is refused is refused by that limit."""
+        swap = self._folder / "memory.memsw.failcnt"
+        return Full(
+            limit,
+            self._folder / "memory.usage_in_bytes",
+            self._folder / "memory.stat",
+            ("total_rss", "total_shmem"),
+            {"total_cache": 1, "total_shmem": -1},
+            swap if swap.exists() else self._folder / "memory.failcnt",
         )
 
     def is_over(self) -> bool:
@@ -389,3 +448,5 @@ class Version1(_Group):
         for folder in self.place.remove:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        for descriptor in self._holds:
+            os.close(descriptor)

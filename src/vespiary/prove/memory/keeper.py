@@ -12,6 +12,9 @@ What makes "end all of it" certain:
   waiting for the tool. Where it has the right, it runs before all ordinary processes (SCHED_FIFO,
   sched(7)), and so do the processes that it has killed, which need a processor to be gone.
   nice(2) is not enough for that: with autogroups it orders only the processes of one session.
+* Before the kernel reports the limit, it tries to free pages. Where programs read files again that
+  it has just freed, that may take a second. So the keeper also looks at the group itself, and ends
+  everything when charges have failed for a while and next to nothing is left that could be freed.
 * Should the keeper itself be killed, the kernel kills the program (PR_SET_PDEATHSIG), and the tool
   what is left.
 * It is a process of its own, not a thread: it goes on when the tool is stopped or busy, and the
@@ -23,11 +26,11 @@ only Python is.
 PLAN is JSON: `command`, `control` and `result` (descriptors), `given` (all descriptors), `mask`
 (signals that the program has blocked), `enter` (files of control groups, into which a process
 writes 0 to join), `kill` (files into which 1 is written to end a group), `remove` (folders of
-groups), `delete` (folders that are deleted with all files in them, in the end), `alarm` (null, or
-what `Alarm` in kept.py has). From `control` come bytes: `k` ends the program, the end of the pipe
-ends the keeper too. Into `result` go lines of JSON: `{"pid": ...}` or `{"errno": ...}`,
-`{"over": ...}` when the limit was reached, `{"status": ...}`, and `{"gone": ...}` when nothing is
-left; both times are of the monotonic clock.
+groups), `delete` (folders that are deleted with all files in them, in the end), `alarm` and `full`
+(null, or what `Alarm` and `Full` in kept.py have). From `control` come bytes: `k` ends the program,
+the end of the pipe ends the keeper too. Into `result` go lines of JSON: `{"pid": ...}` or
+`{"errno": ...}`, `{"over": ...}` when the limit was reached, `{"status": ...}`, and `{"gone": ...}`
+when nothing is left; both times are of the monotonic clock.
 """
 
 import contextlib
@@ -47,6 +50,17 @@ _PROCESS_MRELEASE = 448
 
 _PRIORITY = -10
 """Where a real-time priority is not allowed, but this is."""
+
+_LOOK_SECONDS = 0.02
+_LOOK_SECONDS_NEAR = 0.01
+_FULL_SECONDS = 0.02
+"""For so long the group must be full, while charges fail: the kernel is sooner, if it can be."""
+
+_FREE_BYTES = 1 << 20
+"""What the kernel may keep uncharged, and what it may still find to free, in a full group."""
+
+_UNFREEABLE = 0.9
+"""The share of the limit that memory of the programs makes up in a full group."""
 
 _REMOVE_SECONDS = 5.0
 _RESENT_SECONDS = 0.001
@@ -75,6 +89,9 @@ class Keeper:
         if plan["alarm"] is not None:
             self._alarm, events, self._at_limit, self._least = plan["alarm"]
             self._poll.register(self._alarm, events)
+        self._full = plan["full"]
+        self._since: tuple[float, int] | None = None
+        self._look_seconds = _LOOK_SECONDS
 
     def keep(self) -> None:
         """Start the program, and stay until the tool has ended."""
@@ -92,8 +109,11 @@ class Keeper:
             _hurry(0)  # The program has its own priority by now.
         self._poll.register(woken, select.POLLIN)
         while True:
-            ready = {descriptor for descriptor, _ in self._poll.poll()}
-            if self._alarm in ready and self._is_at_limit():
+            seconds = None if self._full is None or self._is_gone else self._look_seconds
+            ready = {number for number, _ in self._poll.poll(seconds and 1000 * seconds)}
+            is_over = self._alarm in ready and self._is_at_limit()
+            if is_over or (seconds is not None and self._is_full()):
+                self._full = None
                 self._say(over=time.monotonic())
                 self._end()
             if woken in ready:
@@ -117,15 +137,37 @@ class Keeper:
         with contextlib.suppress(OSError):
             os.read(self._alarm, 4096)  # Or it would wake us again at once.
         try:
-            with open(self._at_limit) as file:  # noqa: PTH123
-                lines = [line.rpartition(" ") for line in file.read().splitlines()]
+            numbers = _numbers(self._at_limit)
         except OSError:
             return False
-        numbers = {name: int(number) for name, _, number in lines}
         is_at_limit = all(numbers.get(name, 0) >= least for name, least in self._least.items())
         if is_at_limit:
             self._poll.unregister(self._alarm)
         return is_at_limit
+
+    def _is_full(self) -> bool:
+        """Whether charges have failed for a while, and nothing is left that could be freed."""
+        limit, usage, stat, unfreeable, freeable, failures, name = self._full
+        try:
+            used = _numbers(usage)[""]
+            self._look_seconds = _LOOK_SECONDS if 2 * used < limit else _LOOK_SECONDS_NEAR
+            if used < limit - _FREE_BYTES:
+                self._since = None
+                return False
+            numbers = _numbers(stat)
+            failed = _numbers(failures)[name]
+        except (OSError, KeyError):
+            return False
+        free = sum(sign * numbers.get(each, 0) for each, sign in freeable.items())
+        fixed = sum(numbers.get(each, 0) for each in unfreeable)
+        if free > _FREE_BYTES or fixed < _UNFREEABLE * limit:
+            self._since = None
+            return False
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now, failed
+        since, before = self._since
+        return now - since >= _FULL_SECONDS and failed > before
 
     def _start(self) -> int:
         """Start the program inside the control groups; OSError says why it cannot be."""
@@ -213,6 +255,13 @@ class Keeper:
     def _say(self, **facts: object) -> None:
         with contextlib.suppress(OSError):  # The tool may have ended.
             os.write(self._result, json.dumps(facts).encode() + b"\n")
+
+
+def _numbers(path: str) -> dict[str, int]:
+    """A file of numbers, each with a name before it; the name of a number alone is empty."""
+    with open(path) as file:  # noqa: PTH123
+        lines = [line.rpartition(" ") for line in file.read().splitlines()]
+    return {name: int(number) for name, _, number in lines}
 
 
 def _hurry(task: int) -> None:

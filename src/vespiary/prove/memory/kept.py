@@ -17,7 +17,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.commands import why_not
 from vespiary.prove.signals import PASSED_ON
 
-__all__ = ["Alarm", "Kept", "Place"]
+__all__ = ["Alarm", "Full", "Kept", "Place"]
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 
@@ -38,6 +38,28 @@ class Alarm(NamedTuple):
     least: Mapping[str, int]
 
 
+class Full(NamedTuple):
+    """How the keeper sees that a group is full before the kernel reports it.
+
+    Attributes:
+        limit: Bytes.
+        usage: The file with what the group uses.
+        stat: The file with what that is, by name.
+        unfreeable: Names of what only the programs can free.
+        freeable: Names of what the kernel can free: 1, or -1 for what is counted in another name.
+        failures: The file that says how often memory was refused.
+        failures_name: The name of that number; empty in a file with one number.
+    """
+
+    limit: int
+    usage: Path
+    stat: Path
+    unfreeable: Sequence[str]
+    freeable: Mapping[str, int]
+    failures: Path
+    failures_name: str = ""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a program runs: the control groups that it joins, and how they are ended.
@@ -49,6 +71,7 @@ class Place:
         prefix: Words before the command, of a program that puts it into its place.
         delete: Folders that are deleted in the end, with all files in them.
         alarm: What wakes the keeper at the limit, so that it ends everything.
+        full: How it sees the limit by itself.
     """
 
     enter: Sequence[Path] = ()
@@ -57,6 +80,7 @@ class Place:
     prefix: Sequence[str] = ()
     delete: Sequence[Path] = ()
     alarm: Alarm | None = None
+    full: Full | None = None
 
 
 class Kept:
@@ -114,13 +138,14 @@ class Kept:
             "remove": [str(path) for path in place.remove],
             "delete": [str(path) for path in place.delete],
             "alarm": alarm,
+            "full": place.full,
         }
         try:
             for number in given:
                 os.set_inheritable(number, True)
             self.keeper = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", str(_KEEPER), json.dumps(plan)],
+                [sys.executable, "-I", "-S", str(_KEEPER), json.dumps(plan, default=str)],
                 variables,
                 file_actions=[]
                 if output is None

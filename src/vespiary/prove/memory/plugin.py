@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -116,11 +115,12 @@ def _reports(item: pytest.Item, mark: pytest.Mark) -> list[pytest.TestReport]:
         limit, method, expected = _wanted(mark)
     except (ConfigurationError, ValueError, TypeError) as error:
         return [_failure(item, f"@pytest.mark.memory: {error}")]
+    from vespiary.prove.folders import Held
     from vespiary.prove.memory.outcome import conclude
     from vespiary.prove.memory.run import run
 
-    with tempfile.TemporaryDirectory(prefix="vespiary-memory-") as folder:
-        path, output = Path(folder) / "reports", Path(folder) / "output"
+    with Held("vespiary-memory-") as held:
+        path, output = held.path / "reports", held.path / "output"
         with output.open("w") as file:
             measured = run(
                 _command(item),

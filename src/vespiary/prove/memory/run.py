@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import select
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.folders import Held
 from vespiary.prove.memory.kept import Kept, Place
 from vespiary.prove.memory.leftovers import end_leftovers
 from vespiary.prove.memory.limiters import choose
@@ -125,17 +125,17 @@ def run(
     Raises:
         ConfigurationError: the command cannot be started, or the method is not possible.
     """
-    with tempfile.TemporaryDirectory(prefix="vespiary-memory-") as folder:
+    with Held("vespiary-memory-") as held:
         if os.geteuid() == 0:
-            Path(folder).chmod(0o711)  # The program may become another user, and report its work.
-        work = WorkReports(work_path or Path(folder) / "work")
+            held.path.chmod(0o711)  # The program may become another user, and report its work.
+        work = WorkReports(work_path or held.path / "work")
         environment = {**(os.environ if variables is None else variables)}
         environment[VARIABLE] = str(work.path)
         chosen = choose(limit, method)
         is_main = threading.current_thread() is threading.main_thread()
         signals = BlockedSignals() if is_main else None
         try:
-            place = dataclasses.replace(chosen.limiter.place, delete=[Path(folder)])
+            place = dataclasses.replace(chosen.limiter.place, delete=[held.path])
             watch = _Watch(
                 command, limit, chosen.limiter, place, work, signals, environment, output
             )

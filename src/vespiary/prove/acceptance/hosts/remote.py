@@ -6,7 +6,6 @@ import json
 import pickle
 import queue
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.sites import Ended, keep
 from vespiary.prove.acceptance.suite import Host
+from vespiary.prove.folders import Held
 
 __all__ = ["Remote"]
 
@@ -62,7 +62,8 @@ class Remote:
         self._heard = self._said = time.monotonic()
         self._gateways = execnet.Group()
         self._channel: Any = None
-        self._files = Path(tempfile.mkdtemp(prefix="vespiary-prove-host-"))
+        self._held = Held("vespiary-prove-host-")
+        self._files = self._held.path
         self._thread = threading.Thread(target=self._connect, daemon=True)
         self._thread.start()
 
@@ -182,4 +183,4 @@ class Remote:
                 except queue.Empty:
                     continue
         self._gateways.terminate(timeout=1.0)
-        shutil.rmtree(self._files, ignore_errors=True)
+        self._held.close()

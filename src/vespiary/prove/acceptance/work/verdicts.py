@@ -37,7 +37,7 @@ def judge(
         code: The tool's exit code.
         output: What the tool and the program have written.
         ready_seconds: How long after its start the program was ready. Memory that it takes until
-            then is no growth.
+            then is not growth.
 
     Returns:
         The program's own exit code; None where the tool's stands in its place.

@@ -10,6 +10,8 @@ The comment above a Python example says how it is tested::
     <!-- locks: inversion -->                             its verdict: see test_documents_locks.py
     <!-- of another library -->                           Python, for comparison; it is not run
     <!-- chat.py: serves: ... -->                         any of these, and the program has a name
+    <!-- chat.py: is imported -->                         a program that can be imported
+    <!-- chat.py: changes tutorial/chat.md -->            parts of the program with this name there
     <!-- test_chat.py: tests of tutorial/chat.md -->      tests of the programs with names there
 
 Ports in examples are replaced by free ones. The clients are not ours, so that nothing is tested by
@@ -98,6 +100,7 @@ WITH_LOCKS = [example for example in PYTHON if example.proof.startswith("locks: 
 PROGRAMS = [example for example in PYTHON if example.proof.startswith("runs")]
 TESTS = [example for example in PYTHON if example.proof.startswith("tests")]
 OTHERS = [example for example in PYTHON if example.proof == "of another library"]
+IMPORTED = [example for example in PYTHON if example.proof.startswith(("is imported", "changes "))]
 COMMANDS = [
     (example.place, line.strip())
     for example in examples("sh")
@@ -261,7 +264,7 @@ def test_there_are_examples_of_every_sort() -> None:
 
 @pytest.mark.parametrize("example", PYTHON, ids=lambda example: example.place)
 def test_every_python_example_says_how_it_is_tested(example: Example) -> None:
-    assert example in [*SERVERS, *PROGRAMS, *TESTS, *WITH_LOCKS, *OTHERS]
+    assert example in [*SERVERS, *PROGRAMS, *IMPORTED, *TESTS, *WITH_LOCKS, *OTHERS]
     ast.parse(example.text)
 
 
@@ -290,13 +293,76 @@ def test_a_program_in_the_documents_runs_to_its_end(example: Example, tmp_path: 
         subprocess.run([sys.executable, str(path)], cwd=tmp_path, check=True, timeout=SECONDS)
 
 
+def part_of(node: ast.stmt) -> str:
+    """What a top-level statement defines; of others, their first line."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return ast.unparse(node).splitlines()[0]
+
+
+def parts_of(text: str) -> dict[str, str]:
+    """The top-level statements of a program, by what they define."""
+    lines = text.splitlines()
+    return {
+        part_of(node): "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        for node in ast.parse(text).body
+    }
+
+
+def whole(example: Example) -> str:
+    """The program that a reader has who made the changes that an example shows.
+
+    Statements that define the same replace each other; new ones come after the imports.
+    """
+    if not example.proof.startswith("changes "):
+        return example.text
+    document = example.proof.removeprefix("changes ")
+    before = PYTHON[: PYTHON.index(example)] if f"/{document}:" in example.place else PYTHON
+    changed = named_in(document, before)[example.name]
+    base = parts_of(whole(changed))
+    parts = base | parts_of(example.text)
+    order = sorted(
+        parts, key=lambda name: (not name.startswith(("import ", "from ")), name in base)
+    )
+    return "\n\n".join(parts[name] for name in order) + "\n"
+
+
+def named_in(document: str, among: list[Example]) -> dict[str, Example]:
+    """The programs of a document by their names, each as it is at the end."""
+    return {
+        example.name: example for example in among if example.place.startswith(f"docs/{document}:")
+    }
+
+
+def write_programs(document: str, folder: Path) -> None:
+    """Write the named programs of a document, and those of the documents that they change."""
+    programs = named_in(document, PYTHON)
+    for example in PYTHON:
+        if example.place.startswith(f"docs/{document}:") and example.proof.startswith("changes "):
+            other = example.proof.removeprefix("changes ")
+            if other != document:
+                write_programs(other, folder)
+    for name, example in programs.items():
+        if not name.startswith("test_"):
+            (folder / name).write_text(whole(example))
+
+
+@pytest.mark.parametrize("example", IMPORTED, ids=lambda example: example.place)
+def test_a_program_in_the_documents_can_be_imported(example: Example, tmp_path: Path) -> None:
+    write_programs(example.place.removeprefix("docs/").partition(":")[0], tmp_path)
+    (tmp_path / example.name).write_text(whole(example))
+    command = [sys.executable, "-c", f"import {Path(example.name).stem}"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=SECONDS)
+
+
 @pytest.mark.parametrize("example", TESTS, ids=lambda example: example.place)
 def test_tests_in_the_documents_pass(example: Example, tmp_path: Path) -> None:
     document = example.proof.partition(" of ")[2]
-    for other in PYTHON:
-        is_there = document and other.place.startswith(f"docs/{document}:")
-        if is_there and not other.name.startswith("test_"):
-            (tmp_path / other.name).write_text(other.text)
+    if document:
+        write_programs(document, tmp_path)
     (tmp_path / "test_example.py").write_text(example.text)
     settings = "addopts = -p no:asyncio -p no:cacheprovider\n"
     if "pytest.mark.asyncio" in example.text:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,42 @@ def test_a_run_that_is_ended_leaves_no_process_and_no_folder(
         process.send_signal(number)
     assert psutil.wait_procs(children, timeout=60)[1] == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+BEGINS = """
+import os, signal, sys
+from pathlib import Path
+from vespiary.prove.trace.proving import run
+from vespiary.prove.trace.settings import read_settings
+
+def end(*_):
+    os.kill(os.getpid(), int(sys.argv[2]))
+
+setattr(run, sys.argv[1], end)
+run.Runner(read_settings(Path("trace.toml")), 1, print)
+"""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("step", ["watch", "Bench"])
+def test_a_run_that_is_ended_as_it_begins_leaves_no_folder(
+    tmp_path: Path, step: str, number: signal.Signals
+) -> None:
+    write_project(tmp_path, {"it": HANGS})
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", BEGINS, step, str(int(number))],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    while list(temporary.iterdir()):
+        time.sleep(0.02)
 
 
 @pytest.mark.timeout(120)

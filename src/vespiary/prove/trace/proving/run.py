@@ -17,6 +17,7 @@ one that tells is found as well as a mark that nobody needs.
 
 import difflib
 import re
+import secrets
 import shutil
 import tempfile
 import threading
@@ -144,7 +145,7 @@ class Collected:
         ]
         acted = {mark for ran in self.tests for mark in ran.run.acted}
         denied = {mark for ran in self.tests for mark in ran.run.denied}
-        conditions = {mark.site for mark in self.marks if mark.form == "condition"}
+        conditions = {mark.site for mark in self.marks if mark.form in ("condition", "filter")}
         return Record(
             marks=self.marks,
             tests=tests,
@@ -165,8 +166,10 @@ class Runner:
     def __init__(self, settings: Settings, jobs: int, say: Say) -> None:
         self.settings = settings = replace(settings, root=settings.root.resolve())
         self.say = say
-        self._folder = Path(tempfile.mkdtemp(prefix="vespiary-trace-"))
+        self._folder = Path(tempfile.gettempdir(), f"vespiary-trace-{secrets.token_hex(8)}")
+        # The watcher comes first: a run that is killed as soon as the folder exists leaves nothing.
         self._watcher = watch(VARIABLE, self._folder)
+        self._folder.mkdir(mode=0o700)
         paths = [self._folder / f"table-{number}" for number in range(jobs)]
         self.benches = [Bench(settings, path) for path in paths]
         self._threads: list[threading.Thread] = []

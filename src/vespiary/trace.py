@@ -1,7 +1,8 @@
 """Marks: which line implements which requirement. They live in `vespiary_trace`, which see."""
 
 from vespiary_trace import VARIABLE, Disabled, implements, requires, unmarked
-from vespiary_trace.probes import CLAIM, MARK, Slot, Table, TableError
+from vespiary_trace.probes import CLAIM, DISABLED, MARK, REPLACED, Slot, Table, TableError
 
-__all__ = ["CLAIM", "MARK", "VARIABLE", "Disabled", "Slot", "Table", "TableError"]
+__all__ = ["CLAIM", "DISABLED", "MARK", "REPLACED", "VARIABLE"]
+__all__ += ["Disabled", "Slot", "Table", "TableError"]
 __all__ += ["implements", "requires", "unmarked"]

@@ -43,6 +43,10 @@ VARIABLE = "VESPIARY_TRACE"
 """The environment variable that names the shared file."""
 
 
+_GENERATORS = 0x20 | 0x200
+"""The flags of code that is a generator or an asynchronous one (inspect.CO_GENERATOR, ...)."""
+
+
 class Disabled(Exception):
     """A mark without a condition was reached while `vespiary trace prove` had disabled it."""
 
@@ -63,23 +67,35 @@ def implements(*ids: str, disabled: object = None) -> "Callable[[_Function], _Fu
     """Mark a function that does what the requirements demand.
 
     While the mark is disabled in a traced run, the function is not called: `disabled` is its result
-    instead. A coroutine function stays one. In any other run the function itself is given back.
+    instead. A coroutine function stays one. A generator stays one, too: it gives what `disabled`
+    has, or nothing. In any other run the function itself is given back.
 
     Raises:
         TypeError: What it stands above is not a function: a class, or the result of a decorator
-            such as `@classmethod` or `@property`, which belongs above it.
+            such as `@classmethod` or `@property`, which belongs above it. Or it is a generator, and
+            `disabled` is a single value.
     """
-    del ids, disabled
-    return checked
+    del ids
+
+    def marked(function: "_Function") -> "_Function":
+        return checked(function, disabled)
+
+    return marked
 
 
-def checked(function: "_Function") -> "_Function":
+def checked(function: "_Function", disabled: object) -> "_Function":
     """Give back what `implements` stands above.
 
     Raises:
-        TypeError: It is not a function, and cannot be replaced by one in a traced run.
+        TypeError: It is not a function that `disabled` may replace in a traced run.
     """
     is_function = isinstance(function, type(checked))
+    is_generator = is_function and function.__code__.co_flags & _GENERATORS
+    if is_generator and disabled is not None and not hasattr(disabled, "__iter__"):
+        raise TypeError(
+            f"@implements stands above {function.__qualname__}, a generator function:"
+            f" disabled= must be what it gives instead, as in disabled=(); got {disabled!r}"
+        )
     if is_function:
         return function
     kind = "a class" if isinstance(function, type) else f"an object of {type(function).__name__}"

@@ -9,8 +9,6 @@ as one, but never as none.
 
 import dis
 import fcntl
-import functools
-import inspect
 import itertools
 import mmap
 import os
@@ -24,14 +22,21 @@ from types import CodeType, FrameType
 from typing import IO, Any, Final, TypeVar, cast
 
 from vespiary_trace import Disabled, checked
+from vespiary_trace.functions import probed
 
-__all__ = ["CLAIM", "MARK", "Probes", "Slot", "Table", "TableError"]
+__all__ = ["CLAIM", "DISABLED", "MARK", "REPLACED", "Probes", "Slot", "Table", "TableError"]
 
 MARK: Final = 1
 """The kind of a slot that stands for a marked condition; its site is `file:line:column`."""
 
 CLAIM: Final = 2
 """The kind of a slot that stands for a claim; its site is the name of the test."""
+
+DISABLED: Final = 1
+"""What a slot has while its mark is disabled; any other number but 0 is as good."""
+
+REPLACED: Final = 2
+"""The same, and a function gives a wrong result that is not None."""
 
 _CAPACITY: Final = 4096
 _TEXT_BYTES_MAX: Final = 480
@@ -74,9 +79,14 @@ class Slot:
         """Whether the mark is false whatever its condition."""
         return self.table.number("I", self.offset + 16) != 0
 
-    def disable(self, disabled: bool = True) -> None:
-        """Disable the mark in every process, or enable it again."""
-        self.table.set_number("I", self.offset + 16, int(disabled))
+    @property
+    def is_replaced(self) -> bool:
+        """Whether it is disabled, and a function gives a wrong result that is not None."""
+        return self.table.number("I", self.offset + 16) == REPLACED
+
+    def disable(self, how: int = DISABLED) -> None:
+        """Disable the mark in every process, or enable it again: `False`."""
+        self.table.set_number("I", self.offset + 16, int(how))
 
     def count(self, acted: bool) -> None:
         """Count that the mark was reached, and whether its condition was true."""
@@ -235,27 +245,12 @@ class Probes:
         """Mark a function, which is not called while the mark is disabled.
 
         Raises:
-            TypeError: It is not a function.
+            TypeError: It is not a function that `disabled` may replace.
         """
         slot = self._slot(ids, sys._getframe(1))
 
         def marked(function: _Function) -> _Function:
-            checked(function)
-            if inspect.iscoroutinefunction(function):
-
-                @functools.wraps(function)
-                async def probe_coroutine(*arguments: Any, **named: Any) -> Any:
-                    slot.count(True)
-                    return disabled if slot.disabled else await function(*arguments, **named)
-
-                return cast("_Function", probe_coroutine)
-
-            @functools.wraps(function)
-            def probe(*arguments: Any, **named: Any) -> Any:
-                slot.count(True)
-                return disabled if slot.disabled else function(*arguments, **named)
-
-            return cast("_Function", probe)
+            return cast("_Function", probed(checked(function, disabled), slot, disabled))
 
         return marked
 

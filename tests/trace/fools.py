@@ -6,6 +6,8 @@ In a program ID is the identifier of its own requirement, OTHER that of another.
 
 from dataclasses import dataclass
 
+from .results import RESULTS
+
 __all__ = ["CODE", "FOOLS", "Fool"]
 
 CODE = """
@@ -136,6 +138,26 @@ def test_it():
     "never_consumes_its_generator": """
 def test_it():
     (refused(False) for _ in range(3))
+""",
+    "never_consumes_a_marked_generator": """
+from vespiary.trace import implements
+
+@implements(ID)
+def squares(number):
+    yield from "wrong"
+
+def test_it():
+    assert squares(3) is not None
+""",
+    "never_consumes_a_marked_asynchronous_generator": """
+from vespiary.trace import implements
+
+@implements(ID)
+async def squares(number):
+    yield "wrong"
+
+def test_it():
+    assert squares(3) is not None
 """,
     "never_calls_its_check": """
 def test_it():
@@ -303,7 +325,16 @@ requires(ID)
 def test_it():
     assert pytest
 """),
-    "uses_the_result_of_a_function": ("exception", """
+    "uses_a_name_that_is_not_there_without_the_mark": ("broken", """
+def heavy(kilograms):
+    if requires(ID, isinstance(kilograms, int)):
+        limit = 31
+    return kilograms > limit
+
+def test_it():
+    heavy(40)
+"""),
+    "uses_the_result_of_a_function": ("broken", """
 from vespiary.trace import implements
 
 @implements(ID)
@@ -439,7 +470,9 @@ def test_it():
 FOOLS = {
     **{name: Fool("survived", program) for name, program in SURVIVED.items()},
     **{name: Fool("unreached", program) for name, program in UNREACHED.items()},
-    **{name: Fool("killed", program, how) for name, (how, program) in KILLED.items()},
+    **{
+        name: Fool("killed", program, how) for name, (how, program) in {**KILLED, **RESULTS}.items()
+    },
     **{name: Fool("masked", program, "assertion") for name, program in MASKED.items()},
     **{name: Fool("survived", program, unstable=True) for name, program in FLAKY.items()},
 }

@@ -120,6 +120,8 @@ def test_what_only_a_crash_or_a_timeout_proves_is_listed(fooled: Fooled) -> None
         "test_ends_its_process",
         "test_kills_its_process",
         "test_loops_for_ever",
+        "test_uses_a_name_that_is_not_there_without_the_mark",
+        "test_uses_the_result_of_a_function",
     ]
 
 

@@ -189,6 +189,108 @@ def test_a_marked_function_has_no_decorator_below_the_mark(
     )
 
 
+GENERATORS = """
+import asyncio
+from vespiary_trace import implements
+
+@implements("a/1/1")
+def squares(n):
+    got = yield 0
+    try:
+        yield got
+    except ValueError:
+        yield "caught"
+    return n
+
+@implements("a/1/2")
+async def later(n):
+    got = yield 0
+    try:
+        yield got
+    except ValueError:
+        yield "caught"
+
+@implements("a/1/3", disabled=(7, 8))
+def others():
+    yield 1
+
+def told():
+    made, result = squares(3), []
+    try:
+        result += [next(made), made.send("sent"), made.throw(ValueError)]
+        next(made)
+    except StopIteration as stop:
+        result.append(stop.value)
+    return result
+
+async def told_later():
+    made, result = later(3), []
+    try:
+        result += [await anext(made), await made.asend("sent"), await made.athrow(ValueError)]
+        await anext(made)
+    except StopAsyncIteration:
+        result.append("end")
+    await made.aclose()
+    half = later(3)
+    await anext(half, None)
+    await half.aclose()
+    return result
+
+squares(3), later(3), others()
+print(told(), asyncio.run(told_later()), list(others()), [bool(x) for x in squares(3)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (0, "[0, 'sent', 'caught', 3] [0, 'sent', 'caught', 'end'] [1] [False, False]"),
+        (1, "[None] ['end'] [7, 8] []"),
+    ],
+)
+def test_a_marked_generator_stays_one_and_gives_nothing_while_it_is_disabled(
+    tmp_path: Path, how: int, told: str
+) -> None:
+    (tmp_path / "program.py").write_text(GENERATORS)
+    table = tmp_path / "table"
+    environment = {**os.environ, "VESPIARY_TRACE": str(table)}
+
+    def run_program() -> str:
+        command = [sys.executable, "program.py"]
+        return subprocess.check_output(command, cwd=tmp_path, env=environment, text=True).strip()
+
+    run_program()
+    counts = {name: slot.reached for name, slot in slots(table).items()}
+    assert counts == {"a/1/1": 2, "a/1/2": 2, "a/1/3": 1}, "those that never began do not count"
+    for slot in slots(table).values():
+        slot.disable(how)
+    assert run_program() == told
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_marked_generator_has_no_single_value(
+    tmp_path: Path, kind: str, *, is_traced: bool
+) -> None:
+    (tmp_path / "program.py").write_text(
+        "from vespiary_trace import implements\n"
+        f'@implements("a/1/1", disabled=False)\n{kind} squares(): yield 1\n'
+    )
+    environment = {**os.environ, "VESPIARY_TRACE": str(tmp_path / "table") if is_traced else ""}
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "TypeError: @implements stands above squares, a generator function: disabled= must be what"
+        " it gives instead, as in disabled=(); got False"
+    )
+
+
 def test_a_mark_counts_how_often_it_is_reached_and_how_often_it_acts(tmp_path: Path) -> None:
     assert run(tmp_path, tmp_path / "table") == "True False something later"
     found = slots(tmp_path / "table")

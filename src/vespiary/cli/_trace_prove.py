@@ -71,7 +71,7 @@ def collect_command(
       2  the settings are wrong, or the tracing build failed
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     settings = read_settings(config)
-    refuse_unwritable(_place(settings, evidence))
+    _refuse(_place(settings, evidence), only)
     record, _ = _run(settings, jobs, only, as_json, lambda _, collected: collected.record())
     _finish(settings, record, only, evidence, as_json)
 
@@ -122,7 +122,7 @@ def prove_command(
             f"--patience must be at least {PATIENCE_MIN:g}s: any test fails in less time"
         )
     settings = read_settings(config)
-    refuse_unwritable(_place(settings, evidence))
+    _refuse(_place(settings, evidence), only)
     record, seconds = _run(
         settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only, patience)
     )
@@ -196,6 +196,17 @@ def _ending_on_signals() -> Iterator[None]:
 
 def _place(settings: Settings, evidence: str | None) -> Path:
     return Path(evidence) if evidence else settings.root / settings.evidence
+
+
+def _refuse(path: Path, only: tuple[str, ...]) -> None:
+    """Refuse a file for the evidence before anything runs, and not when all is done.
+
+    Raises:
+        ConfigurationError: It cannot be written, or the rest of it cannot be kept.
+    """
+    refuse_unwritable(path)
+    if only and path.exists():
+        Record.read(path)
 
 
 def _finish(

@@ -100,3 +100,30 @@ def test_a_digest_stays_with(name: str) -> None:
     text, before, after = SAME[name]
     assert before in text
     assert digest(text) == digest(text.replace(before, after, 1))
+
+
+DOCUMENTED = """
+from vespiary_trace import requires
+
+def refused(kilograms):
+    "limit 31"
+    return requires("a/1/1", kilograms > int(READ.split()[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "differs"),
+    [
+        ("refused.__doc__", True),
+        ("inspect.getdoc(refused)", True),
+        ("getattr(refused, '__doc__')", True),
+        ("'limit 31'", False),
+    ],
+)
+def test_a_docstring_counts_where_code_reads_one(read: str, differs: bool) -> None:
+    def digest_of(limit: str) -> str:
+        text = DOCUMENTED.replace("READ", read).replace('"limit 31"', f'"limit {limit}"')
+        (mark,) = scan_python(text, "a.py").marks
+        return mark.digest
+
+    assert (digest_of("31") != digest_of("99999")) is differs

@@ -231,13 +231,23 @@ def test_without_evidence_nothing_is_above_implemented(folder: Folder) -> None:
     assert data["limits"][0].startswith("There is no evidence")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 2, "marks": [{}]}', '{"version": 2}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 3, "marks": [{}]}', '{"version": 3}'])
 def test_what_is_not_an_evidence_is_refused(folder: Folder, text: str) -> None:
     path = folder.root / "other.json"
     path.write_text(text)
     done = folder.run("report", "--evidence", str(path))
     assert done.exit_code == 2
     assert "is not what vespiary trace prove writes" in done.output
+
+
+@pytest.mark.parametrize("verb", ["report", "gate", "snapshot", "prove"])
+def test_evidence_of_an_older_version_is_refused(folder: Folder, verb: str) -> None:
+    folder.evidence["version"] = 2
+    only = ["--only", "nest/1/1"] if verb == "prove" else []
+    done = folder.run(verb, *only)
+    assert done.exit_code == 2
+    assert "was written by another version of vespiary trace" in done.output
+    assert "run vespiary trace prove" in done.output
 
 
 def test_evidence_that_was_named_must_be_there(folder: Folder) -> None:

@@ -72,7 +72,7 @@ def test_rust_is_read_without_its_comments_and_strings() -> None:
 
 
 def test_a_mark_of_rust_without_a_condition_is_a_statement() -> None:
-    text = 'fn f() { requires!("a/1/1"); if requires!("a/1/2" => x) {} }'
+    text = 'fn f() { requires!("a/1/1"); if requires!("a/1/2" => x) { y() } }'
     found = scan_rust(text, "a.rs")
     assert [mark.form for mark in found.marks] == ["statement", "condition"]
     assert not found.problems
@@ -173,7 +173,7 @@ def test_empty_and_dangling_marks_of_python_are_reported(source: str, words: str
         'x = requires("a/1/1", y) and not z',
         'x = requires("a/1/1", y)\nx = other()\nassert x',
         'def f():\n    x = requires("a/1/1", y)\ndef g(x):\n    assert x',
-        'if requires("a/1/1", y == 0): pass\nassert y',
+        'if requires("a/1/1", y == 0): y = 1\nassert y',
         'requires("a/1/1")\nassert y',
     ],
 )

@@ -1,8 +1,8 @@
 """Digests of functions: the same whatever their formatting and their comments.
 
 Evidence keeps them, so that what was proven of a function is not believed of another one that has
-taken its place. Python's code is compared as its syntax tree without docstrings, Rust's as its text
-without comments and white space.
+taken its place. Python's code is compared as its syntax tree without docstrings (with them in a
+file that reads one), Rust's as its text without comments and white space.
 """
 
 import ast
@@ -11,6 +11,7 @@ import copy
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = ["claim_digest", "mark_digest", "rust_digest"]
 
@@ -34,7 +35,7 @@ def mark_digest(around: Sequence[ast.AST]) -> str:
         around: The module, and the classes and functions in which the mark stands, outermost first.
     """
     functions = [node for node in around if isinstance(node, _FUNCTIONS)]
-    return _digest(_python(functions[0] if functions else around[-1]))
+    return _digest(_python(functions[0] if functions else around[-1], around[0]))
 
 
 def claim_digest(around: Sequence[ast.AST]) -> str:
@@ -43,20 +44,20 @@ def claim_digest(around: Sequence[ast.AST]) -> str:
     That is: the decorators of its classes, and the statements of its module and classes that name
     `pytestmark`, `__test__`, or what stands in a decorator, such as the list of its parameters.
     """
-    parts = [_python(around[-1])]
+    parts = [_python(around[-1], around[0])]
     names = {"pytestmark", "__test__"}
     for node in around[1:]:
         for decorator in getattr(node, "decorator_list", ()):
             names |= _names(decorator)
             if node is not around[-1]:
-                parts.append(_python(decorator))
+                parts.append(_python(decorator, around[0]))
     scopes = [node for node in around[:-1] if isinstance(node, (ast.Module, ast.ClassDef))]
     for scope in scopes:
-        parts += _statements(scope, names)
+        parts += _statements(scope, names, around[0])
     return _digest("\n".join(parts))
 
 
-def _statements(scope: ast.Module | ast.ClassDef, names: set[str]) -> list[str]:
+def _statements(scope: ast.Module | ast.ClassDef, names: set[str], module: ast.AST) -> list[str]:
     """The statements of a module or class that name one of these, or what those name in turn."""
     names = names - _foreign(scope)
     found: dict[int, str] = {}
@@ -64,7 +65,7 @@ def _statements(scope: ast.Module | ast.ClassDef, names: set[str]) -> list[str]:
         known = len(found)
         for place, statement in enumerate(scope.body):
             if place not in found and not names.isdisjoint(_named(statement)):
-                found[place] = _python(statement)
+                found[place] = _python(statement, module)
                 if not isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
                     names = (names | _names(statement)) - _foreign(scope)
         if len(found) == known:
@@ -92,13 +93,28 @@ def _foreign(scope: ast.Module | ast.ClassDef) -> set[str]:
     }
 
 
-def _python(node: ast.AST) -> str:
+def _python(node: ast.AST, module: ast.AST) -> str:
+    """The code of a node, of which docstrings are a part if its module reads some."""
+    if _reads_docstrings(module):
+        return ast.unparse(node)
     bare = copy.deepcopy(node)
     for inner in ast.walk(bare):
         body = getattr(inner, "body", None)
         if isinstance(body, list) and _is_docstring(body):
             body[0] = ast.Pass()
     return ast.unparse(bare)
+
+
+@lru_cache(maxsize=8)
+def _reads_docstrings(module: ast.AST) -> bool:
+    """Whether a file names what gives a docstring."""
+    words = ("__doc__", "getdoc")
+    return any(
+        getattr(node, "attr", "") in words
+        or getattr(node, "id", "") in words
+        or (isinstance(node, ast.Constant) and node.value == "__doc__")
+        for node in ast.walk(module)
+    )
 
 
 def _is_docstring(body: list[ast.stmt]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Problem
-from vespiary.prove.trace.proving.record import COLLECTION, SKIPPED
+from vespiary.prove.trace.proving.record import ANY_RESULT, COLLECTION, SKIPPED, UNFILTERED
 from vespiary.prove.trace.scan import SUSPECT
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Code, Standing
@@ -20,9 +20,13 @@ _MORE_THAN_REACHED = {
     "statement": "has no condition that can be disabled: mark a condition",
     "function": "was only shown to be called: give implements the argument disabled=, or let a test"
     " assert on the result",
-    "import": "was only shown to be needed by an import: let a test assert what it does",
+    COLLECTION: "was only shown to be needed by an import: let a test assert what it does",
+    ANY_RESULT: "gives a result that no test reads: let a test assert what it is, or, if None is a"
+    " result that breaks the requirement, write disabled=None",
+    UNFILTERED: "lets something pass, and was true in every claiming test: let one also test what"
+    " it keeps back",
 }
-"""By the form of a mark: why it is only reached, and what to do."""
+"""By how a test failed, or by the form of a mark: why it is only reached, and what to do."""
 
 _SNAPSHOT_LINE = re.compile(r"(\S+) (?:MUST NOT|SHOULD NOT|MUST|SHOULD|MAY|must) (\w+)(?::|$)")
 
@@ -177,11 +181,11 @@ def _advice_on_reached(code: list[Code]) -> str:
     """What makes proven of reached, for the plainest kind of mark that is only reached."""
     groups: dict[str, list[str]] = defaultdict(list)
     for item in code:
-        kind = "import" if item.how == COLLECTION else item.mark.form
+        kind = item.how if item.how in _MORE_THAN_REACHED else item.mark.form
         groups[kind].append(item.mark.place)
     for kind, words in _MORE_THAN_REACHED.items():
         if places := groups[kind]:
-            return f"{', '.join(places)} {words}, or let the gate accept reached"
+            return f"{', '.join(dict.fromkeys(places))} {words}, or let the gate accept reached"
     return "let the gate accept reached"
 
 

@@ -15,7 +15,7 @@ from vespiary.prove.trace.gates import reason
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.normative import LEVELS
 from vespiary.prove.trace.page_parts import SCRIPT, STYLE
-from vespiary.prove.trace.proving.record import SKIPPED, WEAK
+from vespiary.prove.trace.proving.record import ONLY_REACHED, SKIPPED, WEAK
 from vespiary.prove.trace.report import STATUSES, Report
 from vespiary.prove.trace.status import Standing
 
@@ -208,7 +208,7 @@ def _code(standing: Standing, link: str) -> str:
     for item in standing.code:
         href = _href(link, item.mark)
         within = f" in {escape(item.mark.function)}" if item.mark.function else ""
-        how = f" ({item.how})" if item.how in WEAK else ""
+        how = f" ({item.how})" if item.how in (*WEAK, *ONLY_REACHED) else ""
         verdict = f": {item.verdict}{how}" if item.verdict else ""
         if item.together:
             verdict += f" together with {escape(', '.join(item.together))}"

@@ -27,7 +27,13 @@ import pytest
 
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marker import MARKER
-from vespiary.prove.trace.proving.record import ASSERTION, EXCEPTION, TIMEOUT, last_lines
+from vespiary.prove.trace.proving.record import (
+    ASSERTION,
+    BROKEN,
+    EXCEPTION,
+    TIMEOUT,
+    last_lines,
+)
 from vespiary.trace import MARK, VARIABLE, Slot, Table
 
 __all__ = ["claims"]
@@ -35,6 +41,9 @@ __all__ = ["claims"]
 _dumps, _loads = json.dumps, json.loads
 """Under names of our own, because a test may replace those of the module."""
 
+
+_BROKEN = (NameError, AttributeError, TypeError, ImportError, RecursionError, MemoryError)
+"""What code raises that does not work, as after a variable was not assigned; nobody expects it."""
 
 _COLUMN = re.compile(r"(:\d+):\d+$")
 
@@ -157,12 +166,14 @@ class _Outcomes:
 
 
 def _how(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
-    """Whether a test failed by an assertion, a time limit, or another exception."""
+    """Whether a test failed by an assertion, a time limit, broken code, or another exception."""
     if excinfo is None:  # As a strict xfail that passed.
         return ASSERTION
     if isinstance(excinfo.value, pytest.fail.Exception):
         return TIMEOUT if str(excinfo.value).startswith("Timeout (>") else ASSERTION
-    return ASSERTION if isinstance(excinfo.value, AssertionError) else EXCEPTION
+    if isinstance(excinfo.value, AssertionError):
+        return ASSERTION
+    return BROKEN if isinstance(excinfo.value, _BROKEN) else EXCEPTION
 
 
 class _Recorder(_Outcomes):

@@ -4,8 +4,10 @@ Under which names a file calls them is found by `python_names`.
 """
 
 import ast
+import itertools
 
 from vespiary.prove.trace.digests import claim_digest, mark_digest
+from vespiary.prove.trace.forms import INVERTED, filtering, form_of_function, misuse
 from vespiary.prove.trace.marks import (
     ASSERTED,
     COMPARED,
@@ -57,6 +59,8 @@ class _Visitor(ast.NodeVisitor):
         self._around: list[ast.AST] = []
         self._digests: dict[tuple[str, ast.AST], str] = {}
         self._statements: set[ast.Call] = set()
+        self._filters: set[ast.Call] = set()
+        self._following: dict[ast.AST, ast.AST] = {}
         self._values: list[set[str]] = [set()]
 
     def _scoped(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
@@ -79,7 +83,15 @@ class _Visitor(ast.NodeVisitor):
     def visit_Module(self, node: ast.Module) -> None:
         """What stands in no function or class stands in the module."""
         self._around.append(node)
+        self._filters = filtering(node)
         self.generic_visit(node)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        """What comes after a statement may be what a mark in it avoids."""
+        for _, block in ast.iter_fields(node):
+            if isinstance(block, list):
+                self._following.update(itertools.pairwise(block))
+        super().generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """A function is a scope."""
@@ -96,12 +108,21 @@ class _Visitor(ast.NodeVisitor):
     def visit_Expr(self, node: ast.Expr) -> None:
         """A statement that is a mark has no condition."""
         call = node.value
-        if isinstance(call, ast.Call) and self._kind(call.func) == "mark" and _bare(call):
+        if isinstance(call, ast.BoolOp) and isinstance(call.op, ast.Or):
+            if any(map(self._is_value, call.values[:-1])):
+                self._wrong(node, INVERTED)
+        elif isinstance(call, ast.Call) and self._kind(call.func) == "mark" and _bare(call):
             self._statements.add(call)
         elif isinstance(call, ast.Call) and self._kind(call.func) == "mark":
             self._wrong(
                 node, "the value of the mark is dropped: it marks nothing; let it guard code"
             )
+        self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        """A mark guards what does something."""
+        if self._is_value(node.test) and (words := misuse(node, self._following.get(node))):
+            self._wrong(node, words)
         self.generic_visit(node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
@@ -190,8 +211,9 @@ class _Visitor(ast.NodeVisitor):
             return
         form = "statement" if _bare(node) else "condition"
         if self.names.get(name) == "implements":
-            has_result = any(keyword.arg == "disabled" for keyword in node.keywords)
-            form = "result" if has_result else "function"
+            form = form_of_function(node, self._around[-1])
+        elif form == "condition" and node in self._filters:
+            form = "filter"
         elif form == "statement" and kind == "mark" and node not in self._statements:
             self._wrong(node, STATEMENT)
         if self.names.get(name) == "requires" and arguments and not string(arguments[-1]):

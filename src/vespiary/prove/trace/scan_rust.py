@@ -12,10 +12,12 @@ like identifiers.
 """
 
 import bisect
+import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vespiary.prove.trace.digests import rust_digest
+from vespiary.prove.trace.forms import IDLE, INVERTED
 from vespiary.prove.trace.identifiers import OWN
 from vespiary.prove.trace.marks import (
     ASSERTED,
@@ -47,6 +49,10 @@ _IDENTIFIER = re.compile(rf'"([A-Za-z][\w.-]*/[\w./-]+|{OWN.pattern})"')
 _MACRO = re.compile(r"\bmacro_rules!\s*(\w+)\s*([(\[{])")
 _MACRO_CALL = re.compile(r"\b(\w+)!\s*[(\[{]")
 _DOC_CLAIM = re.compile(r"^[ \t]*//[/!].*\bclaims!\s*[(\[{]", re.MULTILINE)
+_FILTER = re.compile(r"\.\s*(?:filter|all|retain|take_while)\s*\(")
+_AND = re.compile(r"[\s)]*&&[\s(]*(?:\w+::)*")
+_IDLE = re.compile(r"[\s)]*\{\s*\}\s*(else\b)?")
+_OR_LEAVE = re.compile(r"[\s)]*\|\|[\s(]*(?:return\b|break\b|continue\b|(?:\w+::)*panic!)")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -91,11 +97,18 @@ class _Scanner:
             _Span(match[1], match.start(), _closed(self._code, match.end() - 1) + 1)
             for match in _MACRO.finditer(self._code)
         ]
+        self._filters = [
+            (match.end(), _closed(self._code, match.end() - 1))
+            for match in _FILTER.finditer(self._code)
+        ]
+        self._conditions: list[tuple[int, int, int]] = []
+        """Of each mark with a condition: where it begins and ends, and its place in `found`."""
         self._unnamed: dict[str, Mark] = {}
         """By macro: a mark or claim in it, whose identifiers are the macro's parameters."""
         for call in _CALL.finditer(self._code):
             if not self._code[: call.start()].rstrip().endswith("macro_rules!"):
                 self._call(call)
+        self._chained()
         for macro, mark in self._unnamed.items():
             self._named_by_calls(macro, mark)
         for claim in _DOC_CLAIM.finditer(text):
@@ -113,6 +126,8 @@ class _Scanner:
         kind = "mark" if call[1] == "requires" else "claim"
         rest = re.sub(r"[\s,]", "", _LITERAL.sub("", ids))
         form = "condition" if arrow >= 0 else "statement"
+        if arrow >= 0 and any(begin < call.start() < stop for begin, stop in self._filters):
+            form = "filter"
         line = self._line(call.start())
         macro = next((s.name for s in self._macros if s.begin < call.start() < s.end), "")
         if "$" in rest:
@@ -136,9 +151,20 @@ class _Scanner:
         around = _outermost(code, span) if span and kind == "mark" else span
         begin, stop = (around.begin, around.end) if around else (call.start(), end)
         digest = rust_digest(text[begin:stop])
+        if form == "condition":
+            self._conditions.append((call.start(), end + 1, len(self.found.marks)))
         self.found.marks.append(
             Mark(kind, literals, self._file, line, function, "rust", form, digest, macro)
         )
+
+    def _chained(self) -> None:
+        """Marks of one requirement with && between them are filters: see `forms`."""
+        marks = self.found.marks
+        for (_, end, one), (begin, _, other) in itertools.pairwise(self._conditions):
+            is_chain = _AND.fullmatch(self._code[end:begin])
+            if is_chain and not set(marks[one].ids).isdisjoint(marks[other].ids):
+                marks[one] = replace(marks[one], form="filter")
+                marks[other] = replace(marks[other], form="filter")
 
     def _named_by_calls(self, macro: str, mark: Mark) -> None:
         """Each call of a macro with identifiers is a mark or claim where the call stands."""
@@ -226,7 +252,12 @@ def _misplaced(code: str, start: int, end: int, form: str) -> str:
     if _ASSERTION.search(code[:start]):
         return ASSERTED
     compared = _CONSTANT_BEFORE.search(code[:start]) or _CONSTANT_AFTER.match(code[end + 1 :])
-    return COMPARED if compared else ""
+    if compared:
+        return COMPARED
+    idle = _IDLE.match(code, end + 1)
+    if (idle and idle[1]) or _OR_LEAVE.match(code, end + 1):
+        return INVERTED
+    return IDLE if idle else ""
 
 
 def _around(code: str, place: int) -> _Span | None:

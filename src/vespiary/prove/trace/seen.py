@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vespiary.prove.trace import files
 from vespiary.prove.trace.digests import claim_digest, mark_digest, rust_digest
+from vespiary.prove.trace.forms import filtering, form_of_function
 from vespiary.prove.trace.proving.record import Mark, Source
 
 __all__ = ["Place", "form_at", "sources_again", "sources_seen"]
@@ -64,19 +65,27 @@ def sources_again(
 
 
 def form_at(path: Path, line: int, ids: tuple[str, ...]) -> str:
-    """Whether a mark of Python is a `statement` without a condition, or a `condition`."""
+    """The form of a mark of Python, as `marks` has it; a `condition` if it is not found."""
     tree = _tree(path)
+    above = _decorated(tree) if tree else {}
+    filters = filtering(tree) if tree else set()
     for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.Call) and node.lineno == line and not node.keywords:
+        if isinstance(node, ast.Call) and node.lineno == line:
             texts = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
-            if tuple(texts) == ids and not _is_decorator(tree, node):
-                return "statement"
+            if tuple(texts) == ids:
+                return form_of_function(node, above[node]) if node in above else "statement"
+            if node in filters and tuple(texts[:-1]) == ids:
+                return "filter"
     return "condition"
 
 
-def _is_decorator(tree: ast.AST | None, call: ast.Call) -> bool:
-    assert tree is not None
-    return any(call in getattr(node, "decorator_list", ()) for node in ast.walk(tree))
+def _decorated(tree: ast.AST) -> dict[ast.AST, ast.AST]:
+    """What stands below each decorator of a file."""
+    return {
+        decorator: node
+        for node in ast.walk(tree)
+        for decorator in getattr(node, "decorator_list", ())
+    }
 
 
 def _holds(scanned: Source, test: Source) -> bool:

@@ -27,7 +27,7 @@ from vespiary.prove.trace.proving.record import (
 from vespiary.prove.trace.proving.session import NotCollected, Session, end
 from vespiary.prove.trace.proving.watcher import end_all
 from vespiary.prove.trace.settings import Settings
-from vespiary.trace import CLAIM, MARK, VARIABLE, Slot, Table
+from vespiary.trace import CLAIM, DISABLED, MARK, VARIABLE, Slot, Table
 
 __all__ = ["Bench", "Interrupted", "PythonTest", "Run", "Seen"]
 
@@ -165,13 +165,18 @@ class Bench:
         return self._told(outcome, how, time.monotonic() - began, test.claims, words)
 
     @contextmanager
-    def disabled(self, marks: Iterable[Seen]) -> Iterator[None]:
-        """Disable marks for as long as the block runs."""
+    def disabled(self, marks: Iterable[Seen], how: int = DISABLED) -> Iterator[None]:
+        """Disable marks for as long as the block runs.
+
+        Args:
+            marks: The marks.
+            how: `REPLACED` to let functions give another wrong result than None.
+        """
         slots = [self._table.claim(MARK, mark.ids, mark.site) for mark in marks]
         self._disabled += 1
         try:
             for slot in slots:
-                slot.disable()
+                slot.disable(how)
             yield
         finally:
             for slot in slots:

@@ -8,18 +8,20 @@ that may hide it.
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vespiary._counted import counted
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Seen
 from vespiary.prove.trace.proving.masking import hidden, masking
 from vespiary.prove.trace.proving.record import (
+    ANY_RESULT,
     ASSERTION,
     EXCEPTION,
     KILLED,
     MASKED,
     SURVIVED,
     UNCLAIMED,
+    UNFILTERED,
     UNREACHED,
     WEAK,
     Claim,
@@ -28,7 +30,7 @@ from vespiary.prove.trace.proving.record import (
     Record,
 )
 from vespiary.prove.trace.proving.run import Collected, Ran, Runner
-from vespiary.prove.trace.proving.trials import Trials
+from vespiary.prove.trace.proving.trials import BETTER_MAX, Trials
 
 __all__ = ["SECONDS_MIN", "prove"]
 
@@ -79,8 +81,16 @@ class _Claimed:
 
 
 def _strength(proof: Proof) -> int:
-    hows = (*WEAK, EXCEPTION, ASSERTION)
+    hows = (UNFILTERED, ANY_RESULT, *WEAK, EXCEPTION, ASSERTION)
     return 1 + hows.index(proof.how) if proof.verdict == KILLED else 0
+
+
+def _how(candidate: _Candidate, killer: _Killer) -> str:
+    """How the test failed, or that a filter never had to keep something back."""
+    if candidate.mark.form != "filter":
+        return killer.how
+    runs = [ran.run for ran in candidate.tests]
+    return killer.how if any(candidate.seen in run.denied for run in runs) else UNFILTERED
 
 
 def _strict(proofs: list[Proof]) -> list[Proof]:
@@ -164,7 +174,8 @@ class _Prover:
             killer = self._killer_alone(self._runner.benches[0], candidate)
             if killer:
                 killers[candidate] = killer
-        for candidate, killer in killers.items():
+        for candidate, found in killers.items():
+            killers[candidate] = killer = self._of_results(candidate, found)
             if self._shows(candidate, killer):
                 key = killer.test.test.claimant, candidate.id
                 self._noticed[key].add(killer.test.test.id)
@@ -198,6 +209,21 @@ class _Prover:
             return _Killer(*found)
         self._survived.add((candidate.seen, candidate.id))
         return self._masking(candidate)
+
+    def _of_results(self, candidate: _Candidate, killer: _Killer) -> _Killer:
+        """A test that notices a wrong result of a function that is not None, if there is one."""
+        if candidate.mark.form != "function" or killer.how != ASSERTION:
+            return killer
+        bench = self._runner.benches[0]
+        marks = [candidate.seen, *killer.together]
+        if self._trials.needs_result(bench, killer.test, marks):
+            return killer
+        others = [ran for ran in candidate.tests if ran != killer.test]
+        for ran in others[:BETTER_MAX]:
+            how = self._trials.fails_without(bench, ran, marks)
+            if how == ASSERTION and self._trials.needs_result(bench, ran, marks):
+                return replace(killer, test=ran)
+        return replace(killer, how=ANY_RESULT)
 
     def _masking(self, candidate: _Candidate) -> _Killer | None:
         """The test that notices the absence of the mark and of others, and the others."""
@@ -235,7 +261,7 @@ class _Prover:
         verdict = KILLED if self._shows(candidate, killer) else MASKED
         tests = (killer.test.test.id,) if verdict == KILLED else ()
         together = tuple(sorted({self._collected.site(mark) for mark in killer.together}))
-        return Proof(site, name, verdict, tests, survived, killer.how, together)
+        return Proof(site, name, verdict, tests, survived, _how(candidate, killer), together)
 
     def _prove_claims(self, passed: list[Ran]) -> None:
         """Show that each function which claims something has a test that needs it."""

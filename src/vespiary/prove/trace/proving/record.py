@@ -1,7 +1,7 @@
 """What a traced run has shown, as data: the file that `vespiary trace report` reads.
 
 ```text
-{"version": 2,
+{"version": 3,
  "marks":  [{"site", "ids": [], "file", "line", "form"}],
  "tests":  [{"id", "kind": "rust|pytest", "claims": [], "reached": [site], "acted": [site],
              "outcome": "passed|failed|skipped|xfailed|timeout", "seconds", "claimant", "words"}],
@@ -34,7 +34,8 @@ from typing import Any, Final
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 
-__all__ = ["ASSERTION", "COLLECTION", "CRASH", "EXCEPTION", "SKIPPED", "TIMEOUT", "WEAK"]
+__all__ = ["ASSERTION", "BROKEN", "COLLECTION", "CRASH", "EXCEPTION", "SKIPPED", "TIMEOUT", "WEAK"]
+__all__ += ["ANY_RESULT", "ONLY_REACHED", "UNFILTERED"]
 __all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
 __all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test"]
 __all__ += ["is_only_reached", "never_false"]
@@ -49,20 +50,27 @@ ASSERTION: Final = "assertion"
 EXCEPTION: Final = "exception"
 COLLECTION: Final = "collection"
 CRASH: Final = "crash"
+BROKEN: Final = "broken"
 TIMEOUT: Final = "timeout"
-WEAK: Final = (COLLECTION, CRASH, TIMEOUT)
+WEAK: Final = (COLLECTION, CRASH, TIMEOUT, BROKEN)
 """How a test fails without saying what is wrong: anything may have done it."""
+
+ANY_RESULT: Final = "any result"
+UNFILTERED: Final = "unfiltered"
+ONLY_REACHED: Final = (COLLECTION, ANY_RESULT, UNFILTERED)
+"""How a test fails without showing that it would notice a wrong result, whatever the mark."""
 
 _WEAK_WORDS: Final = {
     COLLECTION: "that pytest cannot import",
     CRASH: "a crash of",
+    BROKEN: "a crash of the code (a NameError, an AttributeError, ...) in",
     TIMEOUT: "a timeout of",
 }
 
 SKIPPED: Final = ("skipped", "xfailed")
 """The outcomes of tests that were not run, or were expected to fail: they show nothing."""
 
-_VERSION = 2
+_VERSION = 3
 _LINES_MAX = 6
 _COLUMNS_MAX = 200
 _SHOWN_MAX = 10
@@ -76,7 +84,7 @@ class Mark:
 
     Attributes:
         site: As `file:line`, relative to the project.
-        form: `condition`, `statement`, `result` (a function with a result for when it is
+        form: `condition`, `filter`, `statement`, `result` (a function with a result for when it is
             disabled) or `function`.
         macro: The macro of Rust in whose definition it stands; empty if in none.
     """
@@ -123,9 +131,12 @@ class Proof:
     Attributes:
         tests: Those that failed without the mark.
         survived: Those that passed without it, of functions none of whose tests failed.
-        how: How the test failed: by an `assertion`, an `exception` (in Rust another panic), a
-            `crash` of its process, a `timeout`, or the `collection` of its file, in which case the
-            test itself did not run; empty if none failed.
+        how: How the test failed: by an `assertion`, an `exception` (in Rust another panic), the
+            exception of code that is `broken` (a name or attribute that is not there), a `crash` of
+            its process, a `timeout`, or the `collection` of its file, in which case the test itself
+            did not run; `any result` if it passes with a wrong result of the function that is not
+            None, and `unfiltered` if the condition of a filter was never false in a claiming test;
+            empty if none failed.
         together: The sites of the marks that had to be disabled too.
     """
 
@@ -273,8 +284,8 @@ class Record:
             data = json.loads(path.read_text("utf-8"))
             if data["version"] != _VERSION:
                 raise ConfigurationError(
-                    f"{path} was written by another version of vespiary trace: run vespiary trace"
-                    " prove again"
+                    f"{path} was written by another version of vespiary trace, whose verdicts"
+                    " cannot be compared: run vespiary trace prove, without --only"
                 )
             return cls(
                 marks=_rows(Mark, data["marks"]),
@@ -319,9 +330,11 @@ def is_only_reached(form: str, how: str) -> bool:
     """Whether a failure without a mark shows only that the marked code is executed.
 
     It does not show that a test would notice a wrong result if the code cannot be skipped, if the
-    test could not even be imported, or if a caller failed because a function gave no result.
+    test could not even be imported, if a caller failed because a function gave no result, if any
+    other result would do, or if a filter has let everything pass.
     """
-    return form == "statement" or how == COLLECTION or (form == "function" and how != ASSERTION)
+    is_unread = form == "function" and how != ASSERTION
+    return form == "statement" or how in ONLY_REACHED or is_unread
 
 
 def last_lines(text: str) -> str:

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Sequence
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.record import COLLECTION, WEAK, is_only_reached
 from vespiary.prove.trace.proving.run import Ran
+from vespiary.trace import REPLACED
 
-__all__ = ["Trials"]
+__all__ = ["BETTER_MAX", "Trials"]
 
 _SECONDS_FACTOR = 10.0
 _TURNS = (False, True, True, False, True, False, False, True)
@@ -30,7 +31,7 @@ _TURNS_MIN = 6
 _TURNS_SECONDS = 1.0
 """After so long the first six turns are enough: fewer keep step with every third time."""
 
-_BETTER_MAX = 3
+BETTER_MAX = 3
 """How many tests are tried for a better failure than a crash or a timeout."""
 
 
@@ -113,11 +114,23 @@ class Trials:
 
         if not is_weak(how):
             return None
-        for ran in rans[:_BETTER_MAX]:
+        for ran in rans[:BETTER_MAX]:
             other = self.fails_without(bench, ran, marks)
             if other and not is_weak(other):
                 return ran, other
         return None
+
+    def needs_result(self, bench: Bench, ran: Ran, marks: Iterable[Seen]) -> bool:
+        """Whether a test fails, too, where functions give a wrong result that is not None.
+
+        Their results may be cached: a new process has none yet.
+        """
+        with bench.disabled(marks, REPLACED):
+            if bench.run(ran.test, self._patience(ran)).failed:
+                return True
+            needed = bench.run(ran.test, self._patience(ran), afresh=True).failed
+        bench.renew()
+        return needed
 
     def without(
         self, bench: Bench, ran: Ran, marks: Iterable[Seen], *, afresh: bool = False

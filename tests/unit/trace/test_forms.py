@@ -1,0 +1,144 @@
+"""Marks whose absence shows less than it seems, by where they stand in the code."""
+
+import pytest
+
+from vespiary.prove.trace.scan_python import scan_python
+from vespiary.prove.trace.scan_rust import scan_rust
+from vespiary.prove.trace.seen import form_at
+
+GUARDS_NOTHING = "the code that the mark guards does nothing"
+REFUSES = "what refuses runs only while the mark is false"
+IMPORT = "from vespiary_trace import implements, requires\n"
+
+
+def python_forms(source: str) -> list[str]:
+    return [mark.form for mark in scan_python(IMPORT + source, "a.py").marks]
+
+
+def rust_forms(source: str) -> list[str]:
+    return [mark.form for mark in scan_rust(f"fn f() {{ {source} }}", "a.rs").marks]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('if requires("a/1/1", x): pass', GUARDS_NOTHING),
+        ('if requires("a/1/1", x): ...', GUARDS_NOTHING),
+        ('if requires("a/1/1", x):\n    "fine"\n    pass', GUARDS_NOTHING),
+        ('if requires("a/1/1", x): pass\nelse: raise E', REFUSES),
+        ('if requires("a/1/1", x): pass\nelif y: raise E', REFUSES),
+        ('if requires("a/1/1", x) and y: pass\nelse: z = 1', REFUSES),
+        ('ok = requires("a/1/1", x)\nif ok: pass\nelse: raise E', REFUSES),
+        ('def f(x):\n    if requires("a/1/1", x): return\n    raise E', REFUSES),
+        ('def f(x):\n    if requires("a/1/1", x): return None\n    else: raise E', REFUSES),
+        ('for x in y:\n    if requires("a/1/1", x): continue\n    raise E', REFUSES),
+        ('requires("a/1/1", x) or refuse()', REFUSES),
+    ],
+)
+def test_a_mark_guards_code_that_does_something(source: str, words: str) -> None:
+    (problem,) = scan_python(IMPORT + source, "a.py").problems
+    assert problem.words.startswith(words)
+    assert problem.error
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'if requires("a/1/1", x): raise E',
+        'if requires("a/1/1", x): y = 1\nelse: raise E',
+        'def f(x):\n    if requires("a/1/1", x): return\n    log(x)',
+        'def f(x):\n    if requires("a/1/1", x): return True\n    raise E',
+        'if y: pass\nelse: raise E\nrequires("a/1/1")\nz()',
+        'x = requires("a/1/1", x) or refuse()',
+    ],
+)
+def test_code_that_a_mark_guards_is_not_reported(source: str) -> None:
+    assert not scan_python(IMPORT + source, "a.py").problems
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('if requires!("a/1/1" => x) {}', GUARDS_NOTHING),
+        ('if requires!("a/1/1" => x) { } else { return; }', REFUSES),
+        ('if (requires!("a/1/1" => x)) {\n} else if y { return; }', REFUSES),
+        ('requires!("a/1/1" => x) || return;', REFUSES),
+        ('let _ = requires!("a/1/1" => x) || panic!("no");', REFUSES),
+        ('let _ = requires!("a/1/1" => x) || std::panic!("no");', REFUSES),
+    ],
+)
+def test_a_mark_of_rust_guards_code_that_does_something(source: str, words: str) -> None:
+    (problem,) = scan_rust(f"fn f() {{ {source} }}", "a.rs").problems
+    assert problem.words.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("source", "forms"),
+    [
+        ('x = [y for y in z if requires("a/1/1", y)]', ["filter"]),
+        ('x = {y for y in z if w if bool(requires("a/1/1", y))}', ["filter"]),
+        ('x = all(requires("a/1/1", y) for y in z)', ["filter"]),
+        ('x = filter(lambda y: requires("a/1/1", y), z)', ["filter"]),
+        ('x = itertools.takewhile(lambda y: requires("a/1/1", y), z)', ["filter"]),
+        ('x = requires("a/1/1", y) and requires("a/1/1", z)', ["filter"] * 2),
+        ('x = requires("a/1/1", y) and w and requires("a/1/2", "a/1/1", z)', ["filter"] * 2),
+        ('x = requires("a/1/1", y) and requires("a/1/2", z)', ["condition"] * 2),
+        ('x = requires("a/1/1", y) or requires("a/1/1", z)', ["condition"] * 2),
+        ('x = [requires("a/1/1", y) for y in z]', ["condition"]),
+        ('x = any(requires("a/1/1", y) for y in z)', ["condition"]),
+    ],
+)
+def test_a_condition_that_lets_something_pass_is_a_filter(source: str, forms: list[str]) -> None:
+    assert python_forms(source) == forms
+
+
+@pytest.mark.parametrize(
+    ("source", "forms"),
+    [
+        ('x.filter(|y| requires!("a/1/1" => y > 1))', ["filter"]),
+        ('x.iter()\n.all(|y| requires!("a/1/1" => y > 1))', ["filter"]),
+        ('x.retain(|y| { w(); requires!("a/1/1" => y > 1) })', ["filter"]),
+        ('let y = requires!("a/1/1" => x) && requires!("a/1/1" => z);', ["filter"] * 2),
+        ('let y = (requires!("a" => x)) && (vespiary_trace::requires!("b", "a" => z));',
+         ["filter"] * 2),
+        ('let y = requires!("a/1/1" => x) && requires!("a/1/2" => z);', ["condition"] * 2),
+        ('let y = requires!("a/1/1" => x) || requires!("a/1/1" => z);', ["condition"] * 2),
+        ('x.any(|y| requires!("a/1/1" => y > 1))', ["condition"]),
+    ],
+)  # fmt: skip
+def test_so_is_one_of_rust(source: str, forms: list[str]) -> None:
+    assert rust_forms(source) == forms
+
+
+@pytest.mark.parametrize(
+    ("arguments", "returns", "form"),
+    [
+        ("", "", "function"),
+        ("", " -> int", "function"),
+        ("", " -> None", "result"),
+        ("", " -> int | None", "result"),
+        ("", " -> 'str | int | None'", "result"),
+        ("", " -> typing.Optional[int]", "result"),
+        ("", " -> list[None]", "function"),
+        (", disabled=3", " -> int", "result"),
+        (", disabled=None", " -> int", "result"),
+    ],
+)
+def test_a_function_has_a_result_for_when_it_is_disabled(
+    tmp_path_factory: pytest.TempPathFactory, arguments: str, returns: str, form: str
+) -> None:
+    source = f'@implements("a/1/1"{arguments})\ndef f(x){returns}: ...\n'
+    assert python_forms(source) == [form]
+    path = tmp_path_factory.mktemp("forms") / "a.py"
+    path.write_text(source)
+    assert form_at(path, 1, ("a/1/1",)) == form
+
+
+def test_the_form_of_a_mark_that_only_a_run_has_seen_is_read(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("forms") / "a.py"
+    path.write_text('x = [y for y in z if must("a/1/1", y)]\nx = must("a/1/2", y)\nmust("a/1/3")\n')
+    assert form_at(path, 1, ("a/1/1",)) == "filter"
+    assert form_at(path, 2, ("a/1/2",)) == "condition"
+    assert form_at(path, 3, ("a/1/3",)) == "statement"

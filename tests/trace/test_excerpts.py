@@ -128,4 +128,4 @@ def test_a_project_gets_from_init_to_its_gate(
     assert snapshot.read_text() == excerpt.recorded("repaired.txt")
     report = json.loads(excerpt.trace("report", "--json", "-"))
     hows = {code["how"] for item in report["requirements"] for code in item["code"]}
-    assert hows <= {"assertion", "exception"}
+    assert hows <= {"assertion", "exception", "broken"}

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from vespiary.prove.trace.proving.record import Record
+
 from .proved import PROJECT, Proved, command, environment
 
 pytestmark = pytest.mark.timeout(300)
@@ -127,7 +129,7 @@ def test_tests_that_claim_nothing_are_not_run(proved: Proved) -> None:
 
 def test_the_evidence_is_written_to_the_file(proved: Proved) -> None:
     written = json.loads(proved.evidence.read_text())
-    assert written.pop("version") == 2
+    assert written.pop("version") == 3
     assert written == {name: proved.told[name] for name in written}
 
 
@@ -193,13 +195,14 @@ def test_one_requirement_can_be_proven_alone_and_the_rest_of_the_evidence_stays(
 def test_an_unknown_requirement_is_refused_and_the_evidence_stays(
     tmp_path: Path, verb: str
 ) -> None:
-    (tmp_path / "evidence.json").write_text("kept")
+    Record(warnings=["kept"]).write(tmp_path / "evidence.json")
+    before = (tmp_path / "evidence.json").read_bytes()
     refused = Proved(tmp_path, verb, "--only=toy/2/11")
     assert refused.status == 2
     assert "--only toy/2/11: no mark and no test has this identifier: did you mean toy/2/1?" in (
         refused.errors
     )
-    assert refused.evidence.read_text() == "kept"
+    assert refused.evidence.read_bytes() == before
 
 
 def test_collecting_proves_nothing_and_passes(tmp_path: Path) -> None:

@@ -39,6 +39,43 @@ class TestScale:
 """
 
 
+HELPED = """
+import pytest
+from scale import refused
+
+LIMIT = 31
+CASES = [40]
+
+def unused(): pass
+
+def seen(result):
+    return result > LIMIT
+
+def check(result):
+    result = seen(result)
+    assert result
+
+@pytest.fixture
+def scale():
+    yield Scale()
+
+@pytest.fixture
+def cleared():
+    clear()
+
+class TestScale:
+    def helper(self):
+        self_made = 1
+
+    @pytest.mark.requirement("a/1/1")
+    @pytest.mark.usefixtures("cleared")
+    def test_it(self, scale):
+        self.helper()
+        check(refused(40))
+"""
+
+AUTOMATIC = "@pytest.fixture(autouse=True)\ndef patched(): patch()"
+
 RUST = """
 fn before() { other(); }
 fn outer(x: u32) -> bool {
@@ -59,6 +96,42 @@ def test_a_digest_of_rust_is_of_the_outermost_function() -> None:
     assert digest_of(RUST) == digest_of(RUST.replace("other()", "another()"))
 
 
+RUST_TEST = """
+const LIMIT: [u8; 2] = [31, 32];
+const OTHER: u8 = 1;
+macro_rules! refuses { ($x:expr) => { assert!(check($x)) } }
+fn unused() { other(); }
+fn check(x: u8) -> bool { seen(x) }
+#[inline] fn seen(x: u8) -> bool { x > LIMIT[0] }
+#[test]
+fn test_it() { claims!("a/1/1"); refuses!(40); }
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differs"),
+    [
+        ("refuses!(40)", "refuses!(41)", True),
+        ("assert!(check($x))", "check($x)", True),
+        ("{ seen(x) }", "{ true }", True),
+        ("x > LIMIT[0]", "x > 0", True),
+        ("= [31, 32]", "= [0, 32]", True),
+        ("#[inline]", "#[cold]", True),
+        ("OTHER: u8 = 1", "OTHER: u8 = 2", False),
+        ("other();", "another();", False),
+    ],
+)
+def test_a_digest_of_a_test_of_rust_is_of_what_it_uses(
+    before: str, after: str, *, differs: bool
+) -> None:
+    def digest_of(text: str) -> str:
+        (claim,) = scan_rust(text, "a.rs").marks
+        return claim.digest
+
+    assert before in RUST_TEST
+    assert (digest_of(RUST_TEST) != digest_of(RUST_TEST.replace(before, after, 1))) is differs
+
+
 def digest(text: str) -> str:
     (mark,) = scan_python(text, "a.py").marks
     return mark.digest
@@ -77,9 +150,22 @@ CHANGES = {
     "a part of its parameters": (TEST, "= 40", "= 41"),
     "what is done to its parameters": (TEST, "def needs", "CASES.clear()\ndef needs"),
     "its decorator": (TEST, ": return function", ": return None"),
+    "a function that it calls": (HELPED, "assert result", "pass"),
+    "a function that this calls in turn": (HELPED, "result = seen(result)", "result = True"),
+    "a method that it calls": (HELPED, "    self_made = 1", "    self_made = 2"),
+    "a fixture that it names": (HELPED, "yield Scale()", "yield Mock()"),
+    "a fixture that it asks for": (HELPED, "clear()", "pass"),
+    "a fixture of all tests": (HELPED, "CASES = [40]", AUTOMATIC),
+    "what is done before each test": (HELPED, "CASES = [40]", "def setup_module(): patch()"),
+    "a value that its function uses": (HELPED, "LIMIT = 31", "LIMIT = 0"),
+    "what it takes the place of": (HELPED, "LIMIT = 31", "LIMIT = 31\nrefused = bool"),
+    "where it imports from": (HELPED, "from scale import refused", "from fake import refused"),
+    "what it imports by another name": (HELPED, "import refused", "import accepted as refused"),
 }
 
 SAME = {
+    "a function that it does not call": (HELPED, "unused(): pass", "unused(): fail()"),
+    "another name from the same file": (HELPED, "import refused", "import accepted, refused"),
     "another method": (CODE, "return 1", "return 2"),
     "another test": (TEST, "pass", "raise"),
     "another constant": (TEST, "[1]", "[2]"),

@@ -78,6 +78,13 @@ def test_a_mark_of_rust_without_a_condition_is_a_statement() -> None:
     assert not found.problems
 
 
+@pytest.mark.parametrize("parameters", ["x: [u8; 4]", "x: [u8; { 4 }]", "x: impl Fn([u8; 2])"])
+def test_a_function_of_rust_may_have_a_semicolon_in_its_parameters(parameters: str) -> None:
+    text = f'fn f({parameters}) -> [u8; 1] {{ requires!("a/1/1"); g() }}'
+    (mark,) = scan_rust(text, "a.rs").marks
+    assert mark.function == "f"
+
+
 def test_a_mark_of_python_says_its_form() -> None:
     text = (
         "from vespiary.trace import implements, requires\n"
@@ -432,3 +439,23 @@ def test_a_test_of_rust_does_not_mark_what_it_claims(folder: Folder) -> None:
         "b.rs", 'fn test_f() { claims!("nest/2/1");\n assert!(requires!("nest/2/1" => x)); }\n'
     )
     assert "b.rs:2: nest/2/1 is marked in a test" in folder.scan().output
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "words"),
+    [
+        ("b.py", "if os.environ.get('VESPIARY_TRACE'): pass", "'VESPIARY_TRACE' is there in a"),
+        ("b.rs", 'fn f() { std::env::var("VESPIARY_TRACE") }', '"VESPIARY_TRACE" is there in a'),
+        ("b.rs", '#[cfg(feature = "trace")]\nfn f() {}', 'cfg(feature = "trace" is there in a'),
+        ("b.rs", 'fn f() { cfg!(not(feature="trace")) }', 'cfg!(not(feature="trace" is there'),
+    ],
+)
+def test_code_that_a_traced_run_has_alone_is_reported(
+    folder: Folder, file: str, source: str, words: str
+) -> None:
+    folder.write(file, source)
+    done = folder.scan()
+    assert f"warning: {file}:1: {words}" in done.output
+    comment = "#" if file.endswith(".py") else "//"
+    folder.write(file, f"{comment} Set VESPIARY_TRACE, and the feature trace.\n")
+    assert "is there in a traced run" not in folder.scan().output

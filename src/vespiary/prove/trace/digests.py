@@ -39,60 +39,123 @@ def mark_digest(around: Sequence[ast.AST]) -> str:
 
 
 def claim_digest(around: Sequence[ast.AST]) -> str:
-    """The digest of a test, given as that of a mark is, with what says whether and how it runs.
+    """The digest of a test, given as that of a mark is, with all of its file that decides on it.
 
-    That is: the decorators of its classes, and the statements of its module and classes that name
-    `pytestmark`, `__test__`, or what stands in a decorator, such as the list of its parameters.
+    That is: what says whether and how it runs, as the decorators of its classes, `pytestmark` and
+    `__test__`; the functions, fixtures and values that it uses, and those that these use; and where
+    the names are from that it imports.
     """
-    parts = [_python(around[-1], around[0])]
-    names = {"pytestmark", "__test__"}
-    for node in around[1:]:
+    test, module = around[-1], around[0]
+    parts = [_python(test, module)]
+    used = {*_RUNS, *_used(test)}
+    for node in around[1:-1]:
         for decorator in getattr(node, "decorator_list", ()):
-            names |= _names(decorator)
-            if node is not around[-1]:
-                parts.append(_python(decorator, around[0]))
+            used |= _used(decorator)
+            parts.append(_python(decorator, module))
     scopes = [node for node in around[:-1] if isinstance(node, (ast.Module, ast.ClassDef))]
-    for scope in scopes:
-        parts += _statements(scope, names, around[0])
-    return _digest("\n".join(parts))
+    statements = [statement for scope in scopes for statement in scope.body if statement != test]
+    found, used = _needed(statements, used)
+    parts += [_python(statement, module) for statement in found]
+    return _digest("\n".join([*parts, *_imported(scopes, used)]))
 
 
-def _statements(scope: ast.Module | ast.ClassDef, names: set[str], module: ast.AST) -> list[str]:
-    """The statements of a module or class that name one of these, or what those name in turn."""
-    names = names - _foreign(scope)
-    found: dict[int, str] = {}
+_RUNS = frozenset({"pytestmark", "__test__", "setUp", "setUpClass", "tearDown", "tearDownClass"})
+_RUNS |= {f"{word}_{what}" for word in ("setup", "teardown")
+          for what in ("module", "class", "function", "method")}  # fmt: skip
+"""What decides on each test of a file or class, whether the test names it or not."""
+
+
+def _needed(statements: Sequence[ast.stmt], used: set[str]) -> tuple[list[ast.stmt], set[str]]:
+    """The statements that give these names their values, and those that these need in turn.
+
+    Returns:
+        The statements in their order, and all names that they use.
+    """
+    found: set[int] = set()
+    foreign = _foreign(statements)
     while True:
         known = len(found)
-        for place, statement in enumerate(scope.body):
-            if place not in found and not names.isdisjoint(_named(statement)):
-                found[place] = _python(statement, module)
-                if not isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
-                    names = (names | _names(statement)) - _foreign(scope)
+        for place, statement in enumerate(statements):
+            is_needed = (
+                not (used - foreign).isdisjoint(_named(statement))
+                or not used.isdisjoint(_given(statement))
+                or _is_automatic(statement)
+            )
+            if is_needed and place not in found:
+                found.add(place)
+                used = used | _used(statement)
         if len(found) == known:
-            return [found[place] for place in sorted(found)]
+            return [statements[place] for place in sorted(found)], used
 
 
-def _named(statement: ast.stmt) -> set[str]:
+def _named(statement: ast.stmt) -> frozenset[str]:
     """What a statement names: a function or a class names itself only."""
     if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
-        return {statement.name}
-    return _names(statement)
+        return frozenset({statement.name})
+    return _used(statement)
 
 
-def _names(node: ast.AST) -> set[str]:
-    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+@lru_cache(maxsize=4096)
+def _given(statement: ast.stmt) -> frozenset[str]:
+    """The names to which a statement gives a value: of what is imported it then takes the place."""
+    if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+        return frozenset({statement.name})
+    return frozenset(
+        node.id
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
 
 
-def _foreign(scope: ast.Module | ast.ClassDef) -> set[str]:
+@lru_cache(maxsize=4096)
+def _used(node: ast.AST) -> frozenset[str]:
+    """The names in a node: also of its own methods, its parameters and the fixtures it asks for."""
+    found: set[str] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            found.add(inner.id)
+        elif isinstance(inner, ast.arg):
+            found.add(inner.arg)
+        elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
+            found |= {inner.attr} if inner.value.id in ("self", "cls") else set()
+        elif isinstance(inner, ast.Call) and ast.unparse(inner.func).endswith("usefixtures"):
+            found |= {str(one.value) for one in inner.args if isinstance(one, ast.Constant)}
+    return frozenset(found)
+
+
+def _is_automatic(statement: ast.stmt) -> bool:
+    """Whether it is a fixture that all tests of the file have."""
+    return any(
+        isinstance(decorator, ast.Call)
+        and any(keyword.arg == "autouse" for keyword in decorator.keywords)
+        for decorator in getattr(statement, "decorator_list", ())
+    )
+
+
+def _foreign(statements: Sequence[ast.stmt]) -> set[str]:
     """The names that are Python's own, or stand for what is in another file."""
     return {*dir(builtins)} | {
         (alias.asname or alias.name).partition(".")[0]
-        for node in scope.body
+        for node in statements
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for alias in node.names
     }
 
 
+def _imported(scopes: Sequence[ast.Module | ast.ClassDef], used: set[str]) -> list[str]:
+    """Where the names are from that a test uses and its file imports."""
+    return sorted(
+        f"{'.' * getattr(node, 'level', 0)}{getattr(node, 'module', '')}:{alias.name}:{name}"
+        for scope in scopes
+        for node in ast.walk(scope)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+        for name in [alias.asname or alias.name]
+        if name.partition(".")[0] in used or name == "*"
+    )
+
+
+@lru_cache(maxsize=1024)
 def _python(node: ast.AST, module: ast.AST) -> str:
     """The code of a node, of which docstrings are a part if its module reads some."""
     if _reads_docstrings(module):

@@ -25,6 +25,11 @@ SUSPECT = (
 _RUST_WORDS = re.compile(r"\b(?:requires|claims)!")
 """A source without these has nothing for us: most have not, and reading them takes seconds."""
 
+_TRACED_ONLY = re.compile(
+    r"""["']VESPIARY_TRACE["']|\bcfg(?:_attr)?!?\s*\([^)\n]*\bfeature\s*=\s*"trace\""""
+)
+"""What only a traced run has: its environment variable, and by convention its feature in Rust."""
+
 
 @dataclass(slots=True)
 class Project:
@@ -101,19 +106,35 @@ def scan_sources(settings: Settings) -> Found:
             for path in settings.files(patterns)
         }
 
-    for file, text in texts(settings.rust).items():
+    rust = texts(settings.rust)
+    for file, text in rust.items():
         found.add(scan_rust(text, file) if _RUST_WORDS.search(text) else Found())
     python = texts(settings.python)
     named = project_names(python)
     words = words_of(named)
     for file, text in python.items():
         found.add(scan_python(text, file, named.get(file)) if words.search(text) else Found())
+    for file, text in (rust | python).items():
+        found.problems += _only_traced(file, text)
     if not found.files:
         raise ConfigurationError(
             f"{settings.root / 'trace.toml'}: sources: no file matches: give patterns of sources"
             " and tests under rust or python"
         )
     return found
+
+
+def _only_traced(file: str, text: str) -> list[Problem]:
+    """Warn of code that may do something else in a traced run than in all others."""
+    return [
+        Problem(
+            f"{file}:{text.count(chr(10), 0, found.start()) + 1}",
+            f"{' '.join(found[0].split())} is there in a traced run only: what depends on it may do"
+            " something else in all other runs, and is not proven for them",
+            error=False,
+        )
+        for found in _TRACED_ONLY.finditer(text)
+    ]
 
 
 def sentence_hashes(settings: Settings, only: Collection[str] = ()) -> dict[str, str]:

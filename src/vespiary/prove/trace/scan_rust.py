@@ -14,6 +14,7 @@ like identifiers.
 import bisect
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vespiary.prove.trace.digests import rust_digest
@@ -53,6 +54,8 @@ _FILTER = re.compile(r"\.\s*(?:filter|all|retain|take_while)\s*\(")
 _AND = re.compile(r"[\s)]*&&[\s(]*(?:\w+::)*")
 _IDLE = re.compile(r"[\s)]*\{\s*\}\s*(else\b)?")
 _OR_LEAVE = re.compile(r"[\s)]*\|\|[\s(]*(?:return\b|break\b|continue\b|(?:\w+::)*panic!)")
+_CONSTANT = re.compile(r"\b(?:const|static)\s+(\w+)\s*:")
+_WORD = re.compile(r"\b[A-Za-z_]\w*")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -97,6 +100,9 @@ class _Scanner:
             _Span(match[1], match.start(), _closed(self._code, match.end() - 1) + 1)
             for match in _MACRO.finditer(self._code)
         ]
+        self._items: dict[str, list[_Span]] = {}
+        for span in (*self._macros, *_definitions(self._code)):
+            self._items.setdefault(span.name, []).append(span)
         self._filters = [
             (match.end(), _closed(self._code, match.end() - 1))
             for match in _FILTER.finditer(self._code)
@@ -150,12 +156,26 @@ class _Scanner:
             macro = span.name if span else ""
         around = _outermost(code, span) if span and kind == "mark" else span
         begin, stop = (around.begin, around.end) if around else (call.start(), end)
-        digest = rust_digest(text[begin:stop])
+        code_of_claim = self._helpers(begin, stop) if kind == "claim" else ""
+        digest = rust_digest(text[begin:stop] + code_of_claim)
         if form == "condition":
             self._conditions.append((call.start(), end + 1, len(self.found.marks)))
         self.found.marks.append(
             Mark(kind, literals, self._file, line, function, "rust", form, digest, macro)
         )
+
+    def _helpers(self, begin: int, end: int) -> str:
+        """The functions, constants and macros of the file that a piece of it names, in turn."""
+        known = {begin: end}
+        left = [(begin, end)]
+        while left:
+            for word in set(_WORD.findall(self._code, *left.pop())):
+                for span in self._items.get(word, ()):
+                    if span.begin not in known and not begin <= span.begin < end:
+                        known[span.begin] = span.end
+                        left.append((span.begin, span.end))
+        del known[begin]
+        return "".join(self._text[start : known[start]] for start in sorted(known))
 
     def _chained(self) -> None:
         """Marks of one requirement with && between them are filters: see `forms`."""
@@ -260,6 +280,29 @@ def _misplaced(code: str, start: int, end: int, form: str) -> str:
     return IDLE if idle else ""
 
 
+def _definitions(code: str) -> Iterator[_Span]:
+    """The functions and constants of a file."""
+    for match in _FUNCTION.finditer(code):
+        body = _outside(code, match.end(), ";{")
+        if body and body[0] == "{":
+            begin = max(code.rfind(sign, 0, match.start()) for sign in ";{}") + 1
+            yield _Span(match[2], begin, _closed(code, body.start()) + 1)
+    for match in _CONSTANT.finditer(code):
+        end = _outside(code, match.end(), ";")
+        yield _Span(match[1], match.start(), end.end() if end else len(code))
+
+
+def _outside(code: str, place: int, signs: str) -> re.Match[str] | None:
+    """The next of some signs that is not in brackets, as that in `[u8; 4]` is."""
+    for sign in re.compile(r"[;()\[\]{}]").finditer(code, place):
+        if sign.start() >= place:
+            if sign[0] in signs:
+                return sign
+            if sign[0] in _CLOSING:
+                place = _closed(code, sign.start())
+    return None
+
+
 def _around(code: str, place: int) -> _Span | None:
     """The innermost call of a macro in whose arguments the place is."""
     for match in reversed(list(_MACRO_CALL.finditer(code, 0, place))):
@@ -279,7 +322,7 @@ def _outermost(code: str, span: _Span) -> _Span:
 def _function(code: str, place: int) -> _Span | None:
     """The innermost function whose body contains the place, with its attributes."""
     for match in reversed(list(_FUNCTION.finditer(code, 0, place))):
-        body = re.compile(r"[;{]").search(code, match.end())
+        body = _outside(code, match.end(), ";{")
         if body and body[0] == "{":
             end = _closed(code, body.start())
             if end > place:

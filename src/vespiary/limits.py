@@ -158,7 +158,8 @@ class Limits(_Settings):
 class Deadlines(_Settings):
     """How long things may take, in seconds. `None` means no limit.
 
-    Deadlines are absolute: a peer cannot extend them by sending one byte per second.
+    Deadlines for a step are absolute: a peer cannot extend `handshake_seconds` or `message_seconds`
+    by sending one byte per second. Deadlines for silence begin again after each activity.
 
     Attributes:
         handshake_seconds: From the start of the connection to the end of the handshake, and from
@@ -182,8 +183,8 @@ class Deadlines(_Settings):
             a peer that is still there begins a new connection with its next datagram.
         write_seconds: Time without progress while bytes wait to be sent, also while the connection
             closes. A slow peer that still reads is not disconnected: progress means 512 bytes in
-            the second half of this time. 60: a peer that reads nothing for a minute is dead or
-            malicious.
+            this time (at first, in its second half). 60: a peer that reads nothing for a minute is
+            dead or malicious.
         drain_seconds: How long a graceful stop may take. Then the remaining connections are reset.
             The last quarter of this time, at most `close_seconds`, is for close frames. 8: common
             container platforms kill a process after 10 seconds, and `on_stop` needs time too.

@@ -28,6 +28,7 @@ _MADE_FOR_YOU = {
     "vespiary.statistics.EndpointStatistics",
     "vespiary.statistics.PortStatistics",
     "vespiary.statistics.ServerStatistics",
+    "vespiary.statistics.TopicStatistics",
     "vespiary.sync.Connection",
     "vespiary.testing.ServerThread",
     "vespiary.testing.TestConnection",

@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
         EndpointStatistics,
         PortStatistics,
         ServerStatistics,
+        TopicStatistics,
     )
     from vespiary.tls import ClientTLS, ServerTLS, TLSInfo
     from vespiary.websocket import WebSocket
@@ -102,6 +103,7 @@ __all__ = [
     "TLSInfo",
     "ThreadCallsFull",
     "Timer",
+    "TopicStatistics",
     "VespiaryError",
     "WebSocket",
     "WriteQueueFull",
@@ -156,6 +158,7 @@ _MODULES = {
         "EndpointStatistics",
         "PortStatistics",
         "ServerStatistics",
+        "TopicStatistics",
     ),
     "tls": ("ClientTLS", "ServerTLS", "TLSInfo"),
     "websocket": ("WebSocket",),

@@ -32,6 +32,7 @@ __all__ = [
     "ServerTls",
     "Site",
     "Timer",
+    "Topics",
     "__version__",
     "bind_datagrams",
     "close_as_told",
@@ -229,16 +230,34 @@ class Connection(Generic[_M_co]):
     def subscribe(self, topic: str) -> bool:
         """Receive what the server publishes to a topic from now on.
 
-        Returns whether it is new: False when the connection was subscribed already.
+        A message that the topic retains is sent at once. Returns False if the connection was
+        already subscribed.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            SendRefused: it has `topics_per_connection_max` topics already, or it is a client's, for
-                which nobody publishes; or the topic is longer than `topic_bytes_max`.
+            SendRefused: it has `topics_per_connection_max` topics already, or the endpoint
+                `subscriptions_max`; the topic is longer than `topic_bytes_max`; or the connection
+                is a client's, for which nobody publishes.
+        """
+
+    def subscribe_pattern(self, pattern: str) -> bool:
+        """Receive what the server publishes to any topic that a pattern matches.
+
+        Levels of topics are separated by `/`. In a pattern `+` stands for one level, and `#`, as
+        the last level, for any number of levels, including none (as in MQTT). The messages that the
+        matching topics retain are sent at once. Returns False if the connection was already
+        subscribed by this pattern.
+
+        Raises:
+            ConnectionClosed: the connection is closing or has ended.
+            SendRefused: the text is not a pattern, or as for `subscribe`.
         """
 
     def unsubscribe(self, topic: str) -> bool:
         """No longer receive what is published to a topic; False when it was not subscribed."""
+
+    def unsubscribe_pattern(self, pattern: str) -> bool:
+        """No longer receive what a pattern matches; False when it was not subscribed by that."""
 
     def set_timer(self, seconds: float, callback: Callable[[Self], object]) -> Timer:
         """Call `callback(connection)` in `seconds`, unless the connection ends before.
@@ -429,13 +448,15 @@ class Core:
     ) -> None: ...
     def fileno(self) -> int: ...
     def turn(self) -> float | None: ...
-    def topic_space(self) -> int: ...
+    def topics(
+        self, retained_messages_max: int | None, retained_bytes_max: int | None
+    ) -> Topics: ...
     def site(
         self,
         url: str,
         hooks: Hooks,
         options: Mapping[str, object],
-        topics: int,
+        topics: Topics,
         context: Context,
     ) -> Site: ...
     def listen(
@@ -455,21 +476,31 @@ class Core:
         tunnel: tuple[str, list[tuple[str, str]]] | None = None,
         source: str | tuple[str, int] | None = None,
     ) -> Connection: ...
-    def publish(
-        self,
-        topics: int,
-        topic: str,
-        message: str | Buffer,
-        but: Connection | None = None,
-        compress: bool | None = None,
-    ) -> int: ...
-    def subscribers(self, topics: int, topic: str) -> int: ...
     def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: object) -> None: ...
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def port_statistics(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
 def keep_heap() -> None: ...
+
+@final
+class Topics:
+    """The topics of one server, from its start to its end; from any thread."""
+
+    def publish(
+        self,
+        topic: str,
+        message: str | Buffer,
+        but: Connection | None = None,
+        compress: bool | None = None,
+        retain: bool = False,
+    ) -> int: ...
+    def subscribers(self, topic: str) -> int: ...
+    def subscribed(self, topic: str) -> list[Connection]: ...
+    def retained(self, topic: str) -> bytes | str | None: ...
+    def discard_retained(self, topic: str) -> bool: ...
+    def statistics(self) -> dict[str, Any]: ...
+    def end(self) -> None: ...
 
 @final
 class Hooks:
@@ -480,6 +511,8 @@ class Hooks:
     part: Callable[..., Any] | None
     datagram: Callable[..., Any] | None
     drain: Callable[..., Any] | None
+    subscribe: Callable[..., Any] | None
+    unsubscribe: Callable[..., Any] | None
     close: Callable[..., Any] | None
     working: Callable[..., bool] | None
     end: Callable[..., Any] | None
@@ -505,6 +538,8 @@ class Hooks:
         part: Callable[..., Any] | None = None,
         datagram: Callable[..., Any] | None = None,
         drain: Callable[..., Any] | None = None,
+        subscribe: Callable[..., Any] | None = None,
+        unsubscribe: Callable[..., Any] | None = None,
         close: Callable[..., Any] | None = None,
         working: Callable[..., bool] | None = None,
         end: Callable[..., Any] | None = None,

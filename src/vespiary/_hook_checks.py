@@ -28,6 +28,8 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "on_part": ("connection", "part", "last", "text"),
     "on_datagram": ("datagram",),
     "on_drain": ("connection",),
+    "on_subscribe": ("connection", "topic"),
+    "on_unsubscribe": ("connection", "topic"),
     "on_end": ("connection",),
     "on_shutdown": ("connection",),
     "on_close": ("connection", "reason"),
@@ -36,7 +38,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
 }
 """Every hook, and the names of its parameters."""
 
-_PLAIN = ("on_part", "on_drain", "on_end", "on_limit")
+_PLAIN = ("on_part", "on_drain", "on_subscribe", "on_unsubscribe", "on_end", "on_limit")
 """The hooks that are called and never awaited."""
 
 

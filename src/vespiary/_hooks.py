@@ -35,6 +35,8 @@ _METHODS = {
     "message": "on_message",
     "part": "on_part",
     "drain": "on_drain",
+    "subscribe": "on_subscribe",
+    "unsubscribe": "on_unsubscribe",
     "close": "on_close",
     "end": "on_end",
     "shutdown": "on_shutdown",

@@ -14,7 +14,7 @@ from vespiary._first_step import Begins
 from vespiary._fork import process
 
 if TYPE_CHECKING:
-    from vespiary._core import Core
+    from vespiary._core import Core, Topics
     from vespiary._server_hooks import Hook
     from vespiary._shutdown import Shutdown
     from vespiary._site import Site
@@ -29,7 +29,7 @@ class Life:
     Attributes:
         core: The engine of the loop.
         loop: The loop.
-        topics: The space of the server's topics.
+        topics: The server's topics.
         context: The server's own copy of the context in which it was started. `on_start` and
             `on_stop` run in it, and connections get copies of it.
         thread: The thread that runs the loop.
@@ -51,7 +51,7 @@ class Life:
 
     core: Core
     loop: asyncio.AbstractEventLoop
-    topics: int
+    topics: Topics
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     thread: int = field(default_factory=threading.get_ident)
     process: int = field(default_factory=process)

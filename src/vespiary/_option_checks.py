@@ -35,11 +35,19 @@ _COUNTS = {
     "fd": 0,
     "receive_buffer_bytes": 1,
     "spin_microseconds": 0,
+    "retained_messages_max": 1,
+    "retained_bytes_max": 1,
 }
 """Options that are a whole number, and the least that they may be."""
 
 _COUNT_MAX = (1 << 31) - 1
-_OPTIONAL_COUNTS = ("handshakes_per_address_max", "fd", "receive_buffer_bytes")
+_OPTIONAL_COUNTS = (
+    "handshakes_per_address_max",
+    "fd",
+    "receive_buffer_bytes",
+    "retained_messages_max",
+    "retained_bytes_max",
+)
 _NAMES = "a list of names, such as a list of one"
 _SWITCHES = (
     "half_close",

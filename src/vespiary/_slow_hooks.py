@@ -31,6 +31,8 @@ _NAMES = (
     "part",
     "datagram",
     "drain",
+    "subscribe",
+    "unsubscribe",
     "end",
     "shutdown",
     "close",

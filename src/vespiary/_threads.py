@@ -38,7 +38,17 @@ __all__ = ["ThreadedHooks"]
 
 logger = logging.getLogger("vespiary")
 
-_EVENTS = ("open", "message", "part", "drain", "end", "close", "shutdown")
+_EVENTS = (
+    "open",
+    "message",
+    "part",
+    "drain",
+    "subscribe",
+    "unsubscribe",
+    "end",
+    "close",
+    "shutdown",
+)
 
 _Call = tuple[Callable[..., Any], tuple[Any, ...]]
 

@@ -93,6 +93,15 @@ class Handler(Generic[M]):
     def on_drain(self, connection: Connection[M]) -> None:
         """The write queue was above `write_high_bytes`, and has drained to `write_low_bytes`."""
 
+    def on_subscribe(self, connection: Connection[M], topic: str) -> None:
+        """The connection has subscribed to a topic, or by a pattern."""
+
+    def on_unsubscribe(self, connection: Connection[M], topic: str) -> None:
+        """The connection is no longer subscribed; when it ends, this is called before `on_close`.
+
+        `topic` is what it was subscribed to: a topic or a pattern.
+        """
+
     def on_end(self, connection: Connection[M]) -> None:
         """The peer of a stream has finished sending.
 

@@ -36,6 +36,7 @@ _SMALL_COUNTS = frozenset(
         "fragments_max",
         "requests_per_connection_max",
         "topics_per_connection_max",
+        "subscriptions_max",
         "datagrams_pending_max",
     }
 )
@@ -98,6 +99,8 @@ class Limits(_Settings):
         topics_per_connection_max: Topics that a connection is subscribed to. 1,000: more than
             clients usually need, and at most 200 KB of memory per connection if peers choose the
             topics.
+        subscriptions_max: Subscriptions of all connections of the endpoint together. 1,000,000: ten
+            for each of 100,000 connections, and at most 200 MB of memory.
         topic_bytes_max: Bytes of a topic's name in UTF-8. 256: enough for a path, or a name and a
             number.
         write_high_bytes: While more bytes than this wait to be sent to a peer, Vespiary does not
@@ -130,6 +133,7 @@ class Limits(_Settings):
     headers_max: int = 100
     requests_per_connection_max: int | None = 1000
     topics_per_connection_max: int | None = 1000
+    subscriptions_max: int | None = 1_000_000
     topic_bytes_max: int = 256
     write_high_bytes: int = 64 << 10
     write_low_bytes: int = 16 << 10

@@ -35,7 +35,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler
 from vespiary.loop import run, running_core
 from vespiary.server_options import ServerOptions
-from vespiary.statistics import PortStatistics, ServerStatistics
+from vespiary.statistics import PortStatistics, ServerStatistics, TopicStatistics
 from vespiary.trace import requires
 
 if TYPE_CHECKING:
@@ -78,16 +78,33 @@ class Server:
     Args:
         signals: Whether SIGTERM and SIGINT stop the server, with `run` and `async with`. With
             False, the program handles signals itself.
+        retained_messages_max: Topics that retain a message (see `publish`); None for no limit.
+            10,000: more than a program publishes states of; names that clients choose are not kept
+            without end.
+        retained_bytes_max: Bytes of all retained messages and their topics; None for no limit. 64
+            MiB: 6 KiB for each of 10,000 messages.
     """
 
-    def __init__(self, *, signals: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        signals: bool = True,
+        retained_messages_max: int | None = 10_000,
+        retained_bytes_max: int | None = 64 << 20,
+    ) -> None:
         """Create a server without endpoints. `add` endpoints, and then `run` it or enter it."""
-        check_values(signals=signals)
+        check_values(
+            signals=signals,
+            retained_messages_max=retained_messages_max,
+            retained_bytes_max=retained_bytes_max,
+        )
+        self._retained_max = retained_messages_max, retained_bytes_max
         self._sites: list[Site] = []
         self._addresses: list[ListeningAddress] = []
         self._added_by_run: list[Site] = []
         self._life: Life | None = None
         self._ended_port: PortStatistics | None = None
+        self._ended_topics = TopicStatistics()
         self._wants_signals = signals
         self._signals: Signals | None = None
         self._own_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
@@ -228,7 +245,7 @@ class Server:
         if not self._sites:
             logger.warning("The server has no endpoints, so it serves nothing: see Server.add")
         core, loop = running_core(), asyncio.get_running_loop()
-        life = Life(core, loop, core.topic_space())
+        life = Life(core, loop, core.topics(*self._retained_max))
         self._life = life
         started: list[Site] = []
         try:
@@ -337,6 +354,8 @@ class Server:
             life.stopped.set()
             self._leave_signals(is_awaited=life.loop in self._own_loops or bool(life.waiting))
             self._ended_port = PortStatistics(**life.core.port_statistics())
+            self._ended_topics = TopicStatistics(**life.topics.statistics())
+            life.topics.end()
 
     def _leave_signals(self, *, is_awaited: bool) -> None:
         if self._signals is not None:
@@ -396,8 +415,11 @@ class Server:
         *,
         exclude: Connection | None = None,
         compress: bool | None = None,
+        retain: bool = False,
     ) -> int:
         """Send a message to each of the server's connections that is subscribed to a topic.
+
+        A connection that is subscribed by the topic's name and by patterns gets it once.
 
         The message is encoded once for all subscribers, and compressed once for all that use the
         same parameters without context takeover. If the write queue of a subscriber is full, its
@@ -409,6 +431,8 @@ class Server:
             message: Text or bytes, as for `Connection.send`.
             exclude: A connection that does not get the message, such as the sender's own.
             compress: As for `Connection.send`.
+            retain: Whether the topic keeps the message, in place of an earlier one, and sends it to
+                each connection that subscribes later.
 
         Returns:
             The number of subscribers that get the message. Subscribers whose queue is full, or
@@ -416,20 +440,44 @@ class Server:
 
         Raises:
             RuntimeError: the server does not run.
-            SendRefused: the framing of a subscriber cannot carry the message; nobody gets it.
+            SendRefused: the framing of a subscriber cannot carry the message, or a limit does not
+                allow to retain it; nobody gets it.
             MemoryError: there is no memory for the message; some subscribers may have got it.
         """
-        life = self._running("publish")
-        return life.core.publish(life.topics, topic, message, exclude, compress)
+        topics = self._running("publish").topics
+        return topics.publish(topic, message, exclude, compress, retain)
 
     def subscribers(self, topic: str) -> int:
-        """Return how many of the server's connections are subscribed to a topic.
+        """Return how many of the server's connections get what is published to a topic.
 
         Raises:
             RuntimeError: the server does not run.
         """
-        life = self._running("subscribers")
-        return life.core.subscribers(life.topics, topic)
+        return self._running("subscribers").topics.subscribers(topic)
+
+    def subscribed_connections(self, topic: str) -> list[Connection]:
+        """Return the connections that get what is published to a topic, by its name or a pattern.
+
+        Raises:
+            RuntimeError: the server does not run.
+        """
+        return self._running("subscribed_connections").topics.subscribed(topic)
+
+    def retained(self, topic: str) -> bytes | str | None:
+        """Return the message that a topic retains; None if it retains none.
+
+        Raises:
+            RuntimeError: the server does not run.
+        """
+        return self._running("retained").topics.retained(topic)
+
+    def discard_retained(self, topic: str) -> bool:
+        """Let a topic retain no message any more; False if it retained none.
+
+        Raises:
+            RuntimeError: the server does not run.
+        """
+        return self._running("discard_retained").topics.discard_retained(topic)
 
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call `callback()` once after this many seconds, unless the server stops first.
@@ -444,12 +492,14 @@ class Server:
 
     def statistics(self) -> ServerStatistics:
         """Return the statistics since the start, or those of the latest run."""
-        life, port = self._life, self._ended_port
+        life, port, topics = self._life, self._ended_port, self._ended_topics
         if life is not None:
             port = PortStatistics(**life.core.port_statistics())
+            topics = TopicStatistics(**life.topics.statistics())
         return ServerStatistics(
             port=port or PortStatistics(),
             endpoints=tuple(site.statistics() for site in self._sites),
+            topics=topics,
             running_seconds=life.loop.time() - life.started if life is not None else 0.0,
         )
 

@@ -15,6 +15,7 @@ __all__ = [
     "EndpointStatistics",
     "PortStatistics",
     "ServerStatistics",
+    "TopicStatistics",
 ]
 
 
@@ -187,17 +188,43 @@ class PortStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopicStatistics:
+    """The topics of a server.
+
+    Attributes:
+        topics: Topics with a subscriber by name, now.
+        patterns: Subscriptions by pattern, now.
+        published: Messages that were published.
+        deliveries: How often a subscriber got one of them.
+        retained_messages: Messages that are retained, now.
+        retained_bytes: Bytes of these messages and of their topics' names, now.
+        retained_refused: Messages that were not published because a limit did not allow to retain
+            them.
+    """
+
+    topics: int = 0
+    patterns: int = 0
+    published: int = 0
+    deliveries: int = 0
+    retained_messages: int = 0
+    retained_bytes: int = 0
+    retained_refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics:
     """A server: its port and its endpoints.
 
     Attributes:
         port: Its completion port.
         endpoints: Its endpoints, in the order in which they were added.
+        topics: Its topics.
         running_seconds: How long it has been running, now.
     """
 
     port: PortStatistics
     endpoints: tuple[EndpointStatistics, ...] = ()
+    topics: TopicStatistics = TopicStatistics()
     running_seconds: float = 0.0
 
     @property

@@ -21,7 +21,9 @@ CALLS: dict[str, Call] = {
     "send_end": lambda it: it.send_end(),
     "ping": lambda it: it.ping(),
     "subscribe": lambda it: it.subscribe("topic"),
+    "subscribe_pattern": lambda it: it.subscribe_pattern("topics/#"),
     "unsubscribe": lambda it: it.unsubscribe("topic"),
+    "unsubscribe_pattern": lambda it: it.unsubscribe_pattern("topics/#"),
     "set_timer": lambda it: it.set_timer(60, print),
     "close": lambda it: it.close(),
     "abort": lambda it: it.abort(),
@@ -58,6 +60,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "send_end": (REFUSED, REFUSED, REFUSED, CLOSED, CLOSED, CLOSED, CLOSED),
     "ping": (REFUSED, OK, OK, CLOSED, CLOSED, CLOSED, CLOSED),
     "subscribe": (REFUSED, OK, OK, CLOSED, CLOSED, CLOSED, CLOSED),
+    "subscribe_pattern": (REFUSED, OK, OK, CLOSED, CLOSED, CLOSED, CLOSED),
     "set_timer": (OK, OK, OK, OK, OK, CLOSED, CLOSED),
     "drain": (OK, OK, OK, OK, OK, OK, CLOSED),
     # Messages go to the handler's method.

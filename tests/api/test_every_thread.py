@@ -23,6 +23,9 @@ SERVER: dict[str, tuple[Call, str | None]] = {
     "set_timer": (lambda it: it.set_timer(60, print).cancel(), None),
     "start": (lambda it: asyncio.run(it.start()), "start\\(\\)"),
     "statistics": (lambda it: it.statistics(), None),
+    "discard_retained": (lambda it: it.discard_retained("topic"), None),
+    "retained": (lambda it: it.retained("topic"), None),
+    "subscribed_connections": (lambda it: it.subscribed_connections("topic"), None),
     "stop": (lambda it: asyncio.run(it.stop()), "stop\\(\\)"),
     "stop_soon": (lambda it: it.stop_soon(), None),
     "subscribers": (lambda it: it.subscribers("topic"), None),
@@ -57,7 +60,9 @@ CONNECTION: dict[str, tuple[Call, str | None]] = {
     "statistics": (lambda it: it.statistics(), None),
     "subprotocol": (lambda it: it.subprotocol, None),
     "subscribe": (lambda it: it.subscribe("topic"), None),
+    "subscribe_pattern": (lambda it: it.subscribe_pattern("topics/#"), None),
     "unsubscribe": (lambda it: it.unsubscribe("topic"), None),
+    "unsubscribe_pattern": (lambda it: it.unsubscribe_pattern("topics/#"), None),
     "version": (lambda it: it.version, None),
     "wait_closed": (lambda it: it.wait_closed(), "wait_closed\\(\\)"),
 }
@@ -157,7 +162,15 @@ async def test_a_method_of_a_connection_works_in_another_thread_or_says_what_doe
 async def test_what_a_stopped_server_cannot_do_is_named() -> None:
     server = vespiary.Server()
     server.add(Echo, WS)
-    for name in ("publish", "subscribers", "set_timer", "call_soon_threadsafe"):
+    for name in (
+        "publish",
+        "subscribers",
+        "subscribed_connections",
+        "retained",
+        "discard_retained",
+        "set_timer",
+        "call_soon_threadsafe",
+    ):
         with pytest.raises(RuntimeError, match=rf"does not run: {name}\(\)"):
             SERVER[name][0](server)
     async with server:

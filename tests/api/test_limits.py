@@ -88,6 +88,7 @@ LIMITS = [
     Case("header_bytes_max", 100, url=WS, sent=UPGRADE),
     Case("headers_max", 2, url=WS, sent=UPGRADE),
     Case("topics_per_connection_max", 1, Subscribing),
+    Case("subscriptions_max", 1, Subscribing),
     Case("topic_bytes_max", 1, Subscribing),
     Case("write_bytes_max", 1 << 17, Talking, more={"slow_consumer": "drop-newest"}),
 ]

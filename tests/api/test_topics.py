@@ -229,3 +229,176 @@ async def test_nothing_is_published_that_a_subscriber_cannot_get() -> None:
         assert server.publish("news", "one line") == 2
         assert await websocket.receive() == "one line"
         assert await lines.receive() == b"one line"
+
+
+def publish_all(server: vespiary.Server, topics: str) -> None:
+    for topic in topics.split():
+        server.publish(topic, topic)
+
+
+async def test_a_pattern_subscribes_to_every_topic_that_it_matches() -> None:
+    handler = Recorder()
+    async with serving(handler) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: handler.connections)
+        connection = handler.connections[0]
+        assert connection.subscribe_pattern("rooms/+/news")
+        assert not connection.subscribe_pattern("rooms/+/news")
+        assert connection.subscribe_pattern("all/#")
+        assert connection.subscribe("rooms/red/news")
+        publish_all(server, "rooms/news rooms/red/news rooms/red/blue/news all all/1/2 allies")
+        assert [await client.receive() for _ in range(3)] == ["rooms/red/news", "all", "all/1/2"]
+        assert server.subscribers("rooms/blue/news") == 1
+        assert server.subscribed_connections("rooms/blue/news") == [connection]
+        assert connection.unsubscribe_pattern("all/#")
+        assert not connection.unsubscribe_pattern("all/#")
+        assert not connection.unsubscribe("rooms/+/news")
+        assert server.subscribed_connections("all") == []
+        topics = server.statistics().topics
+        assert (topics.topics, topics.patterns) == (1, 1)
+        assert (topics.published, topics.deliveries) == (6, 3)
+    assert server.statistics().topics.published == 6
+
+
+@pytest.mark.parametrize("text", ["a#", "#/a", "a+/b", "/".join("a" * 33)])
+async def test_what_is_not_a_pattern_is_refused(text: str) -> None:
+    handler = Recorder()
+    async with serving(handler) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: handler.connections)
+        with pytest.raises(vespiary.SendRefused, match="not a pattern of topics"):
+            handler.connections[0].subscribe_pattern(text)
+        assert handler.connections[0].subscribe(text)
+
+
+async def test_wildcards_in_a_topics_name_stand_for_themselves() -> None:
+    handler = Recorder()
+    async with serving(handler) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: handler.connections)
+        handler.connections[0].subscribe("#")
+        publish_all(server, "secret #")
+        assert await client.receive() == "#"
+
+
+@pytest.mark.parametrize("message", ["text", b"bytes"])
+async def test_a_retained_message_reaches_those_who_subscribe_later(message: bytes | str) -> None:
+    handler = Recorder()
+    async with serving(handler) as server, vespiary.connect(server.urls[0]) as client:
+        assert server.publish("state/1", "old", retain=True) == 0
+        assert server.publish("state/1", message, retain=True) == 0
+        assert server.publish("state/2", "two", retain=True) == 0
+        assert server.retained("state/1") == message
+        await until(lambda: handler.connections)
+        handler.connections[0].subscribe("state/1")
+        assert await client.receive() == message
+        handler.connections[0].subscribe_pattern("state/#")
+        assert [await client.receive() for _ in range(2)] == [message, "two"]
+        assert server.discard_retained("state/1")
+        assert not server.discard_retained("state/1")
+        assert server.retained("state/1") is None
+        assert server.statistics().topics.retained_messages == 1
+
+
+async def test_nothing_stays_retained_when_a_server_starts_again() -> None:
+    server = vespiary.Server(signals=False)
+    server.add(Recorder(), WS)
+    for _ in range(2):
+        async with server:
+            assert server.retained("state") is None
+            server.publish("state", "kept", retain=True)
+    with pytest.raises(RuntimeError, match="retained"):
+        server.retained("state")
+
+
+async def test_retained_messages_are_bounded() -> None:
+    server = vespiary.Server(signals=False, retained_messages_max=1, retained_bytes_max=10)
+    server.add(Recorder(), WS)
+    async with server:
+        server.publish("a", "1", retain=True)
+        with pytest.raises(vespiary.SendRefused, match="retained_messages_max"):
+            server.publish("b", "1", retain=True)
+        with pytest.raises(vespiary.SendRefused, match="retained_bytes_max"):
+            server.publish("a", "0123456789", retain=True)
+        assert server.retained("a") == "1"
+        assert server.statistics().topics.retained_refused == 2
+
+
+@pytest.mark.parametrize("options", [{"retained_messages_max": 0}, {"retained_bytes_max": "1"}])
+def test_the_bounds_of_retained_messages_are_checked(options: dict[str, int]) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="retained_"):
+        vespiary.Server(**options)  # type: ignore[arg-type] # That is the mistake.
+
+
+class Presence(Recorder):
+    """Remembers who comes and goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes: list[str] = []
+
+    def on_subscribe(self, connection: vespiary.Connection, topic: str) -> None:
+        self.changes.append(f"+{topic}")
+
+    def on_unsubscribe(self, connection: vespiary.Connection, topic: str) -> None:
+        assert connection.close_reason is None or not connection.is_open
+        self.changes.append(f"-{topic}")
+
+    def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+        self.changes.append("closed")
+        super().on_close(connection, reason)
+
+
+@pytest.mark.parametrize("executor", [None, "threads"])
+async def test_presence_is_reported_as_it_changes(executor: str | None) -> None:
+    handler = Presence()
+    async with serving(handler, executor=executor) as server:
+        async with vespiary.connect(server.urls[0]):
+            await until(lambda: handler.connections)
+            connection = handler.connections[0]
+            connection.subscribe("a")
+            connection.subscribe_pattern("b/#")
+            connection.unsubscribe("a")
+            # Not within the calls.
+            assert handler.changes == []
+            await until(lambda: len(handler.changes) == 3)
+        await until(lambda: handler.reasons)
+    assert handler.changes == ["+a", "+b/#", "-a", "-b/#", "closed"]
+
+
+async def test_subscriptions_of_all_connections_are_bounded_together() -> None:
+    handler = Recorder()
+    limits = vespiary.Limits(subscriptions_max=2)
+    async with (
+        serving(handler, limits=limits) as server,
+        vespiary.connect(server.urls[0]),
+        vespiary.connect(server.urls[0]),
+    ):
+        await until(lambda: len(handler.connections) == 2)
+        one, other = handler.connections
+        assert one.subscribe("a")
+        assert other.subscribe_pattern("#")
+        with pytest.raises(vespiary.SendRefused, match="subscriptions_max"):
+            one.subscribe("b")
+        assert other.unsubscribe_pattern("#")
+        assert one.subscribe("b")
+        assert server.statistics().total.limits_reached == {"subscriptions_max": 1}
+
+
+async def test_publishing_does_not_slow_down_with_patterns_that_do_not_match() -> None:
+    handler = Recorder()
+    limits = vespiary.Limits(topics_per_connection_max=None)
+
+    def seconds(server: vespiary.Server) -> float:
+        began = time.process_time()
+        for number in range(2000):
+            server.publish(f"news/{number}/last", "x")
+        return time.process_time() - began
+
+    async with serving(handler, limits=limits) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: handler.connections)
+        connection = handler.connections[0]
+        connection.subscribe_pattern("other/0/+/x")
+        few = min(seconds(server) for _ in range(3))
+        for number in range(20_000):
+            connection.subscribe_pattern(f"other/{number}/+/x")
+        many = min(seconds(server) for _ in range(3))
+    # Tried one by one, 20,000 patterns would take some thousand times as long.
+    assert many < 20 * few

@@ -6,11 +6,18 @@ from vespiary.statistics import (
     EndpointStatistics,
     PortStatistics,
     ServerStatistics,
+    TopicStatistics,
 )
 
 
 def test_every_field_of_every_class_is_documented() -> None:
-    for cls in (ConnectionStatistics, EndpointStatistics, PortStatistics, ServerStatistics):
+    for cls in (
+        ConnectionStatistics,
+        EndpointStatistics,
+        PortStatistics,
+        ServerStatistics,
+        TopicStatistics,
+    ):
         for field in dataclasses.fields(cls):
             assert f"\n    {field.name}: " in (inspect.getdoc(cls) or ""), field.name
 

@@ -87,6 +87,8 @@ pub struct Endpoint<H: Host> {
     pub counters: Counters,
     /// Where its connections subscribe, if they can; set before there are any.
     pub topics: Cell<Option<TopicSpace>>,
+    /// Subscriptions of its connections now.
+    pub(crate) subscriptions: Cell<u32>,
     /// Connections that have ended, and whose handler still works.
     pub(crate) finishing: Cell<u32>,
     /// The places that these hold among those that it accepted.
@@ -107,6 +109,7 @@ impl<H: Host> Endpoint<H> {
             host,
             counters: Counters::default(),
             topics: Cell::new(Some(TopicSpace::default())),
+            subscriptions: Cell::new(0),
             finishing: Cell::new(0),
             places: Places::default(),
             open: Cell::new(0),

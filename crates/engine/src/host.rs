@@ -116,6 +116,16 @@ pub trait Host: Sized + 'static {
     fn pong(&self, connection: &Rc<Connection<Self>>, payload: &[u8]) {
         let _ = (connection, payload);
     }
+    /// Whether the host wants to know when this connection subscribes, and when it no longer is.
+    fn watches_subscriptions(&self, connection: &Rc<Connection<Self>>) -> bool {
+        let _ = connection;
+        false
+    }
+    /// A connection has subscribed to a topic or by a pattern, or no longer is subscribed; also at
+    /// its end, before `closed`.
+    fn subscription(&self, connection: &Rc<Connection<Self>>, name: &str, is_subscribed: bool) {
+        let _ = (connection, name, is_subscribed);
+    }
     /// The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`.
     fn drained(&self, connection: &Rc<Connection<Self>>);
     /// The peer of a stream has finished sending.

@@ -49,6 +49,8 @@ limits! {
     DatagramsPending = "datagrams_pending_max",
     /// Topics that one connection is subscribed to.
     TopicsPerConnection = "topics_per_connection_max",
+    /// Subscriptions of all connections of an endpoint.
+    Subscriptions = "subscriptions_max",
     /// Bytes of a topic's name.
     TopicBytes = "topic_bytes_max",
     /// The handshake's deadline.
@@ -105,6 +107,7 @@ impl Limit {
             Self::DatagramBytes => limits.datagram_bytes_max as u64,
             Self::DatagramsPending => limits.datagrams_pending_max as u64,
             Self::TopicsPerConnection => count(limits.topics_per_connection_max),
+            Self::Subscriptions => count(limits.subscriptions_max),
             Self::TopicBytes => limits.topic_bytes_max as u64,
             Self::HandshakeSeconds => deadlines.handshake.unwrap_or(0),
             Self::FirstByteSeconds => deadlines.first_byte.unwrap_or(0),

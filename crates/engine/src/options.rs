@@ -81,6 +81,8 @@ pub struct Limits {
     pub requests_per_connection_max: Option<u32>,
     /// Topics that a connection may be subscribed to. `None`: as many as it likes.
     pub topics_per_connection_max: Option<u32>,
+    /// Subscriptions of all connections of the endpoint.
+    pub subscriptions_max: Option<u32>,
     /// Bytes of a topic's name.
     pub topic_bytes_max: usize,
     /// Reading pauses while more bytes than this wait to be written.
@@ -299,6 +301,7 @@ impl Options {
                 headers_max: usize::MAX,
                 requests_per_connection_max: None,
                 topics_per_connection_max: None,
+                subscriptions_max: None,
                 topic_bytes_max: usize::MAX,
                 write_high_bytes: usize::MAX,
                 write_low_bytes: usize::MAX,

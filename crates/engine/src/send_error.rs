@@ -21,8 +21,16 @@ pub enum SendError {
     NoTopics,
     /// It is subscribed to as many topics as `topics_per_connection_max` allows.
     TooManyTopics,
+    /// The connections of its endpoint have as many subscriptions as `subscriptions_max` allows.
+    TooManySubscriptions,
     /// The topic's name is longer than `topic_bytes_max`.
     TopicTooLong,
+    /// A text is not a pattern of topics.
+    NotAPattern,
+    /// As many topics as `retained_messages_max` allows retain a message.
+    TooManyRetained,
+    /// The retained messages would have more than `retained_bytes_max` bytes.
+    RetainedTooLarge,
     /// There is no memory for the message.
     OutOfMemory,
 }

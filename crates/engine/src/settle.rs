@@ -287,9 +287,7 @@ impl<H: Host> Engine<H> {
         if let Some(deflate) = connection.negotiated.deflate.get() {
             deflate.release(connection);
         }
-        if let Some(space) = connection.endpoint().topics.get() {
-            self.topics.borrow_mut().forget(space, connection.token);
-        }
+        self.end_subscriptions(connection);
         self.postponed.borrow_mut().remove(&connection.token);
         self.report_end(connection, answered);
         if let Some(place) = place {

@@ -68,6 +68,14 @@ pub(crate) fn last(given: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
 }
 
+/// Whether a message is kept for those who subscribe later.
+pub(crate) fn retain(given: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match given.cast::<PyBool>() {
+        Ok(retain) => Ok(retain.is_true()),
+        Err(_) => Err(wrong(given, "retain is True or False")),
+    }
+}
+
 /// A connection that does not get what is published.
 pub(crate) fn exclude(given: &Bound<'_, PyAny>) -> PyResult<Option<Py<Connection>>> {
     if given.is_none() {

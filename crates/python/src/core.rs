@@ -15,6 +15,7 @@ use crate::loop_handle::{LoopHandle, forked_error};
 use crate::site::Site;
 use crate::thread_calls::{ThreadCall, on_loop};
 use crate::timer::{Target, Timer};
+use crate::topics::Topics;
 use crate::turns::seconds;
 use crate::{connection::Connection, context, options, random, simulation};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -28,9 +29,7 @@ use std::time::{Duration, Instant};
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
 use vespiary_engine::port::{Interest, Port};
-use vespiary_engine::{
-    ClientHandshake, Endpoint, Engine, Kind, Opening, Publish, TopicSpace, Tunnel,
-};
+use vespiary_engine::{ClientHandshake, Endpoint, Engine, Opening, Tunnel};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
 
@@ -145,7 +144,7 @@ impl Core {
 
 impl Core {
     /// Run something on the loop's thread, while the calling thread waits.
-    fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         slf: &Bound<'_, Self>,
         act: impl FnOnce(Python<'_>, &Self) -> PyResult<T> + Send + 'static,
     ) -> PyResult<T> {
@@ -298,9 +297,14 @@ impl Core {
         Ok(rest.map(|rest| rest.as_secs_f64()))
     }
 
-    /// Make the number of a space for the topics of one server.
-    fn topic_space(&self) -> PyResult<u64> {
-        Ok(self.engine()?.topic_space().0)
+    /// Make a space for the topics of one server, which retains so many messages at most, and so
+    /// many bytes of them.
+    fn topics(
+        slf: &Bound<'_, Self>,
+        retained_messages_max: Option<usize>,
+        retained_bytes_max: Option<usize>,
+    ) -> PyResult<Topics> {
+        Topics::new(slf, retained_messages_max, retained_bytes_max)
     }
 
     /// Make an endpoint, for which listeners may accept. Its connections subscribe in the space
@@ -310,12 +314,12 @@ impl Core {
         url: String,
         hooks: &Bound<'_, Hooks>,
         options: &Bound<'_, PyDict>,
-        topics: u64,
+        topics: &Bound<'_, Topics>,
         context: Py<PyAny>,
     ) -> PyResult<Site> {
         let (options, inbox, tls) = options::read(options)?;
         let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox, context, tls)?);
-        endpoint.topics.set(Some(TopicSpace(topics)));
+        endpoint.topics.set(Some(topics.get().space));
         Ok(Site::new(endpoint, &self.engine()?))
     }
 
@@ -377,46 +381,6 @@ impl Core {
             .connect(&address, source.as_ref(), endpoint, opening)
             .map_err(|error| imports::os_error(&error))?;
         engine.host.object(&connection)
-    }
-
-    /// Send a message to everybody subscribed to a topic of a space, but perhaps to one; how many
-    /// took it.
-    #[pyo3(signature = (topics, topic, message, but = None, compress = None))]
-    fn publish(
-        slf: &Bound<'_, Self>,
-        topics: u64,
-        #[pyo3(from_py_with = arguments::topic)] topic: String,
-        message: Py<PyAny>,
-        #[pyo3(from_py_with = arguments::exclude)] but: Option<Py<Connection>>,
-        #[pyo3(from_py_with = arguments::compress)] compress: Option<bool>,
-    ) -> PyResult<usize> {
-        Self::ask(slf, move |py, core| {
-            let but = match but {
-                Some(connection) => connection.get().living()?.map(|living| living.token()),
-                None => None,
-            };
-            let options = Publish {
-                space: TopicSpace(topics),
-                compress,
-                but,
-            };
-            let engine = core.engine()?;
-            let taken = crate::send::with_payload(message.bind(py), |kind: Kind, payload| {
-                engine.publish(&topic, kind, payload, options)
-            })?;
-            taken.map_err(|error| crate::send::publish_error(py, error))
-        })
-    }
-
-    /// How many connections are subscribed to a topic of a space.
-    fn subscribers(
-        slf: &Bound<'_, Self>,
-        topics: u64,
-        #[pyo3(from_py_with = arguments::topic)] topic: String,
-    ) -> PyResult<usize> {
-        Self::ask(slf, move |_, core| {
-            Ok(core.engine()?.subscribers(TopicSpace(topics), &topic))
-        })
     }
 
     /// Call `callback` without arguments in `seconds`.

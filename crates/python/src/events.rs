@@ -197,6 +197,24 @@ impl Host for PyHost {
         }
     }
 
+    fn watches_subscriptions(&self, connection: &Rc<Conn>) -> bool {
+        let endpoint = &connection.endpoint().host;
+        endpoint.subscribe.is_some() || endpoint.unsubscribe.is_some()
+    }
+
+    fn subscription(&self, connection: &Rc<Conn>, name: &str, is_subscribed: bool) {
+        let endpoint = &connection.endpoint().host;
+        let hook = if is_subscribed {
+            &endpoint.subscribe
+        } else {
+            &endpoint.unsubscribe
+        };
+        if let Some(hook) = hook {
+            let name = PyString::new(self.py(), name);
+            self.call_with(connection, hook, name.as_ptr());
+        }
+    }
+
     fn drained(&self, connection: &Rc<Conn>) {
         if let Some(hook) = &connection.endpoint().host.drain {
             self.call_alone(connection, hook);

@@ -68,6 +68,10 @@ hooks! {
     datagram,
     /// Called when the write queue has fallen to `write_low_bytes`.
     drain,
+    /// Called with a connection and the topic or pattern that it has subscribed to.
+    subscribe,
+    /// Called with a connection and a topic or pattern that it is no longer subscribed to.
+    unsubscribe,
     /// Called with a connection that has ended, and its CloseReason.
     close,
     /// Called with a connection that has ended: whether calls of its handler are still under way.

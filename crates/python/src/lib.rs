@@ -65,6 +65,7 @@ mod thread_calls;
 mod thread_waits;
 mod timer;
 mod tls;
+mod topics;
 mod turns;
 mod waiting;
 mod wakes;
@@ -84,6 +85,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<datagram_socket::DatagramSocket>()?;
     module.add_class::<hooks::Hooks>()?;
     module.add_class::<timer::Timer>()?;
+    module.add_class::<topics::Topics>()?;
     module.add_function(wrap_pyfunction!(heap::keep_heap, module)?)?;
     process::register(module)?;
     datagram_binding::register(module)?;

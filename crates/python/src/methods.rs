@@ -177,12 +177,14 @@ impl Connection {
 
     /// Receive what the server publishes to a topic from now on.
     ///
-    /// Returns whether it is new: False when the connection was subscribed already.
+    /// A message that the topic retains is sent at once. Returns False if the connection was
+    /// already subscribed.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: it has `topics_per_connection_max` topics already, or it is a client's, for
-    ///         which nobody publishes; or the topic is longer than `topic_bytes_max`.
+    ///     SendRefused: it has `topics_per_connection_max` topics already, or the endpoint
+    ///         `subscriptions_max`; the topic is longer than `topic_bytes_max`; or the connection
+    ///         is a client's, for which nobody publishes.
     fn subscribe(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] topic: String,
@@ -194,12 +196,41 @@ impl Connection {
         })
     }
 
+    /// Receive what the server publishes to any topic that a pattern matches.
+    ///
+    /// Levels of topics are separated by `/`. In a pattern `+` stands for one level, and `#`, as
+    /// the last level, for any number of levels, including none (as in MQTT). The messages that the
+    /// matching topics retain are sent at once. Returns False if the connection was already
+    /// subscribed by this pattern.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection is closing or has ended.
+    ///     SendRefused: the text is not a pattern, or as for `subscribe`.
+    fn subscribe_pattern(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::topic)] pattern: String,
+    ) -> PyResult<bool> {
+        Self::ask_living(slf, move |py, this, connection| {
+            connection
+                .subscribe_pattern(&pattern)
+                .map_err(|error| this.send_error(py, connection, error, None))
+        })
+    }
+
     /// No longer receive what is published to a topic; False when it was not subscribed.
     fn unsubscribe(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] topic: String,
     ) -> PyResult<bool> {
         Self::look(slf, move |it| it.unsubscribe(&topic), |_| false)
+    }
+
+    /// No longer receive what a pattern matches; False when it was not subscribed by that.
+    fn unsubscribe_pattern(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::topic)] pattern: String,
+    ) -> PyResult<bool> {
+        Self::look(slf, move |it| it.unsubscribe_pattern(&pattern), |_| false)
     }
 
     /// Call `callback(connection)` in `seconds`, unless the connection ends before.

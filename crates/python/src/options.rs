@@ -227,6 +227,7 @@ pub(crate) fn read(
     limits.headers_max = required(options, "headers_max")?;
     limits.requests_per_connection_max = required(options, "requests_per_connection_max")?;
     limits.topics_per_connection_max = required(options, "topics_per_connection_max")?;
+    limits.subscriptions_max = required(options, "subscriptions_max")?;
     limits.topic_bytes_max = required(options, "topic_bytes_max")?;
     limits.write_high_bytes = required(options, "write_high_bytes")?;
     limits.write_low_bytes = required(options, "write_low_bytes")?;

@@ -20,6 +20,11 @@ const LINE_BREAK: &str = "the message has a line break, which would end it too e
     framing='line' or 'crlf' a message is one line, without its end; send each line by itself, or \
     use framing='length'";
 
+const TOO_MANY_RETAINED: &str = "as many topics retain a message as the server's \
+    retained_messages_max allows: discard some with discard_retained(), or raise the limit";
+const RETAINED_TOO_LARGE: &str = "the retained messages would have more bytes than the server's \
+    retained_bytes_max allows: discard some with discard_retained(), or raise the limit";
+
 #[cold]
 fn refused(py: Python<'_>, text: &str) -> PyErr {
     imports::error(imports::send_refused_class(py), |class| {
@@ -39,6 +44,8 @@ fn no_memory() -> PyErr {
 pub(crate) fn publish_error(py: Python<'_>, error: SendError) -> PyErr {
     let text = match error {
         SendError::OutOfMemory => return no_memory(),
+        SendError::TooManyRetained => return refused(py, TOO_MANY_RETAINED),
+        SendError::RetainedTooLarge => return refused(py, RETAINED_TOO_LARGE),
         SendError::LineBreak => LINE_BREAK,
         _ => TOO_LONG,
     };
@@ -139,6 +146,16 @@ impl Connection {
                 "the connection is subscribed to as many topics as topics_per_connection_max \
                  allows: unsubscribe from some, or raise the limit",
             ),
+            SendError::TooManySubscriptions => refused(
+                "the connections of the endpoint have as many subscriptions as subscriptions_max \
+                 allows",
+            ),
+            SendError::NotAPattern => refused(
+                "not a pattern of topics: '+' and '#' stand alone in their level, '#' is the last \
+                 level, and there are at most 32 levels",
+            ),
+            SendError::TooManyRetained => refused(TOO_MANY_RETAINED),
+            SendError::RetainedTooLarge => refused(RETAINED_TOO_LARGE),
             SendError::TopicTooLong => refused("the topic's name is longer than topic_bytes_max"),
             SendError::Ended => refused("send_end() was called: this end sends nothing more"),
             SendError::OutOfTurn if connection.is_within_message() => refused(

@@ -15,7 +15,7 @@ use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::session::http::{Answer, Opening};
 use crate::session::websocket::compression;
-use crate::subscriptions::Subscriptions;
+use crate::subscriptions::{Change, Subscriptions};
 use crate::table::{self, Owner, Table};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -64,6 +64,8 @@ pub struct Engine<H: Host> {
     pub(crate) answers: RefCell<Vec<(Rc<Connection<H>>, Answer)>>,
     /// Limits that were reached within a callback, to be reported when it is over.
     pub(crate) reached: RefCell<Vec<(Rc<Endpoint<H>>, Limit)>>,
+    /// Changes of subscriptions that the host wants to know, to be reported likewise.
+    pub(crate) changes: RefCell<Vec<Change<Rc<Connection<H>>>>>,
     pub(crate) pool: RefCell<Pool>,
     pub(crate) wheel: RefCell<Wheel<Due>>,
     pub(crate) scratch: RefCell<Vec<u8>>,
@@ -107,6 +109,7 @@ impl<H: Host> Engine<H> {
             resting: RefCell::default(),
             answers: RefCell::default(),
             reached: RefCell::default(),
+            changes: RefCell::default(),
             pool: RefCell::default(),
             wheel: RefCell::new(Wheel::new(now)),
             scratch: RefCell::default(),

@@ -39,6 +39,7 @@ impl<H: Host> Engine<H> {
             || !self.unsettled.borrow().is_empty()
             || !self.resting.borrow().is_empty()
             || !self.reached.borrow().is_empty()
+            || !self.changes.borrow().is_empty()
             || !self.departing.borrow().is_empty()
     }
 
@@ -102,6 +103,7 @@ impl<H: Host> Engine<H> {
             self.host.round_over();
             self.send_datagrams();
             self.report_limits();
+            handled += self.report_subscriptions();
             let settled = self.settle();
             rounds += 1;
             if handled == before && !settled {

@@ -243,6 +243,18 @@ impl Host for TestHost {
         }
     }
 
+    fn watches_subscriptions(&self, connection: &Conn) -> bool {
+        connection.endpoint().host.subscription.is_some()
+    }
+
+    fn subscription(&self, connection: &Conn, name: &str, is_subscribed: bool) {
+        let _inside = self.enter("subscription");
+        self.must_be_open(connection.token());
+        if let Some(act) = &connection.endpoint().host.subscription {
+            act(connection, name, is_subscribed);
+        }
+    }
+
     fn drained(&self, connection: &Conn) {
         let _inside = self.enter("drained");
         self.must_be_open(connection.token());

@@ -17,6 +17,7 @@ pub fn defaults(framing: Framing) -> Options {
             headers_max: 100,
             requests_per_connection_max: Some(1000),
             topics_per_connection_max: Some(1000),
+            subscriptions_max: None,
             topic_bytes_max: 256,
             write_high_bytes: 64 << 10,
             write_low_bytes: 16 << 10,

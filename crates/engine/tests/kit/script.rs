@@ -16,6 +16,7 @@ pub type Filter = Box<dyn Fn(&Conn, &[u8]) -> Option<Vec<u8>>>;
 pub type Layers = Box<dyn Fn(&Conn) -> Vec<Box<dyn Layer>>>;
 type OnDatagram = Box<dyn Fn(&Rc<DatagramSocket<TestHost>>, &Arrival, &[u8])>;
 type OnMessage = Box<dyn Fn(&Conn, Kind, &[u8])>;
+type OnSubscription = Box<dyn Fn(&Conn, &str, bool)>;
 
 /// What the host does at an endpoint.
 pub struct Script {
@@ -27,6 +28,8 @@ pub struct Script {
     pub message: OnMessage,
     /// At a part of a message.
     pub part: OnPart,
+    /// When a subscription begins or ends.
+    pub subscription: Option<OnSubscription>,
     /// When the write queue has drained.
     pub drained: Act,
     /// When the peer finished sending.
@@ -63,6 +66,7 @@ impl Script {
             opened: Box::new(|_| ()),
             message: Box::new(|_, _, _| ()),
             part: Box::new(|_, _, _, _| ()),
+            subscription: None,
             drained: Box::new(|_| ()),
             ended: Box::new(|_| AfterEnd::Close),
             closed: Box::new(|_| ()),
@@ -122,6 +126,13 @@ impl Script {
         act: impl Fn(&Rc<DatagramSocket<TestHost>>, &Arrival, &[u8]) + 'static,
     ) -> Self {
         self.datagram = Box::new(act);
+        self
+    }
+
+    /// Do this when a subscription begins or ends.
+    #[must_use]
+    pub fn on_subscription(mut self, act: impl Fn(&Conn, &str, bool) + 'static) -> Self {
+        self.subscription = Some(Box::new(act));
         self
     }
 

@@ -2,9 +2,12 @@
 
 use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Peer, Place, Script, websocket};
+use std::cell::RefCell;
+use std::rc::Rc;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::{
-    ClientHandshake, Framing, Kind, Publish, SendError, SlowConsumer, TopicSpace,
+    ClientHandshake, Framing, Kind, Limit, Publish, RetainLimits, SendError, SlowConsumer,
+    TopicSpace,
 };
 
 on_every_driver_and_with_faults!(
@@ -16,11 +19,16 @@ on_every_driver_and_with_faults!(
     a_topic_of_another_space_is_another_topic,
     a_message_that_a_subscriber_cannot_get_is_refused_and_nobody_gets_it,
     a_small_and_a_large_message_arrive_in_the_order_published,
+    a_pattern_gets_what_it_matches_and_each_message_once,
+    who_subscribes_later_gets_the_retained_message,
+    each_change_of_a_subscription_is_reported_outside_of_callbacks,
 );
 
 on_every_driver!(
     a_large_message_is_encoded_once_for_all,
     a_subscriber_that_does_not_read_is_met_by_its_policy,
+    subscriptions_of_all_connections_are_limited_together,
+    what_is_retained_is_limited_in_number_and_bytes,
 );
 
 /// Publishes every message to `news`, to which everybody is subscribed, and leaves its sender out.
@@ -325,4 +333,149 @@ fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
     bench.until_closed(1);
     assert_eq!(bench.host().reasons()[0].code, None);
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 3);
+}
+
+fn publish(bench: &Bench, topic: &str, text: &str, retain: bool) -> Result<usize, SendError> {
+    let options = Publish {
+        retain,
+        ..Publish::default()
+    };
+    bench
+        .engine
+        .publish(topic, Kind::Text, text.as_bytes(), options)
+}
+
+fn a_pattern_gets_what_it_matches_and_each_message_once(bench: &Bench) {
+    let (_place, mut peers) = websockets(bench, 2, Script::sink());
+    let connections: Vec<Conn> = bench.engine.all_connections();
+    let first = &connections[0];
+    assert_eq!(first.subscribe_pattern("rooms/+/news"), Ok(true));
+    assert_eq!(first.subscribe_pattern("rooms/+/news"), Ok(false));
+    assert_eq!(first.subscribe_pattern("rooms/#"), Ok(true));
+    assert_eq!(first.subscribe("rooms/red/news"), Ok(true));
+    // A name, not a pattern.
+    assert_eq!(connections[1].subscribe("rooms/#"), Ok(true));
+    let refused = connections[1].subscribe_pattern("rooms/#/news");
+    assert_eq!(refused, Err(SendError::NotAPattern));
+    assert_eq!(publish(bench, "rooms/red/news", "both", false), Ok(1));
+    assert_eq!(publish(bench, "rooms", "above", false), Ok(1));
+    assert_eq!(publish(bench, "rooms/#", "the name", false), Ok(2));
+    assert_eq!(publish(bench, "room/red", "none", false), Ok(0));
+    for text in ["both", "above", "the name"] {
+        assert_eq!(peers[0].frame(bench).payload, text.as_bytes());
+    }
+    assert_eq!(peers[1].frame(bench).payload, b"the name");
+    assert!(first.unsubscribe_pattern("rooms/#"));
+    assert!(!first.unsubscribe_pattern("rooms/#"));
+    assert!(!first.unsubscribe("rooms/+/news"));
+    assert_eq!(publish(bench, "rooms", "gone", false), Ok(0));
+    assert_eq!(publish(bench, "rooms/blue/news", "one level", false), Ok(1));
+    assert_eq!(peers[0].frame(bench).payload, b"one level");
+    drop(connections);
+    peers.remove(0).reset();
+    bench.until_closed(1);
+    assert_eq!(publish(bench, "rooms/blue/news", "nobody", false), Ok(0));
+    assert!(peers[0].is_quiet());
+    let traffic = bench.engine.topic_traffic(TopicSpace::default());
+    assert_eq!((traffic.topics, traffic.patterns), (1, 0));
+    assert_eq!((traffic.published, traffic.deliveries), (7, 5));
+}
+
+fn who_subscribes_later_gets_the_retained_message(bench: &Bench) {
+    let (_place, mut peers) = websockets(bench, 2, Script::sink());
+    let connections: Vec<Conn> = bench.engine.all_connections();
+    let space = TopicSpace::default();
+    assert_eq!(publish(bench, "state/one", "old", true), Ok(0));
+    assert_eq!(publish(bench, "state/one", "new", true), Ok(0));
+    assert_eq!(publish(bench, "state/one", "not kept", false), Ok(0));
+    assert_eq!(publish(bench, "state/two", "2", true), Ok(0));
+    assert_eq!(publish(bench, "states", "other", true), Ok(0));
+    assert_eq!(connections[0].subscribe("state/one"), Ok(true));
+    assert_eq!(connections[0].subscribe("state/one"), Ok(false));
+    assert_eq!(connections[1].subscribe_pattern("state/#"), Ok(true));
+    assert_eq!(peers[0].frame(bench).payload, b"new");
+    assert_eq!(peers[1].frame(bench).payload, b"new");
+    assert_eq!(peers[1].frame(bench).payload, b"2");
+    let kept = bench.engine.retained(space, "state/one");
+    assert_eq!(&**kept.expect("it was retained").payload, b"new");
+    assert!(bench.engine.discard_retained(space, "state/one"));
+    assert!(!bench.engine.discard_retained(space, "state/one"));
+    assert!(bench.engine.retained(space, "state/one").is_none());
+    assert!(connections[0].unsubscribe("state/one"));
+    assert_eq!(connections[0].subscribe("state/one"), Ok(true));
+    assert_eq!(publish(bench, "state/one", "last", false), Ok(2));
+    assert_eq!(peers[0].frame(bench).payload, b"last");
+    let traffic = bench.engine.topic_traffic(space);
+    assert_eq!((traffic.retained_messages, traffic.retained_bytes), (2, 21));
+    bench.engine.end_topic_space(space);
+    assert_eq!(bench.engine.topic_traffic(space).retained_messages, 0);
+}
+
+fn each_change_of_a_subscription_is_reported_outside_of_callbacks(bench: &Bench) {
+    let changes = Rc::new(RefCell::new(Vec::new()));
+    let seen = changes.clone();
+    let script = Script::sink()
+        .on_opened(|connection| {
+            assert_eq!(connection.subscribe("a"), Ok(true));
+            assert_eq!(connection.subscribe_pattern("b/+"), Ok(true));
+            assert!(connection.unsubscribe("a"));
+            assert_eq!(connection.subscribe("c"), Ok(true));
+        })
+        .on_subscription(move |_, name, is_subscribed| {
+            let sign = if is_subscribed { '+' } else { '-' };
+            seen.borrow_mut().push(format!("{sign}{name}"));
+        });
+    let (_place, mut peers) = websockets(bench, 1, script);
+    bench.settle();
+    let expected = ["+a", "+b/+", "-a", "+c"];
+    assert_eq!(changes.take(), expected);
+    let connection = bench.engine.all_connections().remove(0);
+    assert!(connection.unsubscribe("c"));
+    assert_eq!(connection.subscribe("d"), Ok(true));
+    drop(connection);
+    peers.remove(0).reset();
+    bench.until_closed(1);
+    assert_eq!(changes.take(), ["-c", "+d", "-b/+", "-d"]);
+}
+
+fn subscriptions_of_all_connections_are_limited_together(bench: &Bench) {
+    let mut options = defaults(Framing::WebSocket);
+    options.limits.subscriptions_max = Some(3);
+    let place = bench.listen(options, Script::sink());
+    let mut peers: Vec<_> = (0..2).map(|_| websocket::open(bench, &place)).collect();
+    let connections: Vec<Conn> = bench.engine.all_connections();
+    assert_eq!(connections[0].subscribe("a"), Ok(true));
+    assert_eq!(connections[0].subscribe_pattern("#"), Ok(true));
+    assert_eq!(connections[1].subscribe("a"), Ok(true));
+    let refused = Err(SendError::TooManySubscriptions);
+    assert_eq!(connections[1].subscribe("b"), refused);
+    assert_eq!(connections[1].subscribe("a"), Ok(false));
+    assert_eq!(place.counters().limits.borrow()[&Limit::Subscriptions], 1);
+    assert!(connections[1].unsubscribe("a"));
+    assert_eq!(connections[1].subscribe("b"), Ok(true));
+    peers.remove(0).reset();
+    bench.until_closed(1);
+    assert_eq!(connections[1].subscribe("c"), Ok(true));
+    assert_eq!(connections[1].subscribe("d"), Ok(true));
+    assert_eq!(connections[1].subscribe("e"), refused);
+}
+
+fn what_is_retained_is_limited_in_number_and_bytes(bench: &Bench) {
+    let space = TopicSpace::default();
+    let limits = RetainLimits {
+        messages_max: Some(2),
+        bytes_max: Some(10),
+    };
+    bench.engine.limit_retained(space, limits);
+    assert_eq!(publish(bench, "a", "1234", true), Ok(0));
+    assert_eq!(publish(bench, "b", "1234", true), Ok(0));
+    let too_many = Err(SendError::TooManyRetained);
+    assert_eq!(publish(bench, "c", "", true), too_many);
+    let too_large = Err(SendError::RetainedTooLarge);
+    assert_eq!(publish(bench, "a", "12345", true), too_large);
+    assert_eq!(publish(bench, "a", "123", true), Ok(0));
+    assert_eq!(publish(bench, "b", "12345", true), Ok(0));
+    let traffic = bench.engine.topic_traffic(space);
+    assert_eq!((traffic.retained_messages, traffic.retained_bytes), (2, 10));
+    assert_eq!((traffic.retained_refused, traffic.published), (2, 4));
 }

@@ -18,7 +18,7 @@ from vespiary.filters import Filter
 from vespiary.request import Headers, Request
 from vespiary.routing import PathPattern
 from vespiary.statistics import ConnectionStatistics
-from vespiary.tls import TLSInfo
+from vespiary.tls import ClientTLS, ServerTLS, TLSInfo
 
 __all__ = [
     "ClientTls",
@@ -266,6 +266,31 @@ class Connection(Generic[_M_co]):
             ConnectionClosed: the connection has ended.
             TypeError: `callback` is not a function, or an async one, which would never run.
             ValueError: `seconds` is not from 0 to 1e9.
+        """
+
+    def start_tls(self, tls: ServerTLS | ClientTLS | None = None) -> _Outcome[TLSInfo]:
+        """Continue with TLS on a `tcp://` or `unix://` connection (STARTTLS).
+
+        What was sent before goes out unencrypted, and what is sent after this call waits for the
+        handshake. Await the result for what TLS has agreed on, as in `connection.tls`, or ignore
+        it. Call this on a server when the client has asked for TLS, right behind the message that
+        says so, and on a client when the server has agreed.
+
+        Bytes that the peer has sent behind the message that is being handled, without waiting for
+        the handshake, end the connection: they were not encrypted, and must not be taken as if they
+        were (RFC 3207 section 6). With `framing="raw"`, check that yourself.
+
+        Args:
+            tls: A `ServerTLS` on a server; on a client a `ClientTLS`, or None for the authorities
+                that this machine trusts.
+
+        Raises:
+            ConnectionClosed: the connection is closing or has ended, or ends before the end of the
+                handshake, for example because that fails or takes longer than `handshake_seconds`.
+            ConfigurationError: `tls` is not what it should be, or the connection is not a stream.
+            SendRefused: the connection uses TLS already; or the endpoint has filters, or
+                `executor="threads"`.
+            RuntimeError: it is called in another thread than the loop's.
         """
 
     def drain(self) -> Coroutine[Any, Any, None]:

@@ -20,6 +20,7 @@ CALLS: dict[str, Call] = {
     "send_part": lambda it: it.send_part("x", last=True),
     "send_end": lambda it: it.send_end(),
     "ping": lambda it: it.ping(),
+    "start_tls": lambda it: it.start_tls(),
     "subscribe": lambda it: it.subscribe("topic"),
     "subscribe_pattern": lambda it: it.subscribe_pattern("topics/#"),
     "unsubscribe": lambda it: it.unsubscribe("topic"),
@@ -59,6 +60,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     # A WebSocket has no end of one direction.
     "send_end": (REFUSED, REFUSED, REFUSED, CLOSED, CLOSED, CLOSED, CLOSED),
     "ping": (REFUSED, OK, OK, CLOSED, CLOSED, CLOSED, CLOSED),
+    # A WebSocket has its TLS from its beginning.
+    "start_tls": (*("ConfigurationError",) * 6, CLOSED),
     "subscribe": (REFUSED, OK, OK, CLOSED, CLOSED, CLOSED, CLOSED),
     "subscribe_pattern": (REFUSED, OK, OK, CLOSED, CLOSED, CLOSED, CLOSED),
     "set_timer": (OK, OK, OK, OK, OK, CLOSED, CLOSED),

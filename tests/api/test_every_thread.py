@@ -57,6 +57,7 @@ CONNECTION: dict[str, tuple[Call, str | None]] = {
     "send_end": (lambda it: _refused(it.send_end), None),
     "send_part": (lambda it: it.send_part("message", last=True), None),
     "set_timer": (lambda it: it.set_timer(60, print).cancel(), None),
+    "start_tls": (lambda it: it.start_tls(), "start_tls\\(\\)"),
     "statistics": (lambda it: it.statistics(), None),
     "subprotocol": (lambda it: it.subprotocol, None),
     "subscribe": (lambda it: it.subscribe("topic"), None),

@@ -94,6 +94,10 @@ pub trait Host: Sized + 'static {
     }
     /// The connection is ready for messages.
     fn opened(&self, connection: &Rc<Connection<Self>>);
+    /// The handshake of a layer has succeeded that was started while the connection lives.
+    fn secured(&self, connection: &Rc<Connection<Self>>) {
+        let _ = connection;
+    }
     /// A whole binary message, or a piece, line or packet of a stream.
     fn binary(&self, connection: &Rc<Connection<Self>>, payload: Self::Payload);
     /// A whole text message.

@@ -6,6 +6,7 @@
 use crate::admission;
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, Event as Life, State};
+use crate::endpoint::add;
 use crate::host::Host;
 use crate::inbound::Inbound;
 use crate::layers::stack::{Event, Stack};
@@ -35,6 +36,40 @@ impl<H: Host> Connection<H> {
         self.add_layer(layer);
         self.engine.set_resting(self);
         self.unsettle();
+    }
+
+    /// Secure a living connection with a layer that completes a handshake first (STARTTLS).
+    ///
+    /// Bytes that were queued before pass it by. What is queued from now on waits until it is
+    /// ready, and [`Host::secured`] is called then; `handshake_seconds` bounds the time until then.
+    ///
+    /// The peer must have waited, too. Bytes that came behind the message that is being handled, or
+    /// wait to be handled, were sent without protection, by the peer or by anyone on the way. They
+    /// must not be taken for protected ones (CVE-2011-0411), so they end the connection.
+    /// `has_unhandled` says whether the host has such messages.
+    pub fn start_layer(self: &Rc<Self>, layer: Box<dyn Layer>, has_unhandled: bool) {
+        let is_behind = match self.inbound.try_borrow() {
+            Ok(inbound) => inbound.held_bytes() > 0 || inbound.session.is_mid_message(),
+            // A message is being handled: see `receive::check_plain_end`.
+            Err(_) => false,
+        };
+        if has_unhandled || is_behind {
+            add(&self.endpoint().counters.protocol_errors, 1);
+            return self.fail(receive::unprotected());
+        }
+        self.ends_plain.set(true);
+        self.push_layer(layer);
+        let now = self.engine.now_ms();
+        with_stack(self, |stack| stack.await_handshake(now));
+        self.engine.arm(self);
+    }
+
+    /// When the handshake of a layer began that was started while the connection lives.
+    pub(crate) fn securing_since(&self) -> Option<u64> {
+        let stack = self.layers.take();
+        let since = stack.as_ref().and_then(|it| it.handshake_began());
+        self.layers.set(stack);
+        since
     }
 
     pub(crate) fn add_layer(self: &Rc<Self>, layer: Box<dyn Layer>) {
@@ -203,6 +238,9 @@ fn found_out<H: Host>(
         connection.engine.spend_frames(connection, work);
     }
     match event {
+        Some(Event::Ready) if connection.opened.get() => {
+            connection.engine.host.secured(connection);
+        }
         Some(Event::Ready) => receive::begin(connection, inbound),
         Some(Event::Ended) => drop(connection.enter(Life::PeerEnd)),
         Some(Event::Removed(address, is_ready)) => {

@@ -95,9 +95,31 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
         return hold(connection, &mut inbound, bytes);
     }
     let taken = feed(connection, &mut inbound, bytes);
-    if taken < bytes.len() {
+    if taken < bytes.len() && !check_plain_end(connection, &mut inbound) {
         hold(connection, &mut inbound, &bytes[taken..]);
     }
+}
+
+/// Why a connection ends on which unprotected bytes came where protected ones begin.
+pub(crate) fn unprotected() -> CloseReason {
+    CloseReason::new(
+        Cause::ProtocolError,
+        "the peer sent more behind the message that starts TLS, without waiting for the handshake",
+    )
+}
+
+/// A layer was started by the message that was handled last, and unprotected bytes stand behind it:
+/// the connection fails. Whether it does.
+#[cold]
+fn check_plain_end<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H::Payload>,
+) -> bool {
+    let has_ended = connection.ends_plain.get();
+    if has_ended {
+        failed(connection, inbound, unprotected());
+    }
+    has_ended
 }
 
 /// Note that so many bytes came.
@@ -147,7 +169,7 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
     let piece = held.rest().len().min(HELD_TAKEN_MAX);
     let taken = feed(connection, &mut inbound, &held.rest()[..piece]);
     held.take(taken);
-    if !held.rest().is_empty() {
+    if !held.rest().is_empty() && !check_plain_end(connection, &mut inbound) {
         inbound.held = Some(held);
         if taken == piece {
             connection.engine.set_resting(connection);

@@ -37,7 +37,9 @@ pub(crate) fn answered<H: Host>(connection: &Rc<Connection<H>>, answer: Answer) 
 /// The handshake's deadline has passed.
 pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
     let text = "the handshake took too long";
-    if connection.client || connection.state() < State::Handshaking {
+    let state = connection.state();
+    // An open one has started a layer, whose handshake it is.
+    if connection.client || state < State::Handshaking || state == State::Open {
         let cause = Cause::Limit(Limit::HandshakeSeconds);
         connection.end_unless_refused(CloseReason::new(cause, text));
         return connection.abort_now();

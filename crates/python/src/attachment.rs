@@ -52,6 +52,8 @@ pub(crate) struct Rare {
     pub(crate) filters: Option<Py<PyAny>>,
     /// Answers what its TLS has agreed on.
     pub(crate) tls: Option<TlsHandle>,
+    /// Futures of `start_tls()`.
+    pub(crate) securers: Vec<Py<PyAny>>,
 }
 
 impl Attachment {
@@ -156,6 +158,7 @@ impl Rare {
         if let Some(reason) = connection.reason() {
             outcome = outcome.and(resolve_closers(py, self.closers, &reason));
             outcome = outcome.and(self.pings.end(py, &reason));
+            outcome = outcome.and(waiting::not_secured(py, self.securers, &reason));
         }
         if let Err(error) = outcome {
             engine.host.note(py, Some(connection), error);

@@ -197,6 +197,14 @@ impl Host for PyHost {
         }
     }
 
+    fn secured(&self, connection: &Rc<Conn>) {
+        let securers = connection.rare(|rare| std::mem::take(&mut rare.securers));
+        let py = self.py();
+        if let Err(error) = waiting::secured(py, connection, securers.unwrap_or_default()) {
+            self.note(py, Some(connection), error);
+        }
+    }
+
     fn watches_subscriptions(&self, connection: &Rc<Conn>) -> bool {
         let endpoint = &connection.endpoint().host;
         endpoint.subscribe.is_some() || endpoint.unsubscribe.is_some()

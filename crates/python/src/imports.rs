@@ -36,6 +36,9 @@ imported! {
     "vespiary.tls": {
         tls_info_class = "TLSInfo",
     }
+    "vespiary._start_tls": {
+        start_tls_options = "start_tls_options",
+    }
     "vespiary.statistics": {
         connection_statistics_class = "ConnectionStatistics",
         compression_statistics_class = "CompressionStatistics",

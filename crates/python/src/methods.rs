@@ -251,6 +251,39 @@ impl Connection {
         })
     }
 
+    /// Continue with TLS on a `tcp://` or `unix://` connection (STARTTLS).
+    ///
+    /// What was sent before goes out unencrypted, and what is sent after this call waits for the
+    /// handshake. Await the result for what TLS has agreed on, as in `connection.tls`, or ignore
+    /// it. Call this on a server when the client has asked for TLS, right behind the message that
+    /// says so, and on a client when the server has agreed.
+    ///
+    /// Bytes that the peer has sent behind the message that is being handled, without waiting for
+    /// the handshake, end the connection: they were not encrypted, and must not be taken as if they
+    /// were (RFC 3207 section 6). With `framing="raw"`, check that yourself.
+    ///
+    /// Args:
+    ///     tls: A `ServerTLS` on a server; on a client a `ClientTLS`, or None for the authorities
+    ///         that this machine trusts.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection is closing or has ended, or ends before the end of the
+    ///         handshake, for example because that fails or takes longer than `handshake_seconds`.
+    ///     ConfigurationError: `tls` is not what it should be, or the connection is not a stream.
+    ///     SendRefused: the connection uses TLS already; or the endpoint has filters, or
+    ///         `executor="threads"`.
+    ///     RuntimeError: it is called in another thread than the loop's.
+    #[pyo3(signature = (tls = None))]
+    fn start_tls(slf: &Bound<'_, Self>, tls: Option<Py<PyAny>>) -> PyResult<Waiting> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_thread("start_tls()")?;
+        let Some(connection) = this.living()? else {
+            return Err(this.closed_error(py));
+        };
+        tls::start(py, this, &connection, tls.into_pyobject(py)?.unbind())?;
+        Ok(Waiting::new(slf, What::Secured))
+    }
+
     /// Wait until no more than `write_low_bytes` wait to be sent; with room, return at once.
     ///
     /// Raises:

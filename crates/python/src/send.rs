@@ -26,7 +26,7 @@ const RETAINED_TOO_LARGE: &str = "the retained messages would have more bytes th
     retained_bytes_max allows: discard some with discard_retained(), or raise the limit";
 
 #[cold]
-fn refused(py: Python<'_>, text: &str) -> PyErr {
+pub(crate) fn refused(py: Python<'_>, text: &str) -> PyErr {
     imports::error(imports::send_refused_class(py), |class| {
         Ok(PyErr::from_value(class.invoke((text,))?))
     })

@@ -2,12 +2,15 @@
 //! agreed on; certificates for development.
 
 use crate::attachment::HasRare as _;
+use crate::calls::Invoke as _;
+use crate::connection::Connection;
 use crate::core::Conn;
-use pyo3::exceptions::PyValueError;
+use crate::{imports, send};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use std::rc::Rc;
-use vespiary_engine::Layer;
+use vespiary_engine::{Layer, SendError};
 use vespiary_tls::{
     ClientSettings, Clients, Facts, Identity, ServerSettings, Setting, TlsError, development,
 };
@@ -143,6 +146,43 @@ impl EndpointTls {
         connection.rare(|rare| rare.tls = Some(layer.handle()));
         Ok(Box::new(layer))
     }
+}
+
+/// Begin TLS on a connection that has none: see `Connection.start_tls`.
+pub(crate) fn start(
+    py: Python<'_>,
+    this: &Connection,
+    connection: &Rc<Conn>,
+    tls: Py<PyAny>,
+) -> PyResult<()> {
+    let endpoint = connection.endpoint();
+    let url = endpoint.host.url.borrow().to_string();
+    let options = imports::start_tls_options(py)?.invoke((url, connection.is_client(), tls))?;
+    let tls = EndpointTls::of(options.cast()?)?;
+    let refusal = if connection.rare(|rare| rare.tls.is_some()) == Some(true) {
+        Some("start_tls(): the connection uses TLS already")
+    } else if endpoint.host.working.is_some() {
+        Some("start_tls() cannot be used with executor='threads': messages may wait for a thread")
+    } else if endpoint.options().filtered {
+        Some("start_tls() cannot be used with filters=, which would get encrypted bytes")
+    } else {
+        None
+    };
+    if let Some(text) = refusal {
+        return Err(send::refused(py, text));
+    }
+    if !connection.is_open() {
+        return Err(this.send_error(py, connection, SendError::Closed, None));
+    }
+    let Some(tls) = tls else {
+        return Ok(());
+    };
+    let layer = tls.layer(connection);
+    let layer = layer.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let inbox = this.local()?.inbox.get();
+    let has_unhandled = inbox.is_some_and(|inbox| !inbox.is_empty());
+    connection.start_layer(layer, has_unhandled);
+    Ok(())
 }
 
 /// What a connection's TLS has agreed on; nothing before the end of its handshake.

@@ -10,6 +10,7 @@ use crate::imports;
 use crate::inbox::Inbox;
 use crate::options::InboxLimits;
 use crate::steps::{self, Steps};
+use crate::tls;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -74,6 +75,8 @@ pub(crate) enum What {
     End,
     /// The same, behind the `close()` that it comes from.
     Closing,
+    /// The TLS that `start_tls()` has begun.
+    Secured,
 }
 
 /// What `drain()`, `wait_closed()` and `close()` return: a coroutine that may be awaited more than
@@ -96,7 +99,7 @@ impl Waiting {
             connection: connection.clone().unbind(),
             what,
             steps: Steps::default(),
-            is_awaited: AtomicBool::new(matches!(what, What::Closing)),
+            is_awaited: AtomicBool::new(matches!(what, What::Closing | What::Secured)),
         }
     }
 
@@ -136,6 +139,7 @@ impl Waiting {
         match self.what {
             What::Room => drain(connection, "await connection.drain()"),
             What::End | What::Closing => wait_closed(connection),
+            What::Secured => wait_secured(connection),
         }
     }
 
@@ -224,6 +228,54 @@ fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     // Somebody waits for the end, perhaps with nothing but this future.
     dropped::keep(object);
     future.invoke_method(py, "__await__", ())
+}
+
+/// What a task that waits for TLS iterates over.
+fn wait_secured(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+    let py = object.py();
+    let this = object.get();
+    this.check_thread("await connection.start_tls()")?;
+    let Some(connection) = this.living()? else {
+        return Err(this.closed_error(py));
+    };
+    let future = running_loop(py)?.invoke_method(py, "create_future", ())?;
+    if tls::facts(&connection).is_some() {
+        secured(py, &connection, vec![future.clone_ref(py)])?;
+    } else {
+        connection
+            .rare(|rare| rare.securers.push(future.clone_ref(py)))
+            .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
+    }
+    future.invoke_method(py, "__await__", ())
+}
+
+/// The handshake of TLS has succeeded: resolve the futures of `start_tls()`.
+pub(crate) fn secured(
+    py: Python<'_>,
+    connection: &Rc<Conn>,
+    futures: Vec<Py<PyAny>>,
+) -> PyResult<()> {
+    let Some(facts) = tls::facts(connection) else {
+        return Ok(());
+    };
+    for future in futures {
+        let info = imports::tls_info(py, &tls::fields(py, &facts)?)?;
+        settle(py, &future, "set_result", info)?;
+    }
+    Ok(())
+}
+
+/// The connection has ended before that.
+pub(crate) fn not_secured(
+    py: Python<'_>,
+    futures: Vec<Py<PyAny>>,
+    reason: &CloseReason,
+) -> PyResult<()> {
+    for future in futures {
+        let error = imports::closed_error(py, reason, "").into_value(py);
+        settle(py, &future, "set_exception", error)?;
+    }
+    Ok(())
 }
 
 /// A handler that waits for the end, and receives nothing meanwhile, has no answer left to send:

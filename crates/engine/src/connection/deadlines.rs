@@ -137,6 +137,11 @@ fn consider_open<H: Host>(
         let began = connection.moments.phase_began.get();
         consider(began, deadlines.first_byte, Which::FirstByte);
     }
+    if connection.ends_plain.get()
+        && let Some(began) = connection.securing_since()
+    {
+        consider(began, deadlines.handshake, Which::Handshake);
+    }
     let message_began = connection.moments.message_began.get();
     if message_began != 0 {
         consider(message_began, deadlines.message, Which::Message);

@@ -76,6 +76,8 @@ pub struct Connection<H: Host> {
     pub(crate) client: bool,
     /// Its bytes go through layers, in both directions.
     pub(crate) layered: Cell<bool>,
+    /// A layer was started while the connection lives: no more plain bytes may come.
+    pub(crate) ends_plain: Cell<bool>,
     /// It stands on the engine's list of connections to be settled.
     pub(crate) unsettled: Cell<bool>,
     pub(crate) fullness: Cell<Fullness>,
@@ -135,6 +137,7 @@ impl<H: Host> Connection<H> {
             counted: Cell::new(false),
             client,
             layered: Cell::new(false),
+            ends_plain: Cell::new(false),
             unsettled: Cell::new(false),
             fullness: Cell::new(Fullness::Low),
             opened: Cell::new(false),

@@ -52,8 +52,11 @@ pub(crate) struct Stack {
     plain: Vec<u8>,
     taken: usize,
     wire: Vec<u8>,
-    /// The session began only when all layers were ready, or shall.
+    /// The session began only when all layers were ready, or shall; or a layer was started later,
+    /// whose handshake is awaited.
     awaits_ready: bool,
+    /// When that handshake began, in milliseconds.
+    handshake_began: Option<u64>,
     end_sent: bool,
 }
 
@@ -107,6 +110,18 @@ impl Stack {
     pub(crate) fn await_ready(&mut self) -> bool {
         self.awaits_ready = !self.is_ready();
         self.awaits_ready
+    }
+
+    /// Report when the layer that was just pushed is ready.
+    pub(crate) fn await_handshake(&mut self, now: u64) {
+        if self.await_ready() {
+            self.handshake_began = Some(now);
+        }
+    }
+
+    /// When the handshake that is awaited began.
+    pub(crate) fn handshake_began(&self) -> Option<u64> {
+        self.handshake_began.filter(|_| self.awaits_ready)
     }
 
     /// How many bytes from the session are older than the topmost layer, and pass it by.

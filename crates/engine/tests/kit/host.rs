@@ -243,6 +243,12 @@ impl Host for TestHost {
         }
     }
 
+    fn secured(&self, connection: &Conn) {
+        let _inside = self.enter("secured");
+        self.must_be_open(connection.token());
+        (connection.endpoint().host.secured)(connection);
+    }
+
     fn watches_subscriptions(&self, connection: &Conn) -> bool {
         connection.endpoint().host.subscription.is_some()
     }

@@ -28,6 +28,8 @@ pub struct Script {
     pub message: OnMessage,
     /// At a part of a message.
     pub part: OnPart,
+    /// When a layer that was started later is ready.
+    pub secured: Act,
     /// When a subscription begins or ends.
     pub subscription: Option<OnSubscription>,
     /// When the write queue has drained.
@@ -66,6 +68,7 @@ impl Script {
             opened: Box::new(|_| ()),
             message: Box::new(|_, _, _| ()),
             part: Box::new(|_, _, _, _| ()),
+            secured: Box::new(|_| ()),
             subscription: None,
             drained: Box::new(|_| ()),
             ended: Box::new(|_| AfterEnd::Close),
@@ -126,6 +129,13 @@ impl Script {
         act: impl Fn(&Rc<DatagramSocket<TestHost>>, &Arrival, &[u8]) + 'static,
     ) -> Self {
         self.datagram = Box::new(act);
+        self
+    }
+
+    /// Do this when a layer that was started later is ready.
+    #[must_use]
+    pub fn on_secured(mut self, act: impl Fn(&Conn) + 'static) -> Self {
+        self.secured = Box::new(act);
         self
     }
 

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{
-    Cause, CloseReason, Flow, Framing, Kind, Layer, Manner, Options, Progress, Received, Side,
+    Cause, CloseReason, Flow, Framing, Kind, Layer, Limit, Manner, Options, Progress, Received,
+    Side,
 };
 
 on_every_driver_and_with_faults!(
@@ -17,10 +18,18 @@ on_every_driver_and_with_faults!(
     the_end_of_a_layer_is_the_end_of_the_stream,
     a_stream_that_is_cut_beneath_a_layer_is_broken,
     a_layer_is_pushed_while_the_connection_lives,
+    a_layer_is_started_while_the_connection_lives,
+    the_handshake_of_a_layer_that_was_started_has_a_deadline,
     what_a_layer_makes_waits_while_the_connection_is_held_back,
     a_layer_that_fails_ends_its_connection,
     what_a_failed_handshake_has_to_say_is_sent_first,
     own_bytes_for_a_peer_that_does_not_read_are_bounded,
+);
+
+// With faults, bytes may come so late that they are the layer's.
+on_every_driver!(
+    plain_bytes_behind_the_message_that_starts_a_layer_end_the_connection,
+    unhandled_messages_when_a_layer_is_started_end_the_connection,
 );
 
 /// Records of a length and so many bytes, each combined with a key by exclusive or. A record of one
@@ -292,6 +301,94 @@ fn a_layer_is_pushed_while_the_connection_lives(bench: &Bench) {
     peer.send(bench, b"\x06plain\n");
     bench.until_closed(1);
     assert_eq!(bench.host().messages().len(), 3);
+}
+
+/// Answers STARTTLS in plain, and starts a layer then.
+fn starting() -> Script {
+    Script::echo()
+        .on_message(|connection, kind, message| {
+            if message == b"STARTTLS" {
+                connection.send(kind, b"OK", None).expect("room");
+                connection.start_layer(Records::boxed(KEY), false);
+                connection.send(kind, b"behind", None).expect("room");
+            } else {
+                connection.send(kind, message, None).expect("room");
+            }
+        })
+        .on_secured(|connection| {
+            connection
+                .send(Kind::Binary, b"secured", None)
+                .expect("room");
+        })
+}
+
+fn a_layer_is_started_while_the_connection_lives(bench: &Bench) {
+    let place = bench.listen(lines(), starting());
+    let mut peer = bench.connect(&place);
+    peer.send(bench, b"plain\nSTARTTLS\n");
+    assert_eq!(peer.take(bench, 9), b"plain\nOK\n");
+    bench.settle();
+    assert!(peer.is_quiet());
+    peer.send(bench, HELLO);
+    assert_eq!(peer.take(bench, 2), HELLO);
+    assert_eq!(take(bench, &mut peer, 15), b"behind\nsecured\n");
+    peer.send(bench, &sealed(KEY, b"secret\nmore\n"));
+    assert_eq!(take(bench, &mut peer, 12), b"secret\nmore\n");
+    assert_eq!(bench.host().messages().len(), 4);
+    // It lasts: the deadline of the handshake is over.
+    peer.send(bench, b"\x06plain\n");
+    bench.until_closed(1);
+    assert_eq!(bench.host().messages().len(), 4);
+}
+
+fn plain_bytes_behind_the_message_that_starts_a_layer_end_the_connection(bench: &Bench) {
+    // A whole line, a part of one, and what would be a handshake: none of it was protected.
+    for rest in [&b"DELETE\n"[..], b"D", HELLO] {
+        let place = bench.listen(lines(), starting());
+        let mut peer = bench.connect(&place);
+        let before = bench.host().reasons().len();
+        let messages = bench.host().messages().len();
+        peer.send(bench, &[b"STARTTLS\n", rest].concat());
+        bench.until_closed(before + 1);
+        let reason = &bench.host().reasons()[before];
+        assert_eq!(reason.cause, Cause::ProtocolError, "{reason}");
+        assert_eq!(bench.host().messages().len(), messages + 1);
+    }
+}
+
+fn unhandled_messages_when_a_layer_is_started_end_the_connection(bench: &Bench) {
+    for line in [&b"whole\n"[..], b"whole\npart"] {
+        let place = bench.listen(lines(), Script::sink());
+        let mut peer = bench.connect(&place);
+        let before = bench.host().reasons().len();
+        let messages = bench.host().messages().len();
+        peer.send(bench, line);
+        bench.until("the line", || bench.host().messages().len() > messages);
+        bench.settle();
+        let has_unhandled = line == b"whole\n";
+        bench
+            .latest()
+            .start_layer(Records::boxed(KEY), has_unhandled);
+        bench.until_closed(before + 1);
+        let reason = &bench.host().reasons()[before];
+        assert_eq!(reason.cause, Cause::ProtocolError, "{reason}");
+        assert_eq!(place.counters().protocol_errors.get(), 1);
+    }
+}
+
+fn the_handshake_of_a_layer_that_was_started_has_a_deadline(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.handshake = Some(100);
+    let place = bench.listen(options, starting());
+    let mut peer = bench.connect(&place);
+    peer.send(bench, b"STARTTLS\n");
+    bench.until_closed(1);
+    let reason = &bench.host().reasons()[0];
+    assert_eq!(
+        reason.cause,
+        Cause::Limit(Limit::HandshakeSeconds),
+        "{reason}"
+    );
 }
 
 fn what_a_layer_makes_waits_while_the_connection_is_held_back(bench: &Bench) {

@@ -14,6 +14,7 @@ from vespiary._first_step import Begins
 from vespiary._fork import process
 
 if TYPE_CHECKING:
+    from vespiary._certificates import Watcher
     from vespiary._core import Core, Topics
     from vespiary._server_hooks import Hook
     from vespiary._shutdown import Shutdown
@@ -46,6 +47,7 @@ class Life:
             depend on who waits for it.
         shutdown: How its connections end, once they do.
         shortened: The shortest drain that a further stop has asked for before that.
+        certificates: What watches the certificates of the endpoints.
         waiting: The program's tasks that wait for the end.
     """
 
@@ -66,6 +68,7 @@ class Life:
     stopper: asyncio.Task[None] | None = None
     shutdown: Shutdown | None = None
     shortened: float | None = None
+    certificates: Watcher | None = None
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:

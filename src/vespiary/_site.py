@@ -136,6 +136,11 @@ class Site:
         )
 
     @property
+    def tls(self) -> ServerTLS | None:
+        """Its certificate and key, if it has TLS."""
+        return self.options.get("tls")
+
+    @property
     def url(self) -> str:
         """The URL, with the parameters of its path as they were written."""
         url = str(self.endpoint)

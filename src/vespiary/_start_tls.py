@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vespiary._certificates import watch
 from vespiary._option_checks import wrong_option
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
@@ -31,6 +32,7 @@ def start_tls_options(url: str, is_client: bool, tls: object) -> dict[str, objec
     if not is_client:
         if not isinstance(tls, ServerTLS):
             raise wrong_option("tls", tls, "a ServerTLS on a server's connection")
+        watch(tls)
         return {"tls": tls.native(is_http=False)}
     chosen = default_client_tls() if tls is None else tls
     if not isinstance(chosen, ClientTLS):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 from weakref import WeakSet
 
 from vespiary._callbacks import check_callback
+from vespiary._certificates import join_watcher, watch
 from vespiary._first_step import Begins
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress, place, remove
@@ -159,6 +160,8 @@ class Server:
         try:
             address.open_for(site, life)
             self._start_handler(life, address, site)
+            if site.tls is not None:
+                watch(site.tls)
         except BaseException:
             remove(self._addresses, site)
             raise
@@ -247,6 +250,8 @@ class Server:
         core, loop = running_core(), asyncio.get_running_loop()
         life = Life(core, loop, core.topics(*self._retained_max))
         self._life = life
+        certificates = [site.tls for site in self._sites if site.tls is not None]
+        life.certificates = join_watcher(certificates, signals=self._wants_signals)
         started: list[Site] = []
         try:
             await self._start(life, started)
@@ -352,6 +357,8 @@ class Server:
                 address.release()
             self._life = None
             life.stopped.set()
+            if life.certificates is not None:
+                life.certificates.leave()
             self._leave_signals(is_awaited=life.loop in self._own_loops or bool(life.waiting))
             self._ended_port = PortStatistics(**life.core.port_statistics())
             self._ended_topics = TopicStatistics(**life.topics.statistics())

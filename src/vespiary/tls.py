@@ -8,6 +8,7 @@ as Wireshark.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from vespiary._core import ClientTls, ServerTls
+from vespiary._seconds import is_seconds, wanted_seconds
 from vespiary.endpoint import is_host_name
 from vespiary.errors import ConfigurationError
 
@@ -24,6 +26,10 @@ __all__ = ["ClientTLS", "ServerTLS", "TLSInfo", "default_client_tls"]
 PathLike = str | os.PathLike[str]
 MinimumVersion = Literal["1.2", "1.3"]
 ClientCertificate = Literal["required", "optional"]
+
+_State = tuple[tuple[int, int, int] | None, ...]
+
+logger = logging.getLogger("vespiary")
 
 _MINIMUM_VERSION: MinimumVersion = "1.2"
 _HTTP = ("http/1.1",)
@@ -83,6 +89,9 @@ class ServerTLS:
         alpn: The application protocols, the best first. Default: `http/1.1` for `wss://` and
             `https://`, none for `tls://`.
         minimum_version: `1.2` (the default) or `1.3`.
+        watch_seconds: How often a running server looks whether the files have changed. Changed
+            files are read at the next look after that, as with `reload`. None: they are not
+            watched. 10: soon enough for what is renewed weeks before it expires.
 
     Raises:
         ConfigurationError: a file is not what it should be, or an option is not valid.
@@ -99,6 +108,7 @@ class ServerTLS:
         client_certificate: ClientCertificate = "required",
         alpn: Iterable[str] | None = None,
         minimum_version: MinimumVersion = _MINIMUM_VERSION,
+        watch_seconds: float | None = 10.0,
     ) -> None:
         if client_certificate not in ("required", "optional"):
             raise _wrong("client_certificate", client_certificate, "'required' or 'optional'")
@@ -110,7 +120,12 @@ class ServerTLS:
         self._clients_required = client_certificate == "required"
         self._alpn = None if alpn is None else _protocols(alpn)
         self._allows_tls12 = _allows_tls12(minimum_version)
+        if watch_seconds is not None and not is_seconds(watch_seconds, zero=False):
+            raise _wrong("watch_seconds", watch_seconds, wanted_seconds("None", zero=False))
+        self.watch_seconds = watch_seconds
         self._native: dict[tuple[str, ...], ServerTls] = {}
+        self._read = self._state()
+        self._changed: _State | None = None
         self.native(is_http=True)
 
     def __repr__(self) -> str:
@@ -125,12 +140,40 @@ class ServerTLS:
             ConfigurationError: a file is not what it should be.
             OSError: a file cannot be read.
         """
+        self._read, self._changed = self._state(), None
         settings = self._settings()
         for alpn, native in self._native.items():
             try:
                 native.replace(*settings, _encoded(alpn), self._allows_tls12)
             except ValueError as error:
                 raise self._error(error) from None
+
+    def reload_logged(self, cause: str) -> None:
+        """Read the files again, and log the outcome; internal."""
+        try:
+            self.reload()
+        except (ConfigurationError, OSError) as error:
+            logger.error("The old certificate of %r stays in use: %s", self, error)
+        else:
+            logger.info("Read the certificate of %r again: %s", self, cause)
+
+    def look(self) -> None:
+        """See whether the files have changed, and read them if they then stayed as they are."""
+        state = self._state()
+        if state == self._read:
+            self._changed = None
+        elif state != self._changed:
+            # Another one may be about to change.
+            self._changed = state
+        else:
+            self.reload_logged("its files have changed")
+
+    def _state(self) -> _State:
+        """What is known of each file without reading it; None for one that is not there."""
+        paths = [path for pair in self._pairs for path in pair]
+        if self._client_ca is not None:
+            paths.append(self._client_ca)
+        return tuple(_file_state(path) for path in paths)
 
     def native(self, *, is_http: bool) -> ServerTls:
         """Return what the native side uses for an endpoint with or without HTTP."""
@@ -241,6 +284,14 @@ def default_client_tls() -> ClientTLS:
         ConfigurationError: this machine has no trusted authorities.
     """
     return ClientTLS()
+
+
+def _file_state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:

@@ -103,11 +103,11 @@ def test_the_echo_gets_a_new_certificate_while_it_runs(start: Start, folder: Fol
         folder.make("localhost", "localhost", "127.0.0.1")
         assert certificate() == before
         example.send_signal(signal.SIGHUP)
-        example.wait_for("The certificate was read again")
+        example.wait_for("Read the certificate of")
         assert certificate() != before
         (folder.path / "localhost.pem").write_text("nothing")
         example.send_signal(signal.SIGHUP)
-        example.wait_for("The old certificate stays in use")
+        example.wait_for("stays in use: certificate ")
         assert certificate() != before
         kept.send("still there")
         assert kept.recv() == "still there"

@@ -64,34 +64,36 @@ class _Outcome(Coroutine[Any, Any, _T_co]):
 
 @final
 class Connection(Generic[_M_co]):
-    """A connection, as its handler sees it.
+    """One client of a server, or a client's connection to a server.
 
-    Its methods may be called from any thread. In another than its loop's, those that return a
-    value wait until the loop has answered, and those that are awaited raise RuntimeError: use
-    `server.call_soon_threadsafe` for them.
+    You can call the methods from any thread. In a thread other than the loop's, methods that return
+    a value block until the loop has executed them. You cannot await there (RuntimeError): use
+    `server.call_soon_threadsafe` to run a function on the loop's thread.
 
-    What `receive`, `ping`, `drain`, `close` and `wait_closed` return is a coroutine, for
-    `asyncio.create_task` and `gather` too. `send` is a plain call that has queued the message
-    when it returns; what it returns may be awaited, and is not a coroutine.
+    `receive`, `ping`, `drain`, `close` and `wait_closed` return coroutines, which you can also pass
+    to `asyncio.create_task` and `gather`. `send` queues the message and returns an awaitable that
+    is not a coroutine. You need not await `send`, `ping` and `close`.
 
-    A handler that is an async function iterates over it: `async for message in connection`. The
-    iteration ends when the peer closes cleanly, and raises `ConnectionBroken` otherwise.
+    A coroutine handler iterates over the connection: `async for message in connection`. The
+    iteration ends when the peer closes the connection cleanly, and raises `ConnectionBroken`
+    otherwise.
     """
 
     data: Any
-    """Whatever the handler keeps for this connection; None at first."""
+    """For the handler's own data. Vespiary does not use it. Default: None."""
     @property
     def peer(self) -> tuple[str, int] | str | None:
-        """The address of the peer, still there after the end; None where it has none.
+        """The address of the peer: host and port, or the path of a Unix socket.
 
-        A pair of host and port, or the path of a Unix socket.
+        None if the peer has no address, such as the client of a Unix socket. You can also read it
+        after the connection has ended.
         """
 
     @property
     def local_address(self) -> tuple[str, int] | str | None:
-        """The address at this end, still there after the end; None where it has none.
+        """The address of this end: host and port, or the path of a Unix socket.
 
-        A pair of host and port, or the path of a Unix socket.
+        None if this end has no address. You can also read it after the connection has ended.
         """
 
     @property
@@ -100,185 +102,188 @@ class Connection(Generic[_M_co]):
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that wait to be taken by the kernel."""
+        """Bytes in the write queue, which the kernel has not accepted yet."""
 
     @property
     def subprotocol(self) -> str | None:
-        """The WebSocket subprotocol that the handshake chose, if any."""
+        """The WebSocket subprotocol that was chosen in the handshake; None if there is none."""
 
     @property
     def version(self) -> Literal[13, 8] | None:
-        """The version of WebSocket in use, 13 or 8 (an old peer); None elsewhere."""
+        """The version of WebSocket: 13, or 8 for an old peer; None if this is not a WebSocket."""
 
     @property
     def extensions(self) -> list[str]:
-        """The WebSocket extensions that the handshake agreed on, as its header has them."""
+        """The negotiated WebSocket extensions, as in the header field Sec-WebSocket-Extensions."""
 
     @property
     def response_headers(self) -> Headers:
-        """The header fields of the server's answer to this client's handshake.
+        """On a client: the header fields of the server's response to the handshake.
 
-        Empty at a server, and on streams.
+        Empty on a server, and on streams.
         """
 
     @property
     def close_reason(self) -> CloseReason | None:
-        """Why the connection ended; None while it has not."""
+        """Why the connection has ended; None before that."""
 
     @property
     def is_shutting_down(self) -> bool:
-        """Whether the server is stopping, so that work under way should be finished."""
+        """Whether the server is stopping. Handlers should then finish their work."""
 
     @property
     def tls(self) -> TLSInfo | None:
-        """What TLS has agreed on, after the end of the connection too; None without TLS."""
+        """The parameters of TLS, also after the end of the connection; None without TLS."""
 
     @property
     def request(self) -> Request | None:
-        """The request that opened the connection; None on streams and at clients.
+        """The HTTP request that opened the connection; None on streams and on clients.
 
-        After `on_open` it is kept only where the handler uses it: see `Handler.keep_request`.
+        After `on_open` it is None too, unless a method of the handler uses `request`, or
+        `Handler.keep_request` is True.
         """
 
     def send(self, message: str | Buffer, /, *, compress: bool | None = None) -> Awaitable[None]:
-        """Queue a message; it leaves with everything else that the current batch sends.
+        """Queue a message. It is sent with the other queued messages when the handler returns.
 
-        Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte
-        stream both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result,
-        or `drain()`, to wait for room. May be called from any thread; another than the loop's waits
-        for room by itself, unless it runs a loop of its own.
+        A `str` is sent as a text message, a bytes-like object as a binary message. On a stream,
+        both are sent as bytes, a `str` in UTF-8.
+
+        On the loop's thread, `send` never blocks. To wait until the queue has room, await the
+        result, or `drain()`. In another thread, `send` blocks until there is room, unless that
+        thread runs its own Vespiary loop.
 
         Args:
             message: The whole message.
-            compress: True or False decides for this message, whatever its length, where the peer
-                agreed on compression; None leaves it to the endpoint's `Compression`.
+            compress: Whether to compress this message, if compression was negotiated. Default: as
+                the `Compression` of the endpoint says.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
-            ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
-            SendRefused: a message in parts is under way, or the framing cannot carry it: it is too
-                long for the length prefix, or has a line break where messages are lines.
-            TypeError: the message is neither text nor bytes, or compress is not a bool.
+            WriteQueueFull: `write_bytes_max` would be exceeded, and the policy is `wait`.
+            ThreadCallsFull: too many calls of other threads are queued (only in other threads).
+            SendRefused: another message is being sent in parts; or the message is too long for its
+                length prefix, or contains a line break although each message is a line.
+            TypeError: the message is neither text nor bytes, or `compress` is not a bool.
         """
 
     def send_part(
         self, data: str | Buffer, *, last: bool = False, compress: bool | None = None
     ) -> None:
-        """Queue a part of a message that is sent as its bytes become known.
+        """Queue the next part of a message, for messages that are produced piece by piece.
 
         Args:
-            data: The next bytes of the message; text is sent as UTF-8.
+            data: The next bytes of the message. Text is sent as UTF-8.
             last: Whether the message ends with this part.
-            compress: As for `send`; the first part decides for all of them.
+            compress: As for `send`. The value for the first part applies to the whole message.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
-            SendRefused: the framing has no parts to send, as with lines and length prefixes, or
-                another task or callback is sending a message in parts.
-            TypeError: the data is neither text nor bytes, or another argument is not what it must
-                be.
+            WriteQueueFull: `write_bytes_max` would be exceeded, and the policy is `wait`.
+            SendRefused: the framing does not support parts (lines, length prefixes), or another
+                task or callback is sending a message in parts.
+            TypeError: the data is neither text nor bytes, or `last` or `compress` is not a bool.
         """
 
     def send_end(self) -> None:
-        """Send nothing more on a stream; receiving goes on.
+        """Finish sending on a stream (half-close). You can still receive.
 
-        What waits is written first, and then the peer sees the end of the stream. Once both ends
-        have finished, the connection closes.
+        The queued messages are sent first, and then the peer sees the end of the stream. When both
+        ends have finished, the connection closes.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            SendRefused: a WebSocket ends in both directions at once: use `close()`.
+            SendRefused: the connection is not a stream, so it cannot be half-closed: use `close()`.
         """
 
     def ping(self, payload: bytes = b"") -> _Outcome[float]:
-        """Send a WebSocket ping; await it for the latency in seconds, or ignore what it returns.
+        """Send a WebSocket ping. Await the result to get the latency in seconds, or ignore it.
 
         Args:
-            payload: At most 125 bytes. An empty payload becomes one that no other ping has.
+            payload: At most 125 bytes. Default: a payload that no other ping has.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended, or ends before the pong.
-            SendRefused: too many pings have no pong yet.
+            SendRefused: too many pings are unanswered.
             ValueError: the payload is too long, or the connection is not a WebSocket.
         """
 
     def close(self, code: int = 1000, reason: str = "") -> _Outcome[CloseReason]:
-        """Begin to close the connection cleanly; what is queued is written first.
+        """Send the queued messages, and then close the connection cleanly.
 
-        Await what it returns for the reason of the end, or ignore it. A second call does nothing
-        more.
+        Await the result to wait for the end and get its `CloseReason`, or ignore it. A second call
+        has no effect.
 
         Args:
-            code: The WebSocket close code (RFC 6455 section 7.4); streams have none.
+            code: The WebSocket close code (RFC 6455 section 7.4). Ignored on streams.
             reason: A text for the peer, of at most 123 bytes in UTF-8.
 
         Raises:
-            ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
+            ValueError: the code is not allowed in a close frame, or the reason is too long (RFC
+                6455 section 5.5).
         """
 
     def abort(self) -> None:
-        """End the connection at once; what waits is dropped and the peer sees a reset."""
+        """Reset the connection at once. Queued messages are dropped."""
 
     def pause_reading(self) -> None:
-        """Read nothing more from the peer until `resume_reading()`; TCP holds it back."""
+        """Stop reading from the peer until `resume_reading()`. TCP then slows the peer down."""
 
     def resume_reading(self) -> None:
-        """Read on after `pause_reading()`."""
+        """Continue to read from the peer, after `pause_reading()`."""
 
     def subscribe(self, topic: str) -> bool:
-        """Receive what the server publishes to a topic from now on.
+        """Subscribe to a topic: send the peer what the server publishes to the topic from now on.
 
         A message that the topic retains is sent at once. Returns False if the connection was
         already subscribed.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            SendRefused: it has `topics_per_connection_max` topics already, or the endpoint
-                `subscriptions_max`; the topic is longer than `topic_bytes_max`; or the connection
-                is a client's, for which nobody publishes.
+            SendRefused: `topics_per_connection_max` topics of this connection, or
+                `subscriptions_max` of the endpoint, are reached; the topic is longer than
+                `topic_bytes_max`; or this is a client's connection.
         """
 
     def subscribe_pattern(self, pattern: str) -> bool:
-        """Receive what the server publishes to any topic that a pattern matches.
+        """Subscribe to all topics that match a pattern.
 
-        Levels of topics are separated by `/`. In a pattern `+` stands for one level, and `#`, as
-        the last level, for any number of levels, including none (as in MQTT). The messages that the
+        Levels of topics are separated by `/`. In a pattern, `+` matches one level, and `#`, as the
+        last level, matches any number of levels, including none (as in MQTT). The messages that the
         matching topics retain are sent at once. Returns False if the connection was already
-        subscribed by this pattern.
+        subscribed to this pattern.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            SendRefused: the text is not a pattern, or as for `subscribe`.
+            SendRefused: the pattern is not valid, or as for `subscribe`.
         """
 
     def unsubscribe(self, topic: str) -> bool:
-        """No longer receive what is published to a topic; False when it was not subscribed."""
+        """End the subscription to a topic. Returns False if the connection was not subscribed."""
 
     def unsubscribe_pattern(self, pattern: str) -> bool:
-        """No longer receive what a pattern matches; False when it was not subscribed by that."""
+        """End the subscription to a pattern. Returns False if there was none."""
 
     def set_timer(self, seconds: float, callback: Callable[[Self], object]) -> Timer:
-        """Call `callback(connection)` in `seconds`, unless the connection ends before.
+        """Call `callback(connection)` once after `seconds`, unless the connection ends before.
 
         Raises:
             ConnectionClosed: the connection has ended.
-            TypeError: `callback` is not a function, or an async one, which would never run.
+            TypeError: `callback` is not callable, or is an async function.
             ValueError: `seconds` is not from 0 to 1e9.
         """
 
     def start_tls(self, tls: ServerTLS | ClientTLS | None = None) -> _Outcome[TLSInfo]:
         """Continue with TLS on a `tcp://` or `unix://` connection (STARTTLS).
 
-        What was sent before goes out unencrypted, and what is sent after this call waits for the
-        handshake. Await the result for what TLS has agreed on, as in `connection.tls`, or ignore
-        it. Call this on a server when the client has asked for TLS, right behind the message that
-        says so, and on a client when the server has agreed.
+        Messages that were sent before this call are sent without TLS. Messages that are sent after
+        it wait for the TLS handshake. Await the result to get the parameters of TLS (as in
+        `connection.tls`), or ignore it. On a server, call this when the client has asked for TLS,
+        right after you have sent the answer; on a client, when the server has agreed.
 
-        Bytes that the peer has sent behind the message that is being handled, without waiting for
-        the handshake, end the connection: they were not encrypted, and must not be taken as if they
-        were (RFC 3207 section 6). With `framing="raw"`, check that yourself.
+        If the peer has sent more bytes after the message that is being handled, without waiting for
+        the handshake, the connection ends: these bytes were not encrypted, and must not be taken
+        for encrypted ones (RFC 3207 section 6). With `framing="raw"`, check this yourself.
 
         Args:
             tls: A `ServerTLS` on a server; on a client a `ClientTLS`, or None for the authorities
@@ -287,40 +292,43 @@ class Connection(Generic[_M_co]):
         Raises:
             ConnectionClosed: the connection is closing or has ended, or ends before the end of the
                 handshake, for example because that fails or takes longer than `handshake_seconds`.
-            ConfigurationError: `tls` is not what it should be, or the connection is not a stream.
+            ConfigurationError: `tls` is not a valid value here, or the connection is not a stream.
             SendRefused: the connection uses TLS already; or the endpoint has filters, or
                 `executor="threads"`.
             RuntimeError: it is called in another thread than the loop's.
         """
 
     def drain(self) -> Coroutine[Any, Any, None]:
-        """Wait until no more than `write_low_bytes` wait to be sent; with room, return at once.
+        """Wait until the write queue has room.
+
+        If more than `write_high_bytes` are queued, wait until at most `write_low_bytes` are queued.
+        Otherwise return at once.
 
         Raises:
             ConnectionClosed: the connection has ended.
         """
 
     def receive(self, timeout: float | None = None) -> Coroutine[Any, Any, _M_co]:
-        """Wait for the next message: in a handler that is an async function, and in clients.
+        """Wait for the next message and return it. For coroutine handlers and clients.
 
         Args:
-            timeout: How long to wait at most, in seconds; None waits for as long as it takes.
+            timeout: The longest time to wait, in seconds. Default: no limit.
 
         Raises:
-            ConnectionClosed: the connection has ended, and every message before that was received.
-            ReceiveConflict: another task waits already.
-            TimeoutError: no message came in time; a later one is not lost.
+            ConnectionClosed: the connection has ended, and all its messages have been received.
+            ReceiveConflict: another task is already waiting for a message.
+            TimeoutError: no message has arrived in time. No message is lost: call `receive` again.
         """
 
     def wait_closed(self) -> Coroutine[Any, Any, CloseReason]:
-        """Wait until the connection has ended; the result says why it did.
+        """Wait until the connection has ended, and return its `CloseReason`.
 
         Raises:
-            RuntimeError: it is called in another thread than the loop's.
+            RuntimeError: it is called in a thread other than the loop's.
         """
 
     def statistics(self) -> ConnectionStatistics:
-        """Return what has happened on this connection so far."""
+        """Return the statistics of this connection so far."""
 
     def __await__(self) -> Generator[Any]: ...
     @property

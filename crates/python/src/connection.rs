@@ -70,18 +70,19 @@ unsafe impl Confine for Local {
     }
 }
 
-/// A connection, as its handler sees it.
+/// One client of a server, or a client's connection to a server.
 ///
-/// Its methods may be called from any thread. In another than its loop's, those that return a
-/// value wait until the loop has answered, and those that are awaited raise RuntimeError: use
-/// `server.call_soon_threadsafe` for them.
+/// You can call the methods from any thread. In a thread other than the loop's, methods that return
+/// a value block until the loop has executed them. You cannot await there (RuntimeError): use
+/// `server.call_soon_threadsafe` to run a function on the loop's thread.
 ///
-/// What `receive`, `ping`, `drain`, `close` and `wait_closed` return is a coroutine, for
-/// `asyncio.create_task` and `gather` too. `send` is a plain call that has queued the message
-/// when it returns; what it returns may be awaited, and is not a coroutine.
+/// `receive`, `ping`, `drain`, `close` and `wait_closed` return coroutines, which you can also pass
+/// to `asyncio.create_task` and `gather`. `send` queues the message and returns an awaitable that
+/// is not a coroutine. You need not await `send`, `ping` and `close`.
 ///
-/// A handler that is an async function iterates over it: `async for message in connection`. The
-/// iteration ends when the peer closes cleanly, and raises `ConnectionBroken` otherwise.
+/// A coroutine handler iterates over the connection: `async for message in connection`. The
+/// iteration ends when the peer closes the connection cleanly, and raises `ConnectionBroken`
+/// otherwise.
 #[pyclass(frozen, weakref, module = "vespiary._core")]
 pub(crate) struct Connection {
     pub(crate) local: Confined<Local>,

@@ -24,20 +24,19 @@ use vespiary_engine::{Framing, SendError, State};
 
 #[pymethods]
 impl Connection {
-    /// Queue a part of a message that is sent as its bytes become known.
+    /// Queue the next part of a message, for messages that are produced piece by piece.
     ///
     /// Args:
-    ///     data: The next bytes of the message; text is sent as UTF-8.
+    ///     data: The next bytes of the message. Text is sent as UTF-8.
     ///     last: Whether the message ends with this part.
-    ///     compress: As for `send`; the first part decides for all of them.
+    ///     compress: As for `send`. The value for the first part applies to the whole message.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
-    ///     SendRefused: the framing has no parts to send, as with lines and length prefixes, or
-    ///         another task or callback is sending a message in parts.
-    ///     TypeError: the data is neither text nor bytes, or another argument is not what it must
-    ///         be.
+    ///     WriteQueueFull: `write_bytes_max` would be exceeded, and the policy is `wait`.
+    ///     SendRefused: the framing does not support parts (lines, length prefixes), or another
+    ///         task or callback is sending a message in parts.
+    ///     TypeError: the data is neither text nor bytes, or `last` or `compress` is not a bool.
     #[pyo3(signature = (data, *, last = false, compress = None))]
     fn send_part(
         slf: &Bound<'_, Self>,
@@ -58,15 +57,14 @@ impl Connection {
         slf.get().handle().add(slf.py(), call)
     }
 
-    /// Send nothing more on a stream; receiving goes on.
+    /// Finish sending on a stream (half-close). You can still receive.
     ///
-    /// What waits is written first, and then the peer sees the end of the stream. Once both ends
-    /// have finished, the connection closes.
+    /// The queued messages are sent first, and then the peer sees the end of the stream. When both
+    /// ends have finished, the connection closes.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: the connection is not a stream, and ends in both directions at once: use
-    ///         `close()`.
+    ///     SendRefused: the connection is not a stream, so it cannot be half-closed: use `close()`.
     fn send_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::ask_living(slf, |py, this, connection| {
             connection.send_end().map_err(|error| match error {
@@ -82,14 +80,14 @@ impl Connection {
         })
     }
 
-    /// Send a WebSocket ping; await it for the latency in seconds, or ignore what it returns.
+    /// Send a WebSocket ping. Await the result to get the latency in seconds, or ignore it.
     ///
     /// Args:
-    ///     payload: At most 125 bytes. An empty payload becomes one that no other ping has.
+    ///     payload: At most 125 bytes. Default: a payload that no other ping has.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended, or ends before the pong.
-    ///     SendRefused: too many pings have no pong yet.
+    ///     SendRefused: too many pings are unanswered.
     ///     ValueError: the payload is too long, or the connection is not a WebSocket.
     #[pyo3(
         signature = (payload = ping::payload().to_vec()),
@@ -117,17 +115,18 @@ impl Connection {
         })
     }
 
-    /// Begin to close the connection cleanly; what is queued is written first.
+    /// Send the queued messages, and then close the connection cleanly.
     ///
-    /// Await what it returns for the reason of the end, or ignore it. A second call does nothing
-    /// more.
+    /// Await the result to wait for the end and get its `CloseReason`, or ignore it. A second call
+    /// has no effect.
     ///
     /// Args:
-    ///     code: The WebSocket close code (RFC 6455 section 7.4); streams have none.
+    ///     code: The WebSocket close code (RFC 6455 section 7.4). Ignored on streams.
     ///     reason: A text for the peer, of at most 123 bytes in UTF-8.
     ///
     /// Raises:
-    ///     ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
+    ///     ValueError: the code is not allowed in a close frame, or the reason is too long (RFC
+    ///         6455 section 5.5).
     #[pyo3(
         signature = (code = 1000, reason = String::new()),
         text_signature = "($self, code=1000, reason='')"
@@ -147,7 +146,7 @@ impl Connection {
         Ok(Waiting::new(slf, What::Closing))
     }
 
-    /// End the connection at once; what waits is dropped and the peer sees a reset.
+    /// Reset the connection at once. Queued messages are dropped.
     fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
         if slf.get().local.get().is_some() {
             return slf.get().abort_now();
@@ -155,7 +154,7 @@ impl Connection {
         Self::end(slf, ThreadCall::Abort(slf.clone().unbind()))
     }
 
-    /// Read nothing more from the peer until `resume_reading()`; TCP holds it back.
+    /// Stop reading from the peer until `resume_reading()`. TCP then slows the peer down.
     fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.local.get().is_some() {
@@ -165,7 +164,7 @@ impl Connection {
         this.handle().add(slf.py(), call)
     }
 
-    /// Read on after `pause_reading()`.
+    /// Continue to read from the peer, after `pause_reading()`.
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.local.get().is_some() {
@@ -175,16 +174,16 @@ impl Connection {
         this.handle().add(slf.py(), call)
     }
 
-    /// Receive what the server publishes to a topic from now on.
+    /// Subscribe to a topic: send the peer what the server publishes to the topic from now on.
     ///
     /// A message that the topic retains is sent at once. Returns False if the connection was
     /// already subscribed.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: it has `topics_per_connection_max` topics already, or the endpoint
-    ///         `subscriptions_max`; the topic is longer than `topic_bytes_max`; or the connection
-    ///         is a client's, for which nobody publishes.
+    ///     SendRefused: `topics_per_connection_max` topics of this connection, or
+    ///         `subscriptions_max` of the endpoint, are reached; the topic is longer than
+    ///         `topic_bytes_max`; or this is a client's connection.
     fn subscribe(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] topic: String,
@@ -196,16 +195,16 @@ impl Connection {
         })
     }
 
-    /// Receive what the server publishes to any topic that a pattern matches.
+    /// Subscribe to all topics that match a pattern.
     ///
-    /// Levels of topics are separated by `/`. In a pattern `+` stands for one level, and `#`, as
-    /// the last level, for any number of levels, including none (as in MQTT). The messages that the
+    /// Levels of topics are separated by `/`. In a pattern, `+` matches one level, and `#`, as the
+    /// last level, matches any number of levels, including none (as in MQTT). The messages that the
     /// matching topics retain are sent at once. Returns False if the connection was already
-    /// subscribed by this pattern.
+    /// subscribed to this pattern.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: the text is not a pattern, or as for `subscribe`.
+    ///     SendRefused: the pattern is not valid, or as for `subscribe`.
     fn subscribe_pattern(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] pattern: String,
@@ -217,7 +216,7 @@ impl Connection {
         })
     }
 
-    /// No longer receive what is published to a topic; False when it was not subscribed.
+    /// End the subscription to a topic. Returns False if the connection was not subscribed.
     fn unsubscribe(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] topic: String,
@@ -225,7 +224,7 @@ impl Connection {
         Self::look(slf, move |it| it.unsubscribe(&topic), |_| false)
     }
 
-    /// No longer receive what a pattern matches; False when it was not subscribed by that.
+    /// End the subscription to a pattern. Returns False if there was none.
     fn unsubscribe_pattern(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] pattern: String,
@@ -233,11 +232,11 @@ impl Connection {
         Self::look(slf, move |it| it.unsubscribe_pattern(&pattern), |_| false)
     }
 
-    /// Call `callback(connection)` in `seconds`, unless the connection ends before.
+    /// Call `callback(connection)` once after `seconds`, unless the connection ends before.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection has ended.
-    ///     TypeError: `callback` is not a function, or an async one, which would never run.
+    ///     TypeError: `callback` is not callable, or is an async function.
     ///     ValueError: `seconds` is not from 0 to 1e9.
     fn set_timer(
         slf: &Bound<'_, Self>,
@@ -253,14 +252,14 @@ impl Connection {
 
     /// Continue with TLS on a `tcp://` or `unix://` connection (STARTTLS).
     ///
-    /// What was sent before goes out unencrypted, and what is sent after this call waits for the
-    /// handshake. Await the result for what TLS has agreed on, as in `connection.tls`, or ignore
-    /// it. Call this on a server when the client has asked for TLS, right behind the message that
-    /// says so, and on a client when the server has agreed.
+    /// Messages that were sent before this call are sent without TLS. Messages that are sent after
+    /// it wait for the TLS handshake. Await the result to get the parameters of TLS (as in
+    /// `connection.tls`), or ignore it. On a server, call this when the client has asked for TLS,
+    /// right after you have sent the answer; on a client, when the server has agreed.
     ///
-    /// Bytes that the peer has sent behind the message that is being handled, without waiting for
-    /// the handshake, end the connection: they were not encrypted, and must not be taken as if they
-    /// were (RFC 3207 section 6). With `framing="raw"`, check that yourself.
+    /// If the peer has sent more bytes after the message that is being handled, without waiting for
+    /// the handshake, the connection ends: these bytes were not encrypted, and must not be taken
+    /// for encrypted ones (RFC 3207 section 6). With `framing="raw"`, check this yourself.
     ///
     /// Args:
     ///     tls: A `ServerTLS` on a server; on a client a `ClientTLS`, or None for the authorities
@@ -269,7 +268,7 @@ impl Connection {
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended, or ends before the end of the
     ///         handshake, for example because that fails or takes longer than `handshake_seconds`.
-    ///     ConfigurationError: `tls` is not what it should be, or the connection is not a stream.
+    ///     ConfigurationError: `tls` is not a valid value here, or the connection is not a stream.
     ///     SendRefused: the connection uses TLS already; or the endpoint has filters, or
     ///         `executor="threads"`.
     ///     RuntimeError: it is called in another thread than the loop's.
@@ -284,7 +283,10 @@ impl Connection {
         Ok(Waiting::new(slf, What::Secured))
     }
 
-    /// Wait until no more than `write_low_bytes` wait to be sent; with room, return at once.
+    /// Wait until the write queue has room.
+    ///
+    /// If more than `write_high_bytes` are queued, wait until at most `write_low_bytes` are queued.
+    /// Otherwise return at once.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection has ended.
@@ -297,15 +299,15 @@ impl Connection {
         waiting::drain(slf, "await connection.send()")
     }
 
-    /// Wait for the next message: in a handler that is an async function, and in clients.
+    /// Wait for the next message and return it. For coroutine handlers and clients.
     ///
     /// Args:
-    ///     timeout: How long to wait at most, in seconds; None waits for as long as it takes.
+    ///     timeout: The longest time to wait, in seconds. Default: no limit.
     ///
     /// Raises:
-    ///     ConnectionClosed: the connection has ended, and every message before that was received.
-    ///     ReceiveConflict: another task waits already.
-    ///     TimeoutError: no message came in time; a later one is not lost.
+    ///     ConnectionClosed: the connection has ended, and all its messages have been received.
+    ///     ReceiveConflict: another task is already waiting for a message.
+    ///     TimeoutError: no message has arrived in time. No message is lost: call `receive` again.
     #[pyo3(signature = (timeout = None))]
     fn receive(slf: &Bound<'_, Self>, timeout: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
         match timeout {
@@ -322,16 +324,16 @@ impl Connection {
         slf.get().inbox_for("async for")?.receive(slf, true)
     }
 
-    /// Wait until the connection has ended; the result says why it did.
+    /// Wait until the connection has ended, and return its `CloseReason`.
     ///
     /// Raises:
-    ///     RuntimeError: it is called in another thread than the loop's.
+    ///     RuntimeError: it is called in a thread other than the loop's.
     fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Waiting> {
         slf.get().check_thread("wait_closed()")?;
         Ok(Waiting::new(slf, What::End))
     }
 
-    /// Whatever the handler keeps for this connection; None at first.
+    /// For the handler's own data. Vespiary does not use it. Default: None.
     #[getter]
     fn get_data(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
@@ -348,9 +350,9 @@ impl Connection {
         drop(old);
     }
 
-    /// The header fields of the server's answer to this client's handshake.
+    /// On a client: the header fields of the server's response to the handshake.
     ///
-    /// Empty at a server, and on streams.
+    /// Empty on a server, and on streams.
     #[getter]
     fn response_headers(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::ask(slf, |py, slf| {
@@ -358,26 +360,28 @@ impl Connection {
         })
     }
 
-    /// The request that opened the connection; None on streams and at clients.
+    /// The HTTP request that opened the connection; None on streams and on clients.
     ///
-    /// After `on_open` it is kept only where the handler uses it: see `Handler.keep_request`.
+    /// After `on_open` it is None too, unless a method of the handler uses `request`, or
+    /// `Handler.keep_request` is True.
     #[getter]
     fn request(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::ask(slf, |_, slf| slf.get().local()?.request.get(slf))
     }
 
-    /// The address of the peer, still there after the end; None where it has none.
+    /// The address of the peer: host and port, or the path of a Unix socket.
     ///
-    /// A pair of host and port, or the path of a Unix socket.
+    /// None if the peer has no address, such as the client of a Unix socket. You can also read it
+    /// after the connection has ended.
     #[getter]
     fn peer(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let address = Self::look(slf, |it| it.peer_address(), |ended| ended?.peer.clone())?;
         address_object(slf.py(), address.as_ref())
     }
 
-    /// The address at this end, still there after the end; None where it has none.
+    /// The address of this end: host and port, or the path of a Unix socket.
     ///
-    /// A pair of host and port, or the path of a Unix socket.
+    /// None if this end has no address. You can also read it after the connection has ended.
     #[getter]
     fn local_address(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let address = Self::look(
@@ -388,7 +392,7 @@ impl Connection {
         address_object(slf.py(), address.as_ref())
     }
 
-    /// What TLS has agreed on, after the end of the connection too; None without TLS.
+    /// The parameters of TLS, also after the end of the connection; None without TLS.
     #[getter]
     fn tls(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let facts = Self::look(slf, |it| tls::facts(it), |ended| ended?.tls.clone())?;
@@ -407,7 +411,7 @@ impl Connection {
         Self::look(slf, |it| it.is_open(), |_| false)
     }
 
-    /// Whether the server is stopping, so that work under way should be finished.
+    /// Whether the server is stopping. Handlers should then finish their work.
     #[getter]
     fn is_shutting_down(slf: &Bound<'_, Self>) -> PyResult<bool> {
         Self::look(
@@ -417,32 +421,32 @@ impl Connection {
         )
     }
 
-    /// Bytes that wait to be taken by the kernel.
+    /// Bytes in the write queue, which the kernel has not accepted yet.
     #[getter]
     fn queued_bytes(slf: &Bound<'_, Self>) -> PyResult<usize> {
         Self::look(slf, |it| it.queued_bytes(), |_| 0)
     }
 
-    /// The WebSocket subprotocol that the handshake chose, if any.
+    /// The WebSocket subprotocol that was chosen in the handshake; None if there is none.
     #[getter]
     fn subprotocol(slf: &Bound<'_, Self>) -> PyResult<Option<String>> {
         Self::look(slf, |it| it.protocol().map(Into::into), |_| None)
     }
 
-    /// The version of WebSocket in use, 13 or 8 (an old peer); None elsewhere.
+    /// The version of WebSocket: 13, or 8 for an old peer; None if this is not a WebSocket.
     #[getter]
     fn version(slf: &Bound<'_, Self>) -> PyResult<Option<u8>> {
         Self::look(slf, |it| it.version().map(Version::number), |_| None)
     }
 
-    /// The WebSocket extensions that the handshake agreed on, as its header has them.
+    /// The negotiated WebSocket extensions, as in the header field Sec-WebSocket-Extensions.
     #[getter]
     fn extensions(slf: &Bound<'_, Self>) -> PyResult<Vec<String>> {
         let agreed = |it: &Rc<Conn>| it.compression().iter().map(ToString::to_string).collect();
         Self::look(slf, agreed, |_| Vec::new())
     }
 
-    /// Why the connection ended; None while it has not.
+    /// Why the connection has ended; None before that.
     #[getter]
     fn close_reason(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let reason = Self::look(
@@ -455,7 +459,7 @@ impl Connection {
             .transpose()
     }
 
-    /// Return what has happened on this connection so far.
+    /// Return the statistics of this connection so far.
     fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::ask(slf, |py, slf| {
             let connection = slf.get().living()?;

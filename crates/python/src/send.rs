@@ -232,25 +232,27 @@ pub(crate) static SEND: SendMethod = SendMethod(std::cell::UnsafeCell::new(ffi::
 const SEND_DOC: &CStr = c"send($self, message, /, *, compress=None)
 --
 
-Queue a message; it leaves with everything else that the current batch sends.
+Queue a message. It is sent with the other queued messages when the handler returns.
 
-Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte
-stream both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result,
-or `drain()`, to wait for room. May be called from any thread; another than the loop's waits
-for room by itself, unless it runs a loop of its own.
+A `str` is sent as a text message, a bytes-like object as a binary message. On a stream,
+both are sent as bytes, a `str` in UTF-8.
+
+On the loop's thread, `send` never blocks. To wait until the queue has room, await the
+result, or `drain()`. In another thread, `send` blocks until there is room, unless that
+thread runs its own Vespiary loop.
 
 Args:
     message: The whole message.
-    compress: True or False decides for this message, whatever its length, where the peer
-        agreed on compression; None leaves it to the endpoint's `Compression`.
+    compress: Whether to compress this message, if compression was negotiated. Default: as
+        the `Compression` of the endpoint says.
 
 Raises:
     ConnectionClosed: the connection is closing or has ended.
-    WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
-    ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
-    SendRefused: a message in parts is under way, or the framing cannot carry it: it is too
-        long for the length prefix, or has a line break where messages are lines.
-    TypeError: the message is neither text nor bytes, or compress is not a bool.";
+    WriteQueueFull: `write_bytes_max` would be exceeded, and the policy is `wait`.
+    ThreadCallsFull: too many calls of other threads are queued (only in other threads).
+    SendRefused: another message is being sent in parts; or the message is too long for its
+        length prefix, or contains a line break although each message is a line.
+    TypeError: the message is neither text nor bytes, or `compress` is not a bool.";
 
 /// A method definition that the interpreter reads for as long as it lives.
 pub(crate) struct SendMethod(std::cell::UnsafeCell<ffi::PyMethodDef>);

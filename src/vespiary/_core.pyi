@@ -371,24 +371,24 @@ class DatagramSocket:
         """Bytes that wait to be taken by the kernel; 0 in another thread than the loop's."""
 
     def send_to(self, data: str | Buffer, peer: tuple[str, int] | str, /) -> bool:
-        """Send a datagram; it leaves with everything else that the current batch sends.
+        """Queue a datagram. It is sent with the other queued datagrams when the handler returns.
 
-        May be called from any thread. Nothing says whether a datagram arrives; one that the kernel
-        refuses is counted in `datagrams_dropped`.
+        May be called from any thread. You do not learn whether a datagram arrives. If the kernel
+        refuses to send it, it is counted in `datagrams_dropped`.
 
         Args:
-            data: Its bytes; text is sent as UTF-8. They may be empty.
-            peer: An IP address and a port, as `Datagram.peer` has them, or the path of a Unix
-                socket.
+            data: The bytes of the datagram, possibly none. Text is sent as UTF-8.
+            peer: An IP address and a port, as in `Datagram.peer`, or the path of a Unix socket.
 
         Returns:
-            False where it was dropped, because `write_bytes_max` wait to be sent already.
+            False if the datagram was dropped, because `write_bytes_max` are queued already.
 
         Raises:
             RuntimeError: the socket is closed.
-            ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
+            ThreadCallsFull: too many calls of other threads are queued (only in other threads).
             TypeError: the data is neither text nor bytes.
-            ValueError: the peer is not an address, or of another family than the socket.
+            ValueError: the peer is not a valid address, or its address family is not that of the
+                socket.
         """
 
     def _refuse(self) -> None: ...

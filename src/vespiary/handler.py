@@ -22,10 +22,10 @@ else:
 __all__ = ["AnyHandler", "AsyncDatagramHandler", "AsyncHandler", "Handler"]
 
 AsyncHandler = Callable[["Connection[Any]"], Awaitable[object]]
-"""An async function that is run for each connection; the connection closes when it returns."""
+"""An async function that runs once per connection. When it returns, the connection is closed."""
 
 AsyncDatagramHandler = Callable[["Datagram"], Awaitable[object]]
-"""An async function that is run for each datagram."""
+"""An async function that runs once per datagram."""
 
 
 class Handler(Generic[M]):
@@ -35,38 +35,41 @@ class Handler(Generic[M]):
     accepts only text, `Handler[bytes]` for a stream, and `Handler[str | bytes]` for both.
 
     One object serves all connections. Keep the state of one connection in `connection.data`.
-    Methods run on the loop's thread, one at a time, and never inside one another. `on_request`,
-    `on_open`, `on_message`, `on_shutdown` and `on_close` may be async; each connection then has a
-    task that runs them in order. `on_start` and `on_stop` may be async too.
+    Plain methods run on the loop's thread, one at a time. `on_request`, `on_open`, `on_message`,
+    `on_shutdown` and `on_close` may be async; each connection then has a task that runs them in
+    order. `on_start`, `on_stop` and `on_datagram` may be async too.
 
     If a method raises an exception, the exception is logged with its traceback, and the connection
     is closed: on WebSocket with 1011, for a request with the status 500, and on a stream with a
-    reset. Other connections are not affected. A ConnectionClosed of a connection that has ended is
-    not treated as an error.
+    reset. Other connections are not affected. A ConnectionClosed exception is not treated as an
+    error if its connection has ended.
 
-    When a handler is added to a server, its methods are checked. These are a ConfigurationError: a
-    public name that begins with `on_` and is not a hook, a hook that is not callable, an async hook
-    that must be a plain method, and a hook with wrong parameters.
+    When a handler is added to a server, its methods are checked. A ConfigurationError is raised if
+    a public name begins with `on_` but is not one of the methods below, if one of these is not
+    callable or has wrong parameters, or if it is async and must be a plain method.
+
+    `connection.request` is None after `on_open`, unless a method of the class reads an attribute
+    named `request`, or the class sets `keep_request = True`. A request needs some hundred bytes.
     """
 
     keep_request: ClassVar[bool | None] = None
-    """Whether `connection.request` can be read after `on_open`: None, the default, keeps it where a
-    method of the class reads an attribute `request`. A request takes some hundred bytes."""
+    """Whether `connection.request` can be read after `on_open`. Default (None): only if a method of
+    the class reads an attribute named `request`."""
 
     def on_start(self, server: Server) -> Awaitable[None] | None:
         """Prepare. The server accepts no connection before this method has returned.
 
-        If the endpoint is added to a running server and shares its address with others, its
-        requests are answered with 503 until then. If this method raises an exception, the server
-        does not start.
+        If this method raises an exception, the server does not start. If the endpoint was added to
+        a running server and shares its address with other endpoints, requests for it are answered
+        with 503 until this method has returned.
         """
 
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """Answer an HTTP request or a WebSocket handshake.
 
-        None accepts a WebSocket handshake. On `ws://`, other requests are then answered with 426.
-        On `http://` each request needs a response: None is logged as an error, and answered with
-        500.
+        If this method returns None, a WebSocket handshake is accepted, and other requests on `ws://`
+        are answered with 426. On `http://`, each request needs a response: None is logged as an
+        error, and answered with 500.
         """
 
     def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:
@@ -79,27 +82,28 @@ class Handler(Generic[M]):
         """Handle a part of a message. Define this method instead of `on_message`.
 
         It is called with each part as it arrives. The size of the message is not limited. `text` is
-        whether the message is text. All parts together are valid UTF-8, but a part may end within a
-        character.
+        true if this is a text message. All parts of a text message together are valid UTF-8, but
+        one part may end within a character.
         """
 
     def on_datagram(self, datagram: Datagram) -> Awaitable[None] | None:
         """Handle a datagram, on `udp://` and `unixgram://` without `connections=True`.
 
-        An async method gets a task for each datagram, `datagrams_pending_max` at a time. An
-        exception is counted and logged, and concerns no other datagram.
+        If the method is async, it runs in a separate task for each datagram. At most
+        `datagrams_pending_max` of these tasks run at a time. An exception is counted and logged,
+        and does not affect other datagrams.
         """
 
     def on_drain(self, connection: Connection[M]) -> None:
-        """The write queue was above `write_high_bytes`, and has drained to `write_low_bytes`."""
+        """The queue held more than `write_high_bytes`, and has drained to `write_low_bytes`."""
 
     def on_subscribe(self, connection: Connection[M], topic: str) -> None:
-        """The connection has subscribed to a topic, or by a pattern."""
+        """The connection has subscribed to a topic or a pattern."""
 
     def on_unsubscribe(self, connection: Connection[M], topic: str) -> None:
-        """The connection is no longer subscribed; when it ends, this is called before `on_close`.
+        """The connection is no longer subscribed to a topic or a pattern.
 
-        `topic` is what it was subscribed to: a topic or a pattern.
+        When a connection ends, this is called for each of its subscriptions, before `on_close`.
         """
 
     def on_end(self, connection: Connection[M]) -> None:
@@ -110,7 +114,7 @@ class Handler(Generic[M]):
         """
 
     def on_shutdown(self, connection: Connection[M]) -> Awaitable[None] | None:
-        """The server is stopping: finish, send a last message, and close within `drain_seconds`.
+        """The server is stopping. Send a last message, and close within `drain_seconds`.
 
         Without this method, the connection is closed when its queued messages are sent (with 1001
         on WebSocket).
@@ -123,9 +127,10 @@ class Handler(Generic[M]):
         """A limit or deadline of the endpoint was reached. Without this method, it is logged.
 
         `name` is the name of the field of `Limits` or `Deadlines`, and `value` is its value in the
-        field's unit: bytes, a count, or seconds. It never interrupts another method. If several
-        connections reach the limit before it can run, it is called once. For `write_bytes_max` it
-        is called again only after the queue of the connection has drained to `write_low_bytes`.
+        field's unit: bytes, a count, or seconds. `on_limit` is never called while another method
+        runs. If several connections reach the limit before it can be called, there is one call. For
+        `write_bytes_max`, it is called again only after the queue of the connection has drained to
+        `write_low_bytes`.
         """
 
     def on_stop(self, server: Server) -> Awaitable[None] | None:
@@ -133,4 +138,4 @@ class Handler(Generic[M]):
 
 
 AnyHandler = Handler[Any] | type[Handler[Any]] | AsyncHandler | AsyncDatagramHandler
-"""What can be served, which is a `Handler`, a subclass of it, or an async function."""
+"""What a server can serve: a `Handler`, a subclass of it, or an async function."""

@@ -73,8 +73,8 @@ class Server:
     or at the end of the `async with`), the signal is then raised again: after SIGINT, `asyncio.run`
     cancels its main task and raises KeyboardInterrupt; SIGTERM ends the process.
 
-    Resource handling: `stop`, and the end of the `async with`, closes all listeners and
-    connections, and ends all tasks of the server.
+    `stop`, or the end of the `async with` block, closes all listeners and connections, and ends all
+    tasks of the server.
 
     Args:
         signals: Whether SIGTERM and SIGINT stop the server, with `run` and `async with`. With
@@ -93,7 +93,7 @@ class Server:
         retained_messages_max: int | None = 10_000,
         retained_bytes_max: int | None = 64 << 20,
     ) -> None:
-        """Create a server without endpoints. `add` endpoints, and then `run` it or enter it."""
+        """Create a server without endpoints. Then call `add` for each endpoint, and start it."""
         check_values(
             signals=signals,
             retained_messages_max=retained_messages_max,
@@ -214,15 +214,15 @@ class Server:
 
     @property
     def urls(self) -> list[str]:
-        """The URLs of the endpoints; after the start, with the port that the kernel chose for 0."""
+        """The URLs of the endpoints. After the start, port 0 is replaced by the port in use."""
         return [site.url for site in self._sites]
 
     @property
     def datagram_sockets(self) -> list[DatagramSocket]:
-        """The sockets of its endpoints for datagrams, to send without being asked.
+        """The sockets of the datagram endpoints, to send datagrams that are not replies.
 
-        They are there while it runs, and bound when `on_start` is called. One endpoint has several
-        where its host's name has several addresses.
+        You can use the sockets from `on_start` until the server stops. An endpoint has one socket
+        per address of its host name.
         """
         return [one for address in self._addresses for one in address.datagram_sockets]
 
@@ -234,7 +234,7 @@ class Server:
         happens, and `start` returns. A running `on_start` then has `drain_seconds` to return.
 
         Raises:
-            OSError: an endpoint cannot be listened on.
+            OSError: the address of an endpoint cannot be bound.
             RuntimeError: the server runs already, or no loop runs in this thread.
             Exception: what `on_start` raised.
         """
@@ -304,7 +304,7 @@ class Server:
                 endpoint. A further call may shorten this time.
 
         Raises:
-            ConfigurationError: `drain_seconds` is not a number of seconds.
+            ConfigurationError: `drain_seconds` is not a valid number of seconds.
             RuntimeError: the server runs in another thread.
         """
         drain_seconds = check_seconds("drain_seconds", drain_seconds)
@@ -370,9 +370,9 @@ class Server:
             self._signals = None
 
     def stop_soon(self) -> None:
-        """Begin to stop, from any thread. A second call stops the server at once.
+        """Begin a graceful stop, and return. A second call stops the server at once.
 
-        If the loop of the server is closed, it does nothing.
+        May be called from any thread. If the loop of the server is closed, it does nothing.
         """
         life = self._current()
         if life is None or life.is_inherited:
@@ -391,8 +391,8 @@ class Server:
         """Wait until the server has stopped.
 
         Raises:
-            RuntimeError: the server runs in another thread, or waits for the caller: a handler of
-                its own, `on_start` or `on_stop`.
+            RuntimeError: the server runs in another thread; or this is one of the server's own
+                handlers, which the stop waits for.
         """
         life = self._current()
         if life is not None:
@@ -404,11 +404,13 @@ class Server:
     def call_soon_threadsafe(
         self, callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Call a function on the loop's thread soon. Call this from other threads.
+        """Call a function on the loop's thread. May be called from any thread.
+
+        The call is queued, and this method returns at once.
 
         Raises:
-            TypeError: it is not a function, or an async one, which would never run.
-            RuntimeError: the server does not run, or runs in the parent process.
+            TypeError: `callback` is not callable, or is an async function.
+            RuntimeError: the server is not running, or this is a forked child of its process.
         """
         check_callback("call_soon_threadsafe", callback)
         self._running("call_soon_threadsafe").loop.call_soon_threadsafe(
@@ -426,7 +428,8 @@ class Server:
     ) -> int:
         """Send a message to each of the server's connections that is subscribed to a topic.
 
-        A connection that is subscribed by the topic's name and by patterns gets it once.
+        A connection gets the message once, even if it is subscribed to the topic and to patterns
+        that match the topic.
 
         The message is encoded once for all subscribers, and compressed once for all that use the
         same parameters without context takeover. If the write queue of a subscriber is full, its
@@ -434,22 +437,21 @@ class Server:
         belongs to one server, even if several servers run in the same loop.
 
         Args:
-            topic: Its name.
+            topic: The name of the topic.
             message: Text or bytes, as for `Connection.send`.
             exclude: A connection that does not get the message, such as the sender's own.
             compress: As for `Connection.send`.
-            retain: Whether the topic keeps the message, in place of an earlier one, and sends it to
+            retain: Whether the topic keeps the message, instead of an earlier one, and sends it to
                 each connection that subscribes later.
 
         Returns:
-            The number of subscribers that get the message. Subscribers whose queue is full, or
-            whose policy for slow consumers has dropped the message, are not counted.
+            The number of subscribers for which the message was queued.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server is not running.
             SendRefused: the framing of a subscriber cannot carry the message, or a limit does not
-                allow to retain it; nobody gets it.
-            MemoryError: there is no memory for the message; some subscribers may have got it.
+                allow the topic to retain it. No subscriber gets the message.
+            MemoryError: there is not enough memory. Some subscribers may have got the message.
         """
         topics = self._running("publish").topics
         return topics.publish(topic, message, exclude, compress, retain)
@@ -458,7 +460,7 @@ class Server:
         """Return how many of the server's connections get what is published to a topic.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server is not running.
         """
         return self._running("subscribers").topics.subscribers(topic)
 
@@ -466,7 +468,7 @@ class Server:
         """Return the connections that get what is published to a topic, by its name or a pattern.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server is not running.
         """
         return self._running("subscribed_connections").topics.subscribed(topic)
 
@@ -474,15 +476,15 @@ class Server:
         """Return the message that a topic retains; None if it retains none.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server is not running.
         """
         return self._running("retained").topics.retained(topic)
 
     def discard_retained(self, topic: str) -> bool:
-        """Let a topic retain no message any more; False if it retained none.
+        """Discard the message that a topic retains. Returns False if there was none.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server is not running.
         """
         return self._running("discard_retained").topics.discard_retained(topic)
 
@@ -490,9 +492,9 @@ class Server:
         """Call `callback()` once after this many seconds, unless the server stops first.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server is not running.
             ValueError: `seconds` is not from 0 to 1e9.
-            TypeError: `callback` is not a function, or an async one, which would never run.
+            TypeError: `callback` is not callable, or is an async function.
         """
         life = self._running("set_timer")
         return life.core.set_timer(seconds, timed_callback(callback, life.loop))
@@ -511,7 +513,7 @@ class Server:
         )
 
     async def __aenter__(self) -> Self:
-        """Start the server, and let signals stop it, during the start too: see `start`."""
+        """Start the server (see `start`). From now on, also during the start, signals stop it."""
         if self._wants_signals and self._current() is None:
             self._signals = join_signals(self)
         try:
@@ -556,17 +558,17 @@ class Server:
     ) -> None:
         """Run in Vespiary's own loop until the server is stopped.
 
-        If logging is not configured, log lines are written to standard error. A signal during the
-        start cancels the start, and `run` returns.
+        If logging is not configured, log lines are written to standard error. If a signal arrives
+        during the start, the server does not start, and `run` returns.
 
         Args:
-            driver: `uring` or `epoll`; default: the best that works here.
+            driver: `uring` or `epoll`. Default: `uring` where the kernel allows it, else `epoll`.
             spin_microseconds: See `vespiary.loop.Loop`.
             on_serving: Called with the URLs of the endpoints when all of them are listening.
 
         Raises:
             ConfigurationError: there are no endpoints, or an argument is not valid.
-            OSError: an endpoint cannot be listened on.
+            OSError: the address of an endpoint cannot be bound.
             Exception: what `on_start` raised.
         """
         check_values(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)

@@ -137,7 +137,7 @@ impl DatagramSocket {
         self.living().map_or(0, |socket| socket.waiting_bytes())
     }
 
-    /// Send a datagram; it leaves with everything else that the current batch sends.
+    /// Queue a datagram. It is sent with the other queued datagrams when the handler returns.
     #[pyo3(signature = (data, peer, /))]
     fn send_to(
         slf: &Bound<'_, Self>,

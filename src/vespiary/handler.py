@@ -67,9 +67,9 @@ class Handler(Generic[M]):
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """Answer an HTTP request or a WebSocket handshake.
 
-        If this method returns None, a WebSocket handshake is accepted, and other requests on `ws://`
-        are answered with 426. On `http://`, each request needs a response: None is logged as an
-        error, and answered with 500.
+        If this method returns None, a WebSocket handshake is accepted, and other requests on
+        `ws://` are answered with 426. On `http://`, each request needs a response: None is logged
+        as an error, and answered with 500.
         """
 
     def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:

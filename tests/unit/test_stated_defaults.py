@@ -170,7 +170,8 @@ def test_the_documents_state_the_defaults_of_the_code() -> None:
 def test_the_page_on_stopping_states_how_the_default_is_shared_out() -> None:
     text = " ".join((CHECKOUT / "docs/how-to/stop.md").read_text().split())
     found = re.search(
-        r"default of (\d+) seconds this happens after (\d+) seconds, so that (\d+) seconds remain",
+        r"default of (\d+) seconds, the connections are closed after (\d+) seconds, "
+        r"and the clients have (\d+) seconds",
         text,
     )
     assert found

@@ -25,10 +25,11 @@ class ServerOptions(TypedDict, total=False):
     """The options of an endpoint, for `Server.add` and `vespiary.serve`.
 
     Attributes:
-        framing: How a stream becomes messages; default: `raw`. WebSocket has its own.
-        limits: Bounds of the endpoint.
-        deadlines: Absolute deadlines of its connections.
-        slow_consumer: What happens to messages for a peer that does not read; default: `wait`.
+        framing: How a stream is divided into messages; default: `raw`. WebSocket has its own.
+        limits: How much the peers of this endpoint may use.
+        deadlines: How long things may take on the connections of this endpoint.
+        slow_consumer: What happens to messages for a peer whose write queue is full; default:
+            `wait`.
         websocket: The options of WebSocket: versions, origins, subprotocols, compression.
         tls: Certificates and keys: for `wss://`, `https://` and `tls://`, which need it.
         proxy_protocol_from: The addresses and networks of proxies whose connections begin with a

@@ -301,8 +301,8 @@ class Connection(Generic[_M_co]):
     def drain(self) -> Coroutine[Any, Any, None]:
         """Wait until the write queue has room.
 
-        If more than `write_high_bytes` are queued, wait until at most `write_low_bytes` are queued.
-        Otherwise return at once.
+        If the queue has exceeded `write_high_bytes`, wait until it has drained to
+        `write_low_bytes`. Otherwise return at once.
 
         Raises:
             ConnectionClosed: the connection has ended.

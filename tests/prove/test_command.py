@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -149,6 +150,23 @@ def test_programs_have_the_search_path_of_the_command_and_not_that_of_its_proces
 def logs(run: Run) -> str:
     log: str = run.cell("path/plain")["logs"]["client-1"]
     return log
+
+
+def test_an_interpreter_is_found_from_the_folder_of_the_command(suite: Path) -> None:
+    (suite.parent / "elsewhere").mkdir()
+    (suite.parent / "python").symlink_to(sys.executable)
+    suite.write_text("""
+        [cases.a]
+        clients = [{ command = ["{python}", "-c", ""], folder = "elsewhere" }]
+    """)
+    done = subprocess.run(
+        [*PROVE, str(suite), "--python", "./python"],
+        cwd=suite.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_history_marks_cells_as_flaky_whose_outcome_changed_twice(suite: Path) -> None:

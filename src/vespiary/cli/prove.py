@@ -133,7 +133,7 @@ def prove(suite: Path, **options: Any) -> None:
     asked = _Asked(suite, **options)
     read = read_suite(suite)
     if asked.pythons:
-        read = with_pythons(read, asked.pythons)
+        read = with_pythons(read, [_from_here(python) for python in asked.pythons])
     cells = chosen(read, asked.cases, asked.tools)
     if asked.is_list:
         for cell in cells:
@@ -148,6 +148,11 @@ def prove(suite: Path, **options: Any) -> None:
         click.echo(line, err=True)
     click.echo(run.summary, err=True)
     sys.exit(_status(run))
+
+
+def _from_here(program: str) -> str:
+    """A program whose path is relative to this folder, for cases that run in another one."""
+    return os.path.abspath(program) if "/" in program else program  # noqa: PTH100 - keeps links
 
 
 @dataclass(frozen=True)

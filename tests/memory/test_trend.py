@@ -184,7 +184,7 @@ def test_the_start_of_a_program_that_soon_ends_is_not_called_growth() -> None:
     assert judge(times, [(8 + 6 * at) * MIB for at in times]).verdict == "grows"
 
 
-def test_memory_that_a_server_takes_before_it_is_ready_is_no_growth() -> None:
+def test_memory_that_a_server_takes_before_it_is_ready_is_not_called_growth() -> None:
     """A server that loads its data for 5 s, and serves for 3 s."""
     samples = [
         {"seconds": at, "private_bytes": (20 + 10 * min(at, 5.0)) * MIB, "shared_bytes": 0}

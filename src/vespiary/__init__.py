@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
         SendRefused,
         ThreadCallsFull,
         VespiaryError,
+        WorkerFailed,
         WriteQueueFull,
     )
     from vespiary.filters import Filter
@@ -54,9 +55,11 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
         PortStatistics,
         ServerStatistics,
         TopicStatistics,
+        WorkerStatistics,
     )
     from vespiary.tls import ClientTLS, ServerTLS, TLSInfo
     from vespiary.websocket import WebSocket
+    from vespiary.workers import Workers
 
 __all__ = [
     "Backoff",
@@ -106,6 +109,9 @@ __all__ = [
     "TopicStatistics",
     "VespiaryError",
     "WebSocket",
+    "WorkerFailed",
+    "WorkerStatistics",
+    "Workers",
     "WriteQueueFull",
     "__version__",
     "connect",
@@ -143,6 +149,7 @@ _MODULES = {
         "SendRefused",
         "ThreadCallsFull",
         "VespiaryError",
+        "WorkerFailed",
         "WriteQueueFull",
     ),
     "filters": ("Filter",),
@@ -159,9 +166,11 @@ _MODULES = {
         "PortStatistics",
         "ServerStatistics",
         "TopicStatistics",
+        "WorkerStatistics",
     ),
     "tls": ("ClientTLS", "ServerTLS", "TLSInfo"),
     "websocket": ("WebSocket",),
+    "workers": ("Workers",),
     "sync": (),
 }
 """Where the public names live; each module is an attribute of the package, too."""

@@ -36,6 +36,7 @@ __all__ = [
     "__version__",
     "bind_datagrams",
     "close_as_told",
+    "copy_counters",
     "cue_stop",
     "end_with_peer",
     "keep_heap",
@@ -43,6 +44,8 @@ __all__ = [
     "make_certificate",
     "origin_fault",
     "push",
+    "share_connections",
+    "share_counters",
     "symbolize",
     "upgrade_header_fault",
     "upgrade_request_fault",
@@ -634,6 +637,15 @@ def bind_datagrams(
     packet_info: bool,
     receive_buffer_bytes: int | None,
 ) -> Listener: ...
+def copy_counters(core: Core) -> None: ...
+def share_connections(
+    sites: list[Site],
+    memory: Buffer,
+    slots: tuple[int, int, int],
+    words: tuple[int, int, int],
+    serving: int,
+) -> None: ...
+def share_counters(core: Core, site: Site, memory: Buffer, first: int, names_max: int) -> None: ...
 def cue_stop(
     connection: Connection, code: int, reason: str
 ) -> Literal["ended", "answering", "cue", "finishing", "sending", "closing"]: ...

@@ -18,17 +18,19 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vespiary._datagrams import socket_maker
 from vespiary._listening_sockets import (
+    BoundSocket,
     given_socket,
     is_socket,
     remove_socket_file,
     resolve,
-    socket_with_mode,
     takes_ipv4,
+    unix_socket,
 )
 from vespiary._site import Site
 from vespiary.endpoint import Endpoint
@@ -46,6 +48,18 @@ if TYPE_CHECKING:
 __all__ = ["ListeningAddress", "place", "remove"]
 
 logger = logging.getLogger("vespiary")
+
+
+class _Socket(Protocol):
+    """A listener, or what stands for one."""
+
+    @property
+    def address(self) -> object: ...
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=_Socket)
 
 _LIMITS = (
     "connections_max",
@@ -90,6 +104,8 @@ class ListeningAddress:
         self._keys = {_key(first)}
         self._socket_file: tuple[str, int, int] | None = None
         self._takes_ipv4 = False
+        self._bound: list[BoundSocket] = []
+        """Sockets that worker processes share."""
         if first.route is not None:
             self.router.add(first.route, first)
 
@@ -155,7 +171,7 @@ class ListeningAddress:
             self.open(life)
             return
         site.open(life)
-        self._set_port(site)
+        self._set_port(site, self.listeners[0].address)
         self._choose()
 
     def remove(self, site: Site) -> None:
@@ -190,7 +206,7 @@ class ListeningAddress:
         sockets = [listener.datagram_socket for listener in self.listeners]
         self.datagram_sockets = [one for one in sockets if one is not None]
         for site in self.sites:
-            self._set_port(site)
+            self._set_port(site, self.listeners[0].address)
         route = first.route
         is_alone = len(self.sites) == 1
         if route is not None and not (is_alone and route.serves_everything):
@@ -206,23 +222,54 @@ class ListeningAddress:
         found = self.router.find(target, authority, is_upgrade)
         return found.serving if found is not None else None
 
-    def _set_port(self, site: Site) -> None:
-        bound = self.listeners[0].address
+    def bind(self) -> None:
+        """Bind and listen without an engine, for worker processes that are forked then.
+
+        Raises:
+            OSError: it cannot be listened on; the text says what to do.
+        """
+        first = self.sites[0]
+        backlog = first.options.get("backlog", BACKLOG)
+        try:
+            self._bound = self._make_sockets(partial(BoundSocket.make, first, backlog=backlog))
+        except OSError as error:
+            raise _explained(error, first) from None
+        if first.endpoint.is_unix and self._socket_file is None:
+            self._remember_socket_file()
+        for site in self.sites:
+            self._set_port(site, self._bound[0].address)
+
+    def enter_worker(self) -> None:
+        """Leave the file of a Unix socket to the supervisor, in a worker process."""
+        self._socket_file = None
+
+    def unbind(self) -> None:
+        """Close what `bind` has made."""
+        for one in self._bound:
+            one.close()
+        self._bound = []
+        self._remove_socket_file()
+
+    def _set_port(self, site: Site, bound: object) -> None:
         if isinstance(bound, tuple):
             site.set_endpoint(site.endpoint.with_port(bound[1]))
             self._keys.add(_key(site))
 
     def _listen(self, core: Core) -> list[Listener]:
         first = self.sites[0]
-        assert first.native is not None
+        make = _socket_maker(core, first, first.options.get("backlog", BACKLOG))
+        if self._bound:
+            return [make(os.dup(one.socket.fileno())) for one in self._bound]
+        return self._make_sockets(make)
+
+    def _make_sockets(self, make: Callable[[str | tuple[str, int] | int], S]) -> list[S]:
+        first = self.sites[0]
         backlog = first.options.get("backlog", BACKLOG)
-        make = _socket_maker(core, first, backlog)
         given = given_socket(first, backlog)
         mode = first.options.get("mode")
         if given is None and mode is not None:
-            given = socket_with_mode(first.endpoint, mode, backlog)
-            found = os.lstat(first.endpoint.path)
-            self._socket_file = (first.endpoint.path, found.st_dev, found.st_ino)
+            given = unix_socket(first.endpoint, mode, backlog)
+            self._remember_socket_file()
         if given is not None:
             self._takes_ipv4 = takes_ipv4(given)
             return [make(given.detach())]
@@ -237,6 +284,11 @@ class ListeningAddress:
                 if error.errno != errnos.EADDRINUSE or first.endpoint.port != 0:
                     raise
         return _listen_on_all(make, hosts, first.endpoint.port)
+
+    def _remember_socket_file(self) -> None:
+        path = self.sites[0].endpoint.path
+        found = os.lstat(path)
+        self._socket_file = (path, found.st_dev, found.st_ino)
 
     def resume(self) -> None:
         """Accept connections from now on."""
@@ -343,9 +395,11 @@ def _socket_maker(core: Core, site: Site, backlog: int) -> _Make:
     return lambda address: core.listen(address, native, backlog, reuse_port)
 
 
-def _listen_on_all(make: _Make, hosts: list[str], port: int) -> list[Listener]:
+def _listen_on_all(
+    make: Callable[[str | tuple[str, int] | int], S], hosts: list[str], port: int
+) -> list[S]:
     """Listen on each address of a name, at one port; those that this machine lacks are left out."""
-    listeners: list[Listener] = []
+    listeners: list[S] = []
     lacking = None
     try:
         for host in hosts:

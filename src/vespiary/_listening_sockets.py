@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from vespiary._race import impossible_name
 from vespiary.endpoint import Endpoint
@@ -16,13 +16,60 @@ if TYPE_CHECKING:
     from vespiary._site import Site
 
 __all__ = [
+    "BoundSocket",
     "given_socket",
     "is_socket",
     "remove_socket_file",
     "resolve",
-    "socket_with_mode",
     "takes_ipv4",
+    "unix_socket",
 ]
+
+
+class BoundSocket:
+    """A socket that listens, or receives datagrams, before there is an engine to accept on it."""
+
+    def __init__(self, made: socket.socket) -> None:
+        self.socket = made
+
+    @classmethod
+    def make(cls, site: Site, address: str | tuple[str, int] | int, backlog: int) -> Self:
+        """Bind as the engine would, or take over a descriptor.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        if isinstance(address, int):
+            return cls(socket.socket(fileno=address))
+        if isinstance(address, str):
+            return cls(unix_socket(site.endpoint, None, backlog))
+        kind = _kind(site.endpoint)
+        family, _, _, _, found = socket.getaddrinfo(*address, type=kind)[0]
+        made = socket.socket(family, kind)
+        try:
+            if kind == socket.SOCK_STREAM:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if site.options.get("reuse_port", False):
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made.bind(found)
+            if kind == socket.SOCK_STREAM:
+                made.listen(backlog)
+        except BaseException:
+            made.close()
+            raise
+        return cls(made)
+
+    @property
+    def address(self) -> object:
+        """The address it is bound to, as that of a listener."""
+        name = self.socket.getsockname()
+        return name[:2] if isinstance(name, tuple) else name
+
+    def close(self) -> None:
+        """Close it."""
+        self.socket.close()
 
 
 def resolve(endpoint: Endpoint) -> list[str]:
@@ -93,17 +140,22 @@ def takes_ipv4(given: socket.socket) -> bool:
     )
 
 
-def socket_with_mode(endpoint: Endpoint, mode: int, backlog: int) -> socket.socket:
-    """A Unix socket whose file has these permissions before anyone can reach it."""
+def unix_socket(endpoint: Endpoint, mode: int | None, backlog: int) -> socket.socket:
+    """A Unix socket whose file has these permissions before anyone can reach it.
+
+    With None it has those that the umask gives.
+    """
     path, kind = endpoint.path, _kind(endpoint)
     made = socket.socket(socket.AF_UNIX, kind)
     try:
         _remove_stale(path, kind)
-        # Linux gives the file the socket's own mode, less the umask (unix(7)).
-        os.fchmod(made.fileno(), mode)
+        if mode is not None:
+            # Linux gives the file the socket's own mode, less the umask (unix(7)).
+            os.fchmod(made.fileno(), mode)
         made.bind(path)
-        # Before listen(2) a connect is refused.
-        Path(path).chmod(mode)
+        if mode is not None:
+            # Before listen(2) a connect is refused.
+            Path(path).chmod(mode)
         if kind == socket.SOCK_STREAM:
             made.listen(backlog)
     except BaseException:

@@ -12,10 +12,11 @@ from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler
 from vespiary.server import Server
 from vespiary.server_options import ServerOptions
+from vespiary.workers._options import Workers, as_workers
 
 __all__ = ["serve"]
 
-_SERVE_OPTIONS = ("driver", "spin_microseconds", "on_serving", "signals")
+_SERVE_OPTIONS = ("driver", "spin_microseconds", "on_serving", "signals", "workers")
 
 
 def serve(
@@ -25,6 +26,7 @@ def serve(
     spin_microseconds: int = 0,
     on_serving: Callable[[Sequence[str]], object] | None = None,
     signals: bool = True,
+    workers: Workers | int | None = None,
     **options: Unpack[ServerOptions],
 ) -> None:
     """Serve a handler on one or more URLs until SIGTERM or SIGINT.
@@ -40,11 +42,13 @@ def serve(
         spin_microseconds: See `vespiary.loop.Loop`.
         on_serving: Called with the URLs of the endpoints when all of them are listening.
         signals: See `Server`.
+        workers: In how many processes, or a `Workers`: see `Server.run`.
         options: Options for all endpoints: see `vespiary.ServerOptions`.
 
     Raises:
         ConfigurationError: the handler, a URL or an option is not valid.
         OSError: the server cannot listen on an endpoint.
+        WorkerFailed: a worker could not start.
     """
     if not urls:
         raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")
@@ -54,7 +58,13 @@ def serve(
     check_values(
         driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving, signals=signals
     )
+    as_workers(workers)
     server = Server(signals=signals)
     for url in urls:
         server.add(handler, url, **options)
-    server.run(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)
+    server.run(
+        driver=driver,
+        spin_microseconds=spin_microseconds,
+        on_serving=on_serving,
+        workers=workers,
+    )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from vespiary.errors import CloseReason
     from vespiary.request import Request
 
-__all__ = ["Site"]
+__all__ = ["Site", "endpoint_statistics"]
 
 logger = logging.getLogger("vespiary")
 
@@ -246,17 +246,21 @@ class Site:
         """Return what has happened since the start."""
         if self.native is None:
             return self.ended or EndpointStatistics(url=self.url)
-        fields = self.native.statistics()
-        fields["url"] = self.url
-        errors = cast("dict[int, int]", fields["accept_errors"])
-        fields["accept_errors"] = _by_name(errors)
-        fields["datagram_errors"] = _by_name(cast("dict[int, int]", fields["datagram_errors"]))
-        dropped = cast("dict[str, int]", fields["datagrams_dropped"])
-        fields["datagrams_dropped"] = {
-            _errno_name(int(cause)) if cause.isdigit() else cause: count
-            for cause, count in dropped.items()
-        }
-        return EndpointStatistics(**fields)
+        return endpoint_statistics(self.url, self.native.statistics())
+
+
+def endpoint_statistics(url: str, fields: dict[str, Any]) -> EndpointStatistics:
+    """The statistics of an endpoint, from what the native side counts: errnos get their names."""
+    fields["url"] = url
+    errors = cast("dict[int, int]", fields["accept_errors"])
+    fields["accept_errors"] = _by_name(errors)
+    fields["datagram_errors"] = _by_name(cast("dict[int, int]", fields["datagram_errors"]))
+    dropped = cast("dict[str, int]", fields["datagrams_dropped"])
+    fields["datagrams_dropped"] = {
+        _errno_name(int(cause)) if cause.isdigit() else cause: count
+        for cause, count in dropped.items()
+    }
+    return EndpointStatistics(**fields)
 
 
 def _errno_name(number: int) -> str:

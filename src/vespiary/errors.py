@@ -21,6 +21,7 @@
           +-- ReceiveConflict          two receivers on one connection
           +-- ThreadCallsFull          the loop runs no calls of other threads
           +-- DriverUnavailable        the driver that was forced is not available
+          +-- WorkerFailed             a worker process could not start
 
 Every exception carries its facts as attributes; its text says what happened and what to do. The
 text is one line that may be logged and shown: control characters in what a peer sent are escaped.
@@ -56,6 +57,7 @@ __all__ = [
     "SendRefused",
     "ThreadCallsFull",
     "VespiaryError",
+    "WorkerFailed",
     "WriteQueueFull",
 ]
 
@@ -384,3 +386,20 @@ class DriverUnavailable(VespiaryError):
             f"the driver {self.driver!r} does not work here: {self.why};"
             " set neither driver= nor VESPIARY_DRIVER to use a driver that does"
         )
+
+
+class WorkerFailed(VespiaryError):
+    """A worker process could not start, so the server has stopped; see `vespiary.workers`.
+
+    Attributes:
+        worker: The number of the worker.
+        why: What happened.
+    """
+
+    def __init__(self, worker: int, why: str) -> None:
+        super().__init__(worker, why)
+        self.worker = worker
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} could not start: {self.why}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import operator
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 from weakref import WeakSet
 
 from vespiary._callbacks import check_callback
 from vespiary._certificates import join_watcher, watch
+from vespiary._core import copy_counters
 from vespiary._first_step import Begins
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress, place, remove
@@ -36,11 +39,21 @@ from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler
 from vespiary.loop import run, running_core
 from vespiary.server_options import ServerOptions
-from vespiary.statistics import PortStatistics, ServerStatistics, TopicStatistics
+from vespiary.statistics import (
+    PortStatistics,
+    ServerStatistics,
+    TopicStatistics,
+    WorkerStatistics,
+)
 from vespiary.trace import requires
+from vespiary.workers._backplane import Published
+from vespiary.workers._options import Workers, as_workers
+from vespiary.workers._processes import check_fork
+from vespiary.workers._supervisor import Supervisor
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, DatagramSocket, Timer
+    from vespiary.workers._worker import Worker
 
 __all__ = ["Server", "ServerOptions"]
 
@@ -109,6 +122,9 @@ class Server:
         self._wants_signals = signals
         self._signals: Signals | None = None
         self._own_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        self._supervisor: Supervisor | None = None
+        self._worker: Worker | None = None
+        self._ended_workers: tuple[WorkerStatistics, ...] = ()
 
     def add(
         self,
@@ -138,10 +154,12 @@ class Server:
             ConfigurationError: the handler, the URL or an option is not valid, or the endpoint
                 conflicts with another one.
             OSError: a running server cannot listen there.
-            RuntimeError: the server runs in another thread.
+            RuntimeError: the server runs in another thread, or the other workers of this server
+                would listen there too.
         """
         site = Site.make(handler, url, options)
         life = self._life
+        self._check_shared(site)
         if life is None:
             self._forget_added()
         elif is_of_run(life):
@@ -167,6 +185,16 @@ class Server:
             raise
         self._sites.append(site)
         return site.endpoint
+
+    def _check_shared(self, site: Site) -> None:
+        is_own = site.endpoint.port == 0 and not site.endpoint.is_unix
+        names = ("sock", "fd", "reuse_port")
+        if self._worker is None or is_own or any(site.options.get(name) for name in names):
+            return
+        raise RuntimeError(
+            f"a worker cannot add {site.url}, because the other workers would listen there too: add"
+            " it before run(), or with reuse_port=True in each worker"
+        )
 
     def _forget_added(self) -> None:
         """Remove the endpoints that the latest run's own hooks and handlers have added."""
@@ -247,6 +275,7 @@ class Server:
         self._forget_added()
         if not self._sites:
             logger.warning("The server has no endpoints, so it serves nothing: see Server.add")
+        self._ended_workers = ()
         core, loop = running_core(), asyncio.get_running_loop()
         life = Life(core, loop, core.topics(*self._retained_max))
         self._life = life
@@ -282,7 +311,8 @@ class Server:
         life.starting = False
         for address in self._addresses:
             address.resume()
-            address.log()
+            if self._worker is None:
+                address.log()
 
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Stop gracefully: accept no more connections, let connections finish, and end all tasks.
@@ -318,6 +348,8 @@ class Server:
                 await life.stopped.wait()
 
     def _begin_stop(self, life: Life, drain_seconds: float | None) -> None:
+        if self._worker is not None:
+            self._worker.stop_began()
         if life.starting:
             if not life.stopping and drain_seconds is None:
                 known = [site.deadlines.drain_seconds for site in self._sites]
@@ -372,8 +404,12 @@ class Server:
     def stop_soon(self) -> None:
         """Begin a graceful stop, and return. A second call stops the server at once.
 
-        May be called from any thread. If the loop of the server is closed, it does nothing.
+        With workers, all of them stop, wherever this is called. May be called from any thread. If
+        the loop of the server is closed, it does nothing.
         """
+        if self._supervisor is not None:
+            self._supervisor.stop_soon()
+            return
         life = self._current()
         if life is None or life.is_inherited:
             return
@@ -431,6 +467,9 @@ class Server:
         A connection gets the message once, even if it is subscribed to the topic and to patterns
         that match the topic.
 
+        With workers, the connections of all of them get it: of one worker's messages in the order
+        in which they were published. Those of other workers are not in the result.
+
         The message is encoded once for all subscribers, and compressed once for all that use the
         same parameters without context takeover. If the write queue of a subscriber is full, its
         endpoint's policy for slow consumers applies; other subscribers are not delayed. A topic
@@ -453,11 +492,23 @@ class Server:
                 allow the topic to retain it. No subscriber gets the message.
             MemoryError: there is not enough memory. Some subscribers may have got the message.
         """
-        topics = self._running("publish").topics
-        return topics.publish(topic, message, exclude, compress, retain)
+        life = self._running("publish")
+        taken = life.topics.publish(topic, message, exclude, compress, retain)
+        if self._worker is not None:
+            text = message if isinstance(message, str) else bytes(message)
+            self._publish_to_workers(life, Published(topic, text, compress, retain))
+        return taken
+
+    def _publish_to_workers(self, life: Life, published: Published) -> None:
+        if self._worker is not None and not life.is_here:
+            life.loop.call_soon_threadsafe(self._publish_to_workers, life, published)
+        elif self._worker is not None and self._worker.backplane is not None:
+            self._worker.backplane.publish(published)
 
     def subscribers(self, topic: str) -> int:
         """Return how many of the server's connections get what is published to a topic.
+
+        With workers, only the connections of this one are counted.
 
         Raises:
             RuntimeError: the server is not running.
@@ -486,7 +537,10 @@ class Server:
         Raises:
             RuntimeError: the server is not running.
         """
-        return self._running("discard_retained").topics.discard_retained(topic)
+        life = self._running("discard_retained")
+        is_discarded = life.topics.discard_retained(topic)
+        self._publish_to_workers(life, Published(topic, None))
+        return is_discarded
 
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call `callback()` once after this many seconds, unless the server stops first.
@@ -500,21 +554,51 @@ class Server:
         return life.core.set_timer(seconds, timed_callback(callback, life.loop))
 
     def statistics(self) -> ServerStatistics:
-        """Return the statistics since the start, or those of the latest run."""
+        """Return the statistics since the start, or those of the latest run.
+
+        With workers, those of all of them together.
+        """
         life, port, topics = self._life, self._ended_port, self._ended_topics
         if life is not None:
             port = PortStatistics(**life.core.port_statistics())
             topics = TopicStatistics(**life.topics.statistics())
+        workers = self._worker_statistics(life)
+        own = self._sites[len(workers[0].endpoints) :] if workers else self._sites
+        together = zip(*(worker.endpoints for worker in workers), strict=True)
         return ServerStatistics(
             port=port or PortStatistics(),
-            endpoints=tuple(site.statistics() for site in self._sites),
+            endpoints=(
+                *(reduce(operator.add, endpoints) for endpoints in together),
+                *(site.statistics() for site in own),
+            ),
             topics=topics,
             running_seconds=life.loop.time() - life.started if life is not None else 0.0,
+            workers=workers,
         )
+
+    def _worker_statistics(self, life: Life | None) -> tuple[WorkerStatistics, ...]:
+        if self._worker is not None:
+            if life is not None and life.is_here:
+                copy_counters(life.core)
+            return self._worker.board.statistics()
+        if self._supervisor is not None:
+            return self._supervisor.board.statistics()
+        return self._ended_workers
+
+    @property
+    def worker(self) -> int | None:
+        """The number of the worker that this process is, from 1; None without workers."""
+        return self._worker.number if self._worker is not None else None
+
+    def _enter_worker(self, worker: Worker) -> None:
+        """Be the server of a worker process from now on."""
+        self._worker, self._supervisor = worker, None
+        for address in self._addresses:
+            address.enter_worker()
 
     async def __aenter__(self) -> Self:
         """Start the server (see `start`). From now on, also during the start, signals stop it."""
-        if self._wants_signals and self._current() is None:
+        if self._wants_signals and self._worker is None and self._current() is None:
             self._signals = join_signals(self)
         try:
             await self.start()
@@ -555,6 +639,7 @@ class Server:
         driver: str | None = None,
         spin_microseconds: int = 0,
         on_serving: Callable[[Sequence[str]], object] | None = None,
+        workers: Workers | int | None = None,
     ) -> None:
         """Run in Vespiary's own loop until the server is stopped.
 
@@ -565,19 +650,30 @@ class Server:
             driver: `uring` or `epoll`. Default: `uring` where the kernel allows it, else `epoll`.
             spin_microseconds: See `vespiary.loop.Loop`.
             on_serving: Called with the URLs of the endpoints when all of them are listening.
+            workers: In how many processes, or a `Workers`. They are forked from this one, which
+                supervises them: see "Several processes" in the documentation. Default: in this
+                process alone.
 
         Raises:
             ConfigurationError: there are no endpoints, or an argument is not valid.
             OSError: the address of an endpoint cannot be bound.
+            WorkerFailed: a worker could not start.
+            RuntimeError: workers cannot be forked, because threads or loops are there already.
             Exception: what `on_start` raised.
         """
         check_values(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)
+        settings = as_workers(workers)
         if not self._sites:
             raise ConfigurationError(
                 'a server needs an endpoint to run: server.add(handler, "ws://127.0.0.1:9001")'
             )
         if not logging.getLogger().handlers and not logger.handlers:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+            process = "" if settings is None else " %(processName)s"
+            form = f"%(asctime)s %(levelname)s{process} %(message)s"
+            logging.basicConfig(level=logging.INFO, format=form)
+        if settings is not None:
+            self._supervise(settings, driver, spin_microseconds, on_serving)
+            return
 
         async def main() -> None:
             self._own_loops.add(asyncio.get_running_loop())
@@ -588,3 +684,27 @@ class Server:
                 await self.wait_stopped()
 
         run(main(), driver=driver, spin_microseconds=spin_microseconds)
+
+    def _supervise(
+        self,
+        settings: Workers,
+        driver: str | None,
+        spin_microseconds: int,
+        on_serving: Callable[[Sequence[str]], object] | None,
+    ) -> None:
+        check_fork()
+        self._forget_added()
+        try:
+            for address in self._addresses:
+                address.bind()
+            supervisor = Supervisor(self, settings, driver, spin_microseconds, on_serving)
+            self._supervisor = supervisor
+            try:
+                supervisor.run(signals=self._wants_signals)
+            finally:
+                self._ended_workers = supervisor.board.statistics()
+                self._supervisor = None
+                supervisor.close()
+        finally:
+            for address in self._addresses:
+                address.unbind()

@@ -16,6 +16,7 @@ __all__ = [
     "PortStatistics",
     "ServerStatistics",
     "TopicStatistics",
+    "WorkerStatistics",
 ]
 
 
@@ -157,7 +158,7 @@ class EndpointStatistics:
     accept_errors: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "EndpointStatistics") -> "EndpointStatistics":
-        """The sum of two endpoints' counters, without a URL."""
+        """The sum of two endpoints' counters, without a URL where they differ in it."""
         if not isinstance(other, EndpointStatistics):
             return NotImplemented
         sums: dict[str, Any] = {
@@ -165,7 +166,7 @@ class EndpointStatistics:
             for name in self.__dataclass_fields__
             if name != "url"
         }
-        return EndpointStatistics(**sums)
+        return EndpointStatistics(url=self.url if self.url == other.url else "", **sums)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,20 +213,57 @@ class TopicStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatistics:
+    """A worker of a server, with its earlier processes.
+
+    What a killed process had counted stays. It counts until the end of a round of its loop; the
+    connections that it had count as closed and broken.
+
+    Attributes:
+        number: Its number, from 1.
+        process: Its process now; None while none serves.
+        processes_started: How many processes it has had.
+        endpoints: What it has counted at each endpoint that the server had at its start.
+        published_messages_sent: Published messages sent to other workers, each counted once.
+        published_messages_received: Published messages that came from other workers.
+        published_messages_dropped: Published messages dropped because another worker did not take
+            them, counted for each such worker: see `Workers.backplane_bytes_max`.
+    """
+
+    number: int
+    process: int | None = None
+    processes_started: int = 0
+    endpoints: tuple[EndpointStatistics, ...] = ()
+    published_messages_sent: int = 0
+    published_messages_received: int = 0
+    published_messages_dropped: int = 0
+
+    @property
+    def total(self) -> EndpointStatistics:
+        """The sum over all endpoints."""
+        return sum(self.endpoints, start=EndpointStatistics())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics:
     """A server: its port and its endpoints.
 
+    With workers, the numbers of the endpoints are the sums over all of them, in whichever process
+    they are asked for.
+
     Attributes:
-        port: Its completion port.
+        port: The completion port of this process.
         endpoints: Its endpoints, in the order in which they were added.
-        topics: Its topics.
+        topics: Its topics in this process.
         running_seconds: How long it has been running, now.
+        workers: Its workers; empty without workers.
     """
 
     port: PortStatistics
     endpoints: tuple[EndpointStatistics, ...] = ()
     topics: TopicStatistics = TopicStatistics()
     running_seconds: float = 0.0
+    workers: tuple[WorkerStatistics, ...] = ()
 
     @property
     def total(self) -> EndpointStatistics:

@@ -16,6 +16,7 @@ from vespiary.limits import Deadlines, Limits
 from vespiary.prove.load.plan import Plan
 from vespiary.server import Server
 from vespiary.server_options import BACKLOG, FRAMING, SLOW_CONSUMER, ServerOptions
+from vespiary.workers import Workers
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS = (Limits, Deadlines, Backoff)
@@ -38,8 +39,11 @@ SERVE = {
     "--cert": "none",
     "--proxy-protocol-from": "none",
     "--forwarded-from": "none",
+    "--worker-hang-seconds": Workers(1).hang_seconds,
+    "--worker-memory-max": "none",
 }
 IN_WORDS = {
+    "--workers": "in this process alone",
     "--origin": "all",
     "--host": "every host",
     "--executor": "on the loop's thread",

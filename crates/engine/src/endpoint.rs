@@ -7,6 +7,7 @@ use crate::limit::Limit;
 use crate::options::Options;
 use crate::places::Places;
 use crate::session::websocket::compression::CompressionTraffic;
+use crate::share::Share;
 use crate::subscriptions::TopicSpace;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -98,6 +99,8 @@ pub struct Endpoint<H: Host> {
     addresses: RefCell<HashMap<IpAddr, Counted>>,
     accept_tokens: Cell<f64>,
     accept_filled: Cell<u64>,
+    /// There with worker processes.
+    pub(crate) share: RefCell<Option<Rc<dyn Share>>>,
 }
 
 impl<H: Host> Endpoint<H> {
@@ -117,7 +120,18 @@ impl<H: Host> Endpoint<H> {
             addresses: RefCell::default(),
             accept_tokens: Cell::new(f64::from(burst)),
             accept_filled: Cell::new(0),
+            share: RefCell::default(),
         })
+    }
+
+    /// Count its connections for a process among others that accept for the same server.
+    pub fn set_share(&self, share: Rc<dyn Share>) {
+        *self.share.borrow_mut() = Some(share);
+    }
+
+    /// Whether this process leaves the next connection to others.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.share.borrow().as_ref().is_some_and(|it| it.is_ahead())
     }
 
     /// Its options now.
@@ -246,6 +260,9 @@ impl<H: Host> Endpoint<H> {
     pub(crate) fn entered(&self) {
         self.open.set(self.open.get() + 1);
         self.handshaking.set(self.handshaking.get() + 1);
+        if let Some(share) = &*self.share.borrow() {
+            share.entered();
+        }
     }
 
     pub(crate) fn handshake_over(&self) {
@@ -254,6 +271,9 @@ impl<H: Host> Endpoint<H> {
 
     pub(crate) fn left(&self) {
         self.open.set(self.open.get() - 1);
+        if let Some(share) = &*self.share.borrow() {
+            share.left();
+        }
     }
 }
 

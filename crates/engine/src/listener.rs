@@ -12,6 +12,7 @@ use crate::engine::{Due, Engine};
 use crate::host::{Denial, Event, Host};
 use crate::inbound::Inbound;
 use crate::limit::Limit;
+use crate::share::{LOOK_MILLISECONDS, Look, Share};
 use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_port::timer::Key;
@@ -33,8 +34,10 @@ pub struct Listener<H: Host> {
     accepting: Cell<bool>,
     closing: Cell<bool>,
     suspended: Cell<bool>,
-    /// The timer that ends a pause after an error.
+    /// The timer that ends a pause, after an error or while it stands back.
     pause: Cell<Option<Key>>,
+    /// What it saw when it looked last, while it stands back: see [`crate::share`].
+    standing_back: Cell<Option<Look>>,
 }
 
 impl<H: Host> Listener<H> {
@@ -54,6 +57,7 @@ impl<H: Host> Listener<H> {
                 closing: Cell::new(false),
                 suspended: Cell::new(true),
                 pause: Cell::new(None),
+                standing_back: Cell::new(None),
             });
             made = Some(listener.clone());
             listener
@@ -67,7 +71,9 @@ impl<H: Host> Listener<H> {
     }
 
     pub(crate) fn accept_again(&self) {
-        if !self.closing.get() && !self.suspended.get() && !self.accepting.replace(true) {
+        let is_paused =
+            self.closing.get() || self.suspended.get() || self.standing_back.get().is_some();
+        if !is_paused && !self.accepting.replace(true) {
             self.engine
                 .port
                 .borrow_mut()
@@ -88,6 +94,48 @@ impl<H: Host> Listener<H> {
     pub fn unsuspend(&self) {
         self.suspended.set(false);
         self.accept_again();
+    }
+
+    /// A pause is over.
+    pub(crate) fn pause_over(&self) {
+        self.pause.set(None);
+        if let Some(before) = self.standing_back.get()
+            && self.endpoint.is_ahead()
+        {
+            let now = self.look();
+            if !now.is_in_vain(before) {
+                self.standing_back.set(Some(now));
+                return self.pause_for(LOOK_MILLISECONDS);
+            }
+        }
+        self.standing_back.set(None);
+        self.accept_again();
+    }
+
+    fn look(&self) -> Look {
+        let share = self.endpoint.share.borrow();
+        let look = |share: &Rc<dyn Share>| Look::at(&**share, self.socket);
+        share.as_ref().map_or(Look::default(), look)
+    }
+
+    /// Leave the next connections to other processes.
+    fn stand_back(&self) {
+        if self.standing_back.get().is_none() {
+            self.standing_back.set(Some(Look::default()));
+            if self.accepting.get() {
+                self.engine.port.borrow_mut().cancel_accept(self.token);
+            }
+            self.pause_for(LOOK_MILLISECONDS);
+        }
+    }
+
+    fn pause_for(&self, milliseconds: u64) {
+        let due = self.engine.port.borrow().now() + milliseconds * 1_000_000;
+        let mut wheel = self.engine.wheel.borrow_mut();
+        let key = wheel.insert(due, Due::Accept(self.token));
+        if let Some(before) = self.pause.replace(Some(key)) {
+            wheel.cancel(before);
+        }
     }
 
     /// Stop listening. Connections already accepted stay.
@@ -143,12 +191,7 @@ impl<H: Host> Listener<H> {
             pause_milliseconds: PAUSE_MILLISECONDS,
         };
         self.engine.host.event(&self.endpoint, event);
-        let due = self.engine.port.borrow().now() + PAUSE_MILLISECONDS * 1_000_000;
-        let mut wheel = self.engine.wheel.borrow_mut();
-        let key = wheel.insert(due, Due::Accept(self.token));
-        if let Some(before) = self.pause.replace(Some(key)) {
-            wheel.cancel(before);
-        }
+        self.pause_for(PAUSE_MILLISECONDS);
     }
 
     pub(crate) fn accepted(&self, socket: Descriptor) {
@@ -184,6 +227,9 @@ impl<H: Host> Listener<H> {
         }
         connection.begin_receiving();
         connection.unsettle();
+        if self.endpoint.is_ahead() {
+            self.stand_back();
+        }
     }
 
     fn refuse(&self, socket: Descriptor, limit: Limit, peer: Option<Address>) {

@@ -412,6 +412,7 @@ impl Host for PyHost {
     #[inline]
     fn round_over(&self) {
         self.wake_all();
+        self.copy_counters();
     }
 
     fn timer(&self, id: u64) {

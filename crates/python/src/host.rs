@@ -8,6 +8,7 @@
 //! done.
 
 use crate::attachment::{Attachment, HasRare as _};
+use crate::board::Copied;
 use crate::callback::{Callback, call_in_copy, left_another};
 use crate::calls::Invoke as _;
 use crate::connection::Connection;
@@ -61,6 +62,8 @@ pub(crate) struct PyHost {
     pub(crate) datagram_sockets: RefCell<HashMap<Token, Py<DatagramSocket>>>,
     /// Those that hold handlers, to be released at the engine's end.
     sites: RefCell<Vec<Weak<site::Local>>>,
+    /// What is copied into shared memory, in a worker process.
+    pub(crate) copied: RefCell<Vec<Copied>>,
 }
 
 impl PyHost {
@@ -76,6 +79,14 @@ impl PyHost {
         let mut sites = self.sites.borrow_mut();
         sites.retain(|it| it.strong_count() > 0);
         sites.push(site);
+    }
+
+    /// Copy what the endpoints have counted into shared memory, in a worker process.
+    #[inline]
+    pub(crate) fn copy_counters(&self) {
+        for one in &mut *self.copied.borrow_mut() {
+            one.copy();
+        }
     }
 
     pub(crate) fn take_ready(&self) -> Vec<(i32, u8)> {
@@ -102,6 +113,8 @@ impl PyHost {
 
     /// Hold nothing any more that may hold the loop or a handler.
     pub(crate) fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        self.copy_counters();
+        self.copied.take();
         self.timers.clear();
         let schedule = self.schedule.take();
         drop(schedule);

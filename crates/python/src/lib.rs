@@ -17,6 +17,7 @@ mod arguments;
 mod attachment;
 mod awaitable_classes;
 mod awaitables;
+mod board;
 mod callback;
 mod calls;
 mod collecting;
@@ -88,6 +89,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<topics::Topics>()?;
     module.add_function(wrap_pyfunction!(heap::keep_heap, module)?)?;
     process::register(module)?;
+    board::register(module)?;
     datagram_binding::register(module)?;
     load::register(module)?;
     symbols::register(module)?;

@@ -1,12 +1,12 @@
 """`vespiary serve MODULE:OBJECT URL...`: serve a handler, and reload it while it is written."""
 
 import dataclasses
-import inspect
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -14,19 +14,21 @@ import vespiary
 from vespiary.cli._help import Command
 from vespiary.cli._loading import load_object
 from vespiary.cli._reload import ChildReport, Reloader
+from vespiary.cli._served import as_filter, as_handler
+from vespiary.cli._workers import worker_options
 from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint
-from vespiary.errors import ConfigurationError, LimitsError
-from vespiary.filters import Filter, FilterFactory
-from vespiary.handler import AsyncHandler
+from vespiary.errors import ConfigurationError, LimitsError, WorkerFailed
 from vespiary.limits import Deadlines, Limits
 from vespiary.server_options import BACKLOG, FRAMING, SLOW_CONSUMER
 from vespiary.tls import ServerTLS
 from vespiary.websocket import WebSocket
+from vespiary.workers import Workers
 
 __all__ = ["serve"]
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_WORKERS_LOG_FORMAT = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -181,6 +183,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     is_flag=True,
     help="Share the port with other processes that set this option (SO_REUSEPORT).",
 )
+@worker_options
 @click.option(
     "--spin-microseconds",
     type=click.IntRange(0, 1_000_000),
@@ -231,6 +234,7 @@ def serve(
     mode: str | None,
     backlog: int,
     reuse_port: bool,
+    workers: Workers | None,
     spin_microseconds: int,
     driver: str | None,
     folder: Path | None,
@@ -261,8 +265,8 @@ def serve(
     proxied = {"proxy_protocol_from": proxies, "forwarded_from": forwarders}
     endpoints = _with_options(urls, special | {"websocket": websocket}, **proxied)
     if reload:
-        sys.exit(_reload(handler, folder or Path(), urls, [] if fd is None else [fd]))
-    logging.basicConfig(level=log_level.upper(), format=_LOG_FORMAT)
+        sys.exit(_reload(handler, folder or Path(), urls, [] if fd is None else [fd], workers))
+    _configure_log(log_level, workers)
     report = ChildReport.from_environment()
     try:
         target = as_handler(load_object(handler, folder), handler)
@@ -271,14 +275,29 @@ def serve(
         if report:
             report.files()
     server = _server_of(target, [(url, options | own) for url, own in endpoints])
-    try:
+    with _reported():
         server.run(
             driver=driver,
             spin_microseconds=spin_microseconds,
             on_serving=report.serving if report else None,
+            workers=workers,
         )
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Report what a server may fail with."""
+    try:
+        yield
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from error
+    except WorkerFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _configure_log(level: str, workers: Workers | None) -> None:
+    form = _LOG_FORMAT if workers is None else _WORKERS_LOG_FORMAT
+    logging.basicConfig(level=level.upper(), format=form)
 
 
 def _server_of(handler: Any, endpoints: list[tuple[str, dict[str, Any]]]) -> vespiary.Server:
@@ -376,59 +395,6 @@ def _websocket(
     )
 
 
-def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler:
-    """What `MODULE:OBJECT` gave, as something that can be served.
-
-    Raises:
-        ConfigurationError: it is neither a handler, nor a subclass of `Handler`, nor an async
-            function.
-    """
-    if inspect.isclass(found) and issubclass(found, vespiary.Handler):
-        try:
-            inspect.signature(found).bind()
-        except TypeError as error:
-            raise ConfigurationError(
-                f"{reference} cannot be created without arguments ({error}):"
-                " name an instance of it instead",
-                subject=reference,
-            ) from None
-        return found()
-    if isinstance(found, vespiary.Handler):
-        return found
-    # An object may have an async `__call__`; a class that has one is not itself async.
-    call = None if inspect.isclass(found) else getattr(type(found), "__call__", None)  # noqa: B004
-    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(call):
-        return cast("AsyncHandler", found)
-    raise ConfigurationError(
-        f"{reference} is {_described(found)}: it must be a vespiary.Handler, a subclass of "
-        "it, or an async function that takes a connection",
-        subject=reference,
-    )
-
-
-def as_filter(found: object, reference: str) -> FilterFactory:
-    """What `MODULE:OBJECT` gave, as something that makes filters.
-
-    Raises:
-        ConfigurationError: it is neither a subclass of `Filter` nor another callable.
-    """
-    if isinstance(found, Filter) or not callable(found):
-        raise ConfigurationError(
-            f"{reference} is {_described(found)}: it must be a subclass of vespiary.Filter, "
-            "or a function that returns a new filter for each connection",
-            subject=reference,
-        )
-    return cast("FilterFactory", found)
-
-
-def _described(found: object) -> str:
-    if inspect.isclass(found):
-        return f"the class {found.__name__}"
-    if inspect.isfunction(found):
-        return "a plain function"
-    return f"an object of type {type(found).__name__}"
-
-
 def _deadlines(deadlines: Sequence[str], drain_seconds: str | None) -> dict[str, str]:
     pairs = _pairs("--deadline", deadlines)
     if drain_seconds is not None:
@@ -465,8 +431,19 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _reload(handler: str, folder: Path, urls: Sequence[str], inherited: Sequence[int]) -> int:
+def _reload(
+    handler: str,
+    folder: Path,
+    urls: Sequence[str],
+    inherited: Sequence[int],
+    workers: Workers | None,
+) -> int:
     """Run this same command without --reload as a child, again after each change."""
+    if workers is not None:
+        raise ConfigurationError(
+            "--reload and --workers exclude each other: develop with one process",
+            subject="workers",
+        )
     arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
 
     def command(urls_now: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Coroutine
 from selectors import BaseSelector
 from typing import Any, Self, TypeVar, cast
+from weakref import WeakSet
 
 # Loaded now, for when there is no descriptor left to load it with.
 from vespiary import _logging as _logging
@@ -26,9 +27,11 @@ from vespiary.errors import ConfigurationError
 from vespiary.loop._driver import driver_of_environment
 from vespiary.loop._selector import PortSelector
 
-__all__ = ["Loop", "new_event_loop", "run"]
+__all__ = ["Loop", "new_event_loop", "open_loops", "run"]
 
 T = TypeVar("T")
+
+_loops: WeakSet["Loop"] = WeakSet()
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -100,6 +103,7 @@ class Loop(asyncio.SelectorEventLoop):
                 subject="selector",
             )
         super().__init__(selector)
+        _loops.add(self)
 
     def _open(
         self,
@@ -183,6 +187,11 @@ class Loop(asyncio.SelectorEventLoop):
 
 class _SimulatedLoop(Simulated, Loop):
     """A loop whose sockets and time are simulated."""
+
+
+def open_loops() -> list[Loop]:
+    """The loops of this process that are not closed."""
+    return [loop for loop in _loops if not loop.is_closed()]
 
 
 def new_event_loop() -> Loop:

@@ -299,7 +299,7 @@ impl<H: Host> Engine<H> {
                 Due::Accept(token) => {
                     let listener = self.listeners.borrow().get(token).cloned();
                     if let Some(listener) = listener {
-                        listener.accept_again();
+                        listener.pause_over();
                     }
                 }
                 Due::Datagrams(token) => {

@@ -1,0 +1,1 @@
+"""How evenly connections are spread over worker processes."""

@@ -1,0 +1,147 @@
+"""The processes of a supervisor: how one is started, asked, watched and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vespiary.loop._loop import open_loops
+from vespiary.workers._stacks import Stacks
+
+if TYPE_CHECKING:
+    from vespiary.workers._board import Slot
+
+__all__ = ["Process", "check_fork", "fork", "told_status"]
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def check_fork() -> None:
+    """Check that this process can be forked: it has no other thread, and no loop that is open.
+
+    A child has only the thread that forks. What other threads have locked stays locked in it for
+    ever, and what a loop has open belongs to its parent.
+
+    Raises:
+        RuntimeError: it cannot.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "workers can be started from the main thread only: call run(workers=...) there"
+        )
+    others = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
+    if others:
+        raise RuntimeError(
+            f"workers cannot be forked while other threads run ({', '.join(sorted(others))}): start"
+            " threads in on_start, which each worker calls"
+        )
+    if open_loops():
+        raise RuntimeError(
+            "workers cannot be forked while a loop of Vespiary is open: close it before, or use it"
+            " in on_start, which each worker calls"
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """A worker process, as its supervisor sees it.
+
+    Attributes:
+        number: The number of the worker.
+        slot: Its slot in the shared memory.
+        control: This end of the control socket.
+        stacks: Where it writes its stacks.
+        pid: Its process id.
+        pidfd: A descriptor that is readable when it has ended (pidfd_open(2)).
+        started: When, by the monotonic clock.
+        is_serving: Whether it has started successfully.
+        is_leaving: Whether it was asked to stop, or killed, by the supervisor.
+        kill_at: When it is killed if it has not ended.
+        is_killed: Whether the supervisor has killed it.
+    """
+
+    number: int
+    slot: Slot
+    control: socket.socket
+    stacks: Stacks
+    pid: int = 0
+    pidfd: int = -1
+    started: float = field(default_factory=time.monotonic)
+    is_serving: bool = False
+    is_leaving: bool = False
+    kill_at: float | None = None
+    is_killed: bool = False
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.pid})"
+
+    def ask(self, message: bytes) -> None:
+        """Send it a request; one that has ended gets none."""
+        with contextlib.suppress(OSError):
+            self.control.send(message)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.is_killed = True
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def reap(self) -> int:
+        """Wait for its end, and return its status as `os.waitpid` does."""
+        _, status = os.waitpid(self.pid, 0)
+        return status
+
+    def resident_bytes(self) -> int:
+        """Its resident memory (proc(5))."""
+        try:
+            text = Path(f"/proc/{self.pid}/statm").read_text()
+        except OSError:
+            return 0
+        return int(text.split()[1]) * _PAGE_BYTES
+
+    def close(self) -> None:
+        """Close this process's descriptors for it."""
+        self.control.close()
+        self.stacks.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def fork(process: Process) -> bool:
+    """Fork, and return True in the child. Signals stay blocked there."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    is_child = False
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        with warnings.catch_warnings():
+            # CPython counts threads of native libraries too, which prepare for forks themselves.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.pid = os.fork()
+        is_child = process.pid == 0
+    finally:
+        if not is_child:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not is_child:
+        process.pidfd = os.pidfd_open(process.pid)
+    return is_child
+
+
+def told_status(status: int) -> str:
+    """How a process has ended, in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(number).name}"
+        return f"was killed by signal {number}"
+    return f"ended with status {os.WEXITSTATUS(status)}"

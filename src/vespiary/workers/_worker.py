@@ -1,0 +1,215 @@
+"""A worker: the child's side of the supervisor's fork.
+
+It runs the server as one process alone would, with sockets that are bound already. What it is asked
+to do comes by its control socket, and not by signals: service managers send SIGTERM to every
+process of a service, so a worker would take its supervisor's for the second one, which ends
+everything at once. SIGTERM itself means the same as the first request, however often it comes.
+SIGINT is ignored, because a terminal sends it to the supervisor too.
+
+A worker whose supervisor is killed is killed by the kernel (PR_SET_PDEATHSIG), and does not drain:
+it would keep the address, and a new supervisor could not listen there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from vespiary._core import share_connections, share_counters
+from vespiary.loop import run, running_core
+from vespiary.workers._backplane import LocalBackplane, Published
+from vespiary.workers._board import State, Word
+from vespiary.workers._counters import NAMES_MAX
+
+if TYPE_CHECKING:
+    from vespiary.server import Server
+    from vespiary.workers._backplane import Backplane, Inboxes
+    from vespiary.workers._board import Board, Slot
+    from vespiary.workers._options import Workers
+    from vespiary.workers._stacks import Stacks
+
+__all__ = ["FORCE", "SERVING", "STOP", "Worker", "end_worker"]
+
+logger = logging.getLogger("vespiary")
+
+STOP = b"stop"
+FORCE = b"force"
+SERVING = b"serving"
+
+_SET_PARENT_DEATH_SIGNAL = 1
+_BEAT_SECONDS_MAX = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """What a worker process has beside the server.
+
+    Attributes:
+        number: Its number, from 1.
+        settings: What all workers have in common.
+        board: The memory that all processes share.
+        slot: Its own part of that.
+        control: Its end of the control socket.
+        inboxes: For its backplane.
+        stacks: Where it writes its stacks.
+        driver: The driver of its loop.
+        spin_microseconds: See `vespiary.loop.Loop`.
+        is_asked: Whether the supervisor, or a signal, has asked it to stop.
+    """
+
+    number: int
+    settings: Workers
+    board: Board
+    slot: Slot
+    control: socket.socket
+    inboxes: Inboxes
+    stacks: Stacks
+    driver: str | None
+    spin_microseconds: int
+    is_asked: bool = False
+    backplane: Backplane | None = None
+
+    def run(self, server: Server) -> None:
+        """Run the server in this process until it has stopped."""
+        multiprocessing.current_process().name = f"worker-{self.number}"
+        self.stacks.register()
+        server._enter_worker(self)
+        run(
+            self._serve(server),
+            driver=self.driver,
+            spin_microseconds=self.spin_microseconds,
+        )
+
+    async def _serve(self, server: Server) -> None:
+        loop = asyncio.get_running_loop()
+        # The same for all of them.
+        level = logging.INFO if self.number == 1 else logging.DEBUG
+        logger.log(level, "%s", running_core().choice)
+        loop.add_signal_handler(signal.SIGTERM, self._ask, server)
+        loop.add_reader(self.control, self._receive, server)
+        self.slot.beat()
+        self.slot[Word.PROCESS] = os.getpid()
+        bytes_max = self.settings.backplane_bytes_max
+        backplane = LocalBackplane(self.inboxes, self.board, self.slot.index, bytes_max)
+        async with server:
+            if server._life is None:
+                # It was asked to stop meanwhile.
+                return
+            self._share(server)
+            self.backplane = backplane
+            backplane.start(lambda published: deliver(server, published))
+            self._beat(loop)
+            self.slot[Word.STATE] = State.SERVING
+            self._send(SERVING)
+            await server.wait_stopped()
+        self.backplane = None
+        backplane.stop()
+
+    def _share(self, server: Server) -> None:
+        """Count in the shared memory, and accept no more connections than other workers."""
+        life = server._running("run")
+        sites = [site.native for site in server._sites if site.native is not None]
+        for index, native in enumerate(sites[: len(self.board.urls)]):
+            first = self.slot.first_count(index)
+            share_counters(life.core, native, self.board.memory, first, NAMES_MAX)
+        slots = (self.slot.index, self.board.count, self.board.words_per_slot)
+        words = (Word.STATE, Word.OPEN, Word.ACCEPTED)
+        share_connections(sites, self.board.memory, slots, words, State.SERVING)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.slot.beat()
+        if self.settings.hang_seconds is not None:
+            seconds = min(self.settings.hang_seconds / 4, _BEAT_SECONDS_MAX)
+            loop.call_later(seconds, self._beat, loop)
+
+    def _receive(self, server: Server) -> None:
+        try:
+            message = self.control.recv(64)
+        except BlockingIOError:
+            return
+        if message == STOP:
+            self._ask(server)
+        elif message == FORCE:
+            self._ask(server)
+            server.stop_soon()
+
+    def _ask(self, server: Server) -> None:
+        if not self.is_asked:
+            self.is_asked = True
+            server.stop_soon()
+
+    def stop_began(self) -> None:
+        """The server of this process stops: where nobody has asked for that, the others stop too.
+
+        A program that stops its server means the server, and not one of its processes.
+        """
+        self.slot[Word.STATE] = State.LEAVING
+        if not self.is_asked:
+            self._send(STOP)
+
+    def _send(self, message: bytes) -> None:
+        # The supervisor may be gone; then this process ends too.
+        with contextlib.suppress(OSError):
+            self.control.send(message)
+
+
+def deliver(server: Server, published: Published) -> None:
+    """Send what another worker has published to the connections of this one."""
+    try:
+        topics = server._running("publish").topics
+        topic, message, compress, retain = published
+        if message is None:
+            topics.discard_retained(topic)
+        else:
+            topics.publish(topic, message, None, compress, retain)
+    except Exception:
+        logger.exception("A message that another worker published was not delivered")
+
+
+def end_worker(worker: Worker, server: Server, supervisor: int) -> NoReturn:
+    """Be a worker, and end the process: a fork's child never returns to its parent's program."""
+    status = 1
+    try:
+        _prepare_process(supervisor)
+        worker.run(server)
+        status = 0
+    except SystemExit as error:
+        status = _status(error)
+    except BaseException:
+        logger.exception("Worker %d failed", worker.number)
+    finally:
+        with contextlib.suppress(BaseException):
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _prepare_process(supervisor: int) -> None:
+    """Set the signals of a worker; its parent has blocked them for the fork."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != supervisor:
+        # It was killed before that.
+        os._exit(1)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+
+
+def _status(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    print(error.code, file=sys.stderr)
+    return 1

@@ -2,24 +2,35 @@
 
 A filter may change, swallow or add bytes in both directions: a cipher, a recorder, a throttle that
 counts, a fault for a test. One is made for each connection, so its state is its own.
+
+Three filters are here to be used: `RateLimit`, `ByteDump` and `Deflate`. They can be combined.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from vespiary.errors import ConfigurationError, ConnectionClosed
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Hooks
 
-__all__ = ["Filter", "FilterFactory", "add_filters"]
+__all__ = ["ByteDump", "Deflate", "Filter", "FilterFactory", "RateLimit", "add_filters"]
 
 
 class Filter:
-    """Passes every byte on; define one of the methods, or both.
+    """Passes every byte on; define one of the methods, or more.
 
     An exception resets the connection, is logged once and counted.
     """
+
+    def opened(self, connection: Connection) -> None:
+        """The connection is ready for messages; called before the handler's `on_open`."""
 
     def received(self, connection: Connection, data: bytes) -> bytes | None:
         """What the next filter, or the framing, shall see of what arrived; None swallows it."""
@@ -32,6 +43,215 @@ class Filter:
 
 FilterFactory = Callable[[], Filter]
 """A function that makes the filter of a connection, such as the class itself."""
+
+
+class _Bucket:
+    """A token bucket: so many bytes per second, and a burst after a pause."""
+
+    __slots__ = ("_filled", "burst", "level", "rate")
+
+    def __init__(self, name: str, rate: float | None, burst: int | None) -> None:
+        if rate is not None and not (_is_number(rate) and rate > 0):
+            raise _wrong(name, rate, "a number of bytes per second above 0, or None for no limit")
+        self.rate = rate or 0.0
+        self.burst = max(1024, int(self.rate / 10)) if burst is None else burst
+        self.level = float(self.burst)
+        self._filled: float | None = None
+
+    def fill(self, now: float) -> None:
+        """Add the tokens of the time that has passed."""
+        if self._filled is not None:
+            self.level = min(self.burst, self.level + (now - self._filled) * self.rate)
+        self._filled = now
+
+
+class RateLimit(Filter):
+    """Limits how many bytes per second a connection receives and sends.
+
+    ::
+
+        from vespiary.filters import RateLimit
+
+        slow = functools.partial(RateLimit, received=50_000, sent=100_000)
+        vespiary.serve(Chat(), "ws://127.0.0.1:9001", filters=[slow])
+
+    A peer that sends faster is not read meanwhile, so that TCP holds it back. What this end sends
+    faster waits in the write queue, where `Limits` and `slow_consumer=` apply to it. Bytes are
+    counted as the filter sees them. A connection has one `RateLimit` at most.
+
+    Args:
+        received: Bytes per second from the peer; None for no limit.
+        sent: Bytes per second to the peer; None for no limit.
+        burst_bytes: How many bytes may pass at once after a pause. Default: those of a tenth of a
+            second, and 1,024 at least.
+
+    Raises:
+        ConfigurationError: an argument is not valid.
+    """
+
+    REFILL_SECONDS = 0.02
+    """How often bytes that wait are let go."""
+
+    def __init__(
+        self,
+        *,
+        received: float | None = None,
+        sent: float | None = None,
+        burst_bytes: int | None = None,
+    ) -> None:
+        is_count = type(burst_bytes) is int and 1 <= burst_bytes < 1 << 31
+        if burst_bytes is not None and not is_count:
+            raise _wrong("burst_bytes", burst_bytes, "a whole number of at least 1, or None")
+        self._received = _Bucket("received", received, burst_bytes)
+        self._sent = _Bucket("sent", sent, burst_bytes)
+        self._is_refilling = False
+
+    def opened(self, connection: Connection) -> None:
+        """Let a burst go, and no more."""
+        if self._sent.rate:
+            now = _now()
+            self._sent.fill(now)
+            self._let_go(connection)
+
+    def received(self, connection: Connection, data: bytes) -> bytes:
+        """Pass the bytes on, and read no more until their time is over."""
+        bucket = self._received
+        if bucket.rate:
+            bucket.fill(_now())
+            bucket.level -= len(data)
+            if bucket.level < 0:
+                connection._throttle_reading(True)
+                self._later(connection, -bucket.level / bucket.rate, self._read_on)
+        return data
+
+    def sending(self, connection: Connection, data: bytes) -> bytes:
+        """Pass on what was let go, and let more go later."""
+        if self._sent.rate:
+            self._sent.fill(_now())
+            self._sent.level -= len(data)
+            self._let_go(connection)
+        return data
+
+    def _read_on(self, connection: Connection) -> None:
+        connection._throttle_reading(False)
+
+    def _let_go(self, connection: Connection) -> None:
+        bucket = self._sent
+        connection._limit_sending(max(0, int(bucket.level)))
+        if bucket.level < bucket.burst and not self._is_refilling:
+            self._is_refilling = True
+            # For one byte at least.
+            wait = max(self.REFILL_SECONDS, (1 - bucket.level) / bucket.rate)
+            self._later(connection, wait, self._refill)
+
+    def _refill(self, connection: Connection) -> None:
+        self._is_refilling = False
+        self._sent.fill(_now())
+        self._let_go(connection)
+
+    def _later(
+        self, connection: Connection, seconds: float, callback: Callable[[Connection], None]
+    ) -> None:
+        # One that has ended needs nothing more.
+        with contextlib.suppress(ConnectionClosed):
+            connection.set_timer(min(seconds, 1e9), callback)
+
+
+class ByteDump(Filter):
+    """Logs the bytes of both directions in hexadecimal and as text.
+
+    ::
+
+        filters=[vespiary.filters.ByteDump]
+
+    Args:
+        logger: Where to; default: the logger `vespiary.bytes`.
+        level: With which level; default: INFO.
+        bytes_max: The most bytes of one batch that are shown; None for all. 1,024: a head, or a
+            screen.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger | None = None,
+        *,
+        level: int = logging.INFO,
+        bytes_max: int | None = 1024,
+    ) -> None:
+        self._logger = logger or logging.getLogger("vespiary.bytes")
+        self._level = level
+        self._bytes_max = bytes_max
+
+    def received(self, connection: Connection, data: bytes) -> bytes:
+        """Log what arrived."""
+        self._log(connection, "received", data)
+        return data
+
+    def sending(self, connection: Connection, data: bytes) -> bytes:
+        """Log what leaves."""
+        self._log(connection, "sent", data)
+        return data
+
+    def _log(self, connection: Connection, what: str, data: bytes) -> None:
+        if not self._logger.isEnabledFor(self._level):
+            return
+        shown = data[: self._bytes_max]
+        lines = [_dump_line(shown, start) for start in range(0, len(shown), 16)]
+        if len(shown) < len(data):
+            lines.append(f"... and {len(data) - len(shown)} more")
+        text = "\n".join(lines)
+        self._logger.log(self._level, "%s: %d bytes %s\n%s", connection.peer, len(data), what, text)
+
+
+class Deflate(Filter):
+    """Compresses a stream in both directions (zlib, RFC 1950); both ends need it.
+
+    Each batch that leaves is flushed, so that the peer can read it at once. Use it for streams;
+    WebSocket has `Compression`.
+
+    Args:
+        level: From 1 (fast) to 9 (small).
+        batch_bytes_max: The most bytes that one received batch may inflate to; more reset the
+            connection. 4 MiB: sixty times a batch of 64 KiB, and texts shrink to a tenth.
+    """
+
+    def __init__(self, level: int = 6, *, batch_bytes_max: int = 4 << 20) -> None:
+        self._deflate = zlib.compressobj(level)
+        self._inflate = zlib.decompressobj()
+        self._batch_bytes_max = batch_bytes_max
+
+    def received(self, connection: Connection, data: bytes) -> bytes:
+        """Inflate what arrived."""
+        inflated = self._inflate.decompress(data, self._batch_bytes_max)
+        if self._inflate.unconsumed_tail:
+            raise ValueError(
+                f"{connection.peer} sent {len(data)} bytes that inflate to more than"
+                f" batch_bytes_max, which is {self._batch_bytes_max}"
+            )
+        return inflated
+
+    def sending(self, connection: Connection, data: bytes) -> bytes:
+        """Compress what leaves."""
+        return self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _dump_line(data: bytes, start: int) -> str:
+    piece = data[start : start + 16]
+    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+    return f"{start:08x}  {piece.hex(' '):<47}  |{text}|"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value < 1e12
+
+
+def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:
+    return ConfigurationError(f"{name}= takes {wanted}; got {value!r}", subject=name, value=value)
+
+
+def _now() -> float:
+    """The loop's clock, which may be a virtual one."""
+    return asyncio.get_running_loop().time()
 
 
 def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
@@ -54,6 +274,11 @@ def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
         return passed
 
     def sending(connection: Connection, data: bytes) -> bytes | None:
+        if not data:
+            # That is how the native side says that the connection is open.
+            for one in connection._filters(make_chain):
+                one.opened(connection)
+            return None
         passed: bytes | None = data
         for one in reversed(connection._filters(make_chain)):
             if not passed:

@@ -64,6 +64,27 @@ impl<H: Host> Connection<H> {
         self.engine.arm(self);
     }
 
+    /// Let no more than so many bytes go into the layers from now on, until the next call; the
+    /// others wait in the write queue. `None` lifts the bound; at first there is none.
+    pub fn limit_sending(self: &Rc<Self>, bytes: Option<usize>) {
+        self.is_send_limited.set(bytes.is_some());
+        let mut rooms = self.engine.send_rooms.borrow_mut();
+        match bytes {
+            Some(bytes) if self.state() != State::Closed => rooms.insert(self.token, bytes),
+            _ => rooms.remove(&self.token),
+        };
+        drop(rooms);
+        self.unsettle();
+    }
+
+    fn send_room(&self) -> usize {
+        if !self.is_send_limited.get() {
+            return usize::MAX;
+        }
+        let rooms = self.engine.send_rooms.borrow();
+        rooms.get(&self.token).copied().unwrap_or(usize::MAX)
+    }
+
     /// When the handshake of a layer began that was started while the connection lives.
     pub(crate) fn securing_since(&self) -> Option<u64> {
         let stack = self.layers.take();
@@ -293,7 +314,8 @@ fn depart<H: Host>(
 ) -> Result<Vec<u8>, CloseReason> {
     loop {
         let is_ready = stack.is_ready();
-        if !is_ready && stack.older() == 0 {
+        let room = connection.send_room();
+        if room == 0 || !is_ready && stack.older() == 0 {
             break;
         }
         let Some(outgoing) = connection.outbound.borrow_mut().depart() else {
@@ -301,9 +323,15 @@ fn depart<H: Host>(
         };
         let mut bytes = gathered(connection, outgoing)?;
         connection.outbound.borrow_mut().left(bytes.len());
-        if !is_ready {
-            let rest = bytes.split_off(stack.older().min(bytes.len()));
+        let most = if is_ready { room } else { stack.older() };
+        if bytes.len() > most {
+            let rest = bytes.split_off(most);
             connection.outbound.borrow_mut().put_back(rest);
+        }
+        if connection.is_send_limited.get() {
+            let left = room.saturating_sub(bytes.len());
+            let mut rooms = connection.engine.send_rooms.borrow_mut();
+            rooms.insert(connection.token, left);
         }
         stack.send(&bytes)?;
         connection.engine.pool.borrow_mut().put(bytes);

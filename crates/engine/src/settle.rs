@@ -289,6 +289,9 @@ impl<H: Host> Engine<H> {
         }
         self.end_subscriptions(connection);
         self.postponed.borrow_mut().remove(&connection.token);
+        if connection.is_send_limited.get() {
+            self.send_rooms.borrow_mut().remove(&connection.token);
+        }
         self.report_end(connection, answered);
         if let Some(place) = place {
             self.host.left(connection, place);

@@ -96,6 +96,12 @@ impl Host for PyHost {
             Ok(object) => object,
             Err(error) => return self.failed(connection, error),
         };
+        if let Some(hook) = &endpoint.filter_sent
+            && self.filter(connection, hook, &[]).is_none()
+        {
+            // A filter failed as it began.
+            return connection.abort();
+        }
         if let Some(hook) = &endpoint.open {
             self.call_alone(connection, hook);
         }

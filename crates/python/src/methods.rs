@@ -4,7 +4,7 @@ use crate::addresses::address_object;
 use crate::arguments;
 use crate::attachment::{self, HasRare as _};
 use crate::calls::Invoke as _;
-use crate::connection::{Connection, PAUSED_BY_POOL, peer_text};
+use crate::connection::{Connection, PAUSED_BY_FILTER, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
 use crate::imports;
 use crate::owned::Owned;
@@ -504,6 +504,24 @@ impl Connection {
             Some(connection) if is_held => connection.pause(PAUSED_BY_POOL),
             Some(connection) => connection.resume(PAUSED_BY_POOL),
             None => {}
+        }
+        Ok(())
+    }
+
+    /// Hold the peer back for a filter that limits the rate; internal.
+    fn _throttle_reading(&self, is_held: bool) -> PyResult<()> {
+        match self.living()? {
+            Some(connection) if is_held => connection.pause(PAUSED_BY_FILTER),
+            Some(connection) => connection.resume(PAUSED_BY_FILTER),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Let so many bytes be sent, and no more until the next call; internal.
+    fn _limit_sending(&self, count: usize) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            connection.limit_sending(Some(count));
         }
         Ok(())
     }

@@ -85,6 +85,8 @@ pub struct Engine<H: Host> {
     pub(crate) clock: Clock,
     /// Connections with a deadline whose judgement is postponed.
     pub(crate) postponed: RefCell<HashMap<Token, Postponed>>,
+    /// How many bytes may go into the layers of each connection for which that is limited.
+    pub(crate) send_rooms: RefCell<HashMap<Token, usize>>,
     unfinished: Cell<bool>,
     inline_budget: u8,
 }
@@ -124,6 +126,7 @@ impl<H: Host> Engine<H> {
             batch: Cell::new(0),
             clock: Clock::new(now),
             postponed: RefCell::default(),
+            send_rooms: RefCell::default(),
             unfinished: Cell::new(false),
             inline_budget: INLINE_BUDGET,
         })

@@ -15,6 +15,7 @@ on_every_driver_and_with_faults!(
     a_filter_that_fails_resets_its_connection,
     a_filter_may_close_and_abort_its_connection,
     traffic_is_counted_as_it_is_on_the_wire,
+    what_may_not_be_sent_yet_waits_in_the_write_queue,
 );
 
 const KEY: u8 = 0x5A;
@@ -188,4 +189,27 @@ fn traffic_is_counted_as_it_is_on_the_wire(bench: &Bench) {
     bench.until("the completion", || bench.latest().queued_bytes() == 0);
     assert_eq!(place.counters().bytes_in.get(), 11);
     assert_eq!(place.counters().bytes_out.get(), 12);
+}
+
+fn what_may_not_be_sent_yet_waits_in_the_write_queue(bench: &Bench) {
+    let place = filtered(bench, Framing::Raw, disguising(Script::sink()));
+    let mut peer = bench.connect_open(&place);
+    let connection = bench.latest();
+    connection.limit_sending(Some(5));
+    for piece in [&b"one two"[..], b" three"] {
+        assert_eq!(connection.send(Kind::Binary, piece, None), Ok(true));
+    }
+    assert_eq!(disguised(&peer.take(bench, 5)), b"one t");
+    bench.settle();
+    assert!(peer.is_quiet());
+    assert_eq!(connection.queued_bytes(), 8);
+    connection.limit_sending(Some(3));
+    assert_eq!(disguised(&peer.take(bench, 3)), b"wo ");
+    connection.close(Code::NORMAL, "");
+    bench.settle();
+    assert!(peer.is_quiet());
+    connection.limit_sending(None);
+    assert_eq!(disguised(&peer.take(bench, 5)), b"three");
+    peer.finish();
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
 }

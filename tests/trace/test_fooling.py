@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from vespiary.prove.trace.proving.record import Mark, Proof, Record
+
 from .fools import CODE, FOOLS
 
 pytestmark = pytest.mark.timeout(600)
@@ -121,8 +123,19 @@ def test_what_only_a_crash_or_a_timeout_proves_is_listed(fooled: Fooled) -> None
         "test_kills_its_process",
         "test_loops_for_ever",
         "test_uses_a_name_that_is_not_there_without_the_mark",
-        "test_uses_the_result_of_a_function",
     ]
+
+
+def test_what_is_only_reached_is_listed_with_what_to_do() -> None:
+    proofs = [Proof("a.py:1", "a/1/1", "killed", ("t",), how="any result"),
+              Proof("a.py:2", "a/1/2", "killed", ("t",), how="unfiltered"),
+              Proof("a.py:3", "a/1/3", "killed", ("t",), how="broken")]  # fmt: skip
+    record = Record(proofs=proofs, marks=[Mark("a.py:3", ("a/1/3",), "a.py", 3, "function")])
+    first, second = record.hints()
+    assert first.startswith("a.py:1: the mark of a/1/1 gives a result that no test reads: let a")
+    assert second.startswith("a.py:2: the mark of a/1/2 lets something pass, and was true in every")
+    record.marks.clear()
+    assert record.hints()[0].startswith("a.py:3: the only proof of a/1/3 is a crash of the code")
 
 
 def test_a_condition_that_was_never_false_is_listed(fooled: Fooled) -> None:

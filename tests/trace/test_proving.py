@@ -31,6 +31,9 @@ VERDICTS = {
     "toy/1/11": ("src/lib.rs", "survived"),
     "toy/1/12": ("src/lib.rs", "killed"),
     "toy/1/13": ("src/lib.rs", "killed"),
+    "toy/1/14": ("src/lib.rs", "killed"),
+    "toy/1/15": ("src/lib.rs", "killed"),
+    "toy/1/16": ("src/lib.rs", "killed"),
     "toy/2/1": ("toy.py", "killed"),
     "toy/2/2": ("toy.py", "survived"),
     "toy/2/3": ("toy.py", "unreached"),
@@ -160,6 +163,9 @@ def test_two_marks_of_one_requirement_that_hide_each_other_prove_it_together(
         ("toy/1/4", "timeout"),
         ("toy/1/10", "exception"),
         ("toy/1/12", "assertion"),
+        ("toy/1/14", "broken"),
+        ("toy/1/15", "unfiltered"),
+        ("toy/1/16", "assertion"),
         ("toy/2/5", "assertion"),
         ("toy/2/7", "exception"),
     ],
@@ -170,7 +176,7 @@ def test_the_evidence_says_how_a_test_fails(proved: Proved, name: str, how: str)
 
 def test_a_claim_whose_feature_is_off_is_a_warning_that_names_it(proved: Proved) -> None:
     assert proved.told["warnings"] == [
-        "tests/claims.rs:137: the claim in only_with_a_feature is in none of the tests that were"
+        "tests/claims.rs:157: the claim in only_with_a_feature is in none of the tests that were"
         " built: turn on its feature in run.cargo, or take it out"
     ]
 

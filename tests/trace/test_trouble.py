@@ -215,6 +215,21 @@ def test_claims_of_a_language_whose_tests_are_not_run_are_a_warning(tmp_path: Pa
     ]
 
 
+def test_a_mark_whose_tests_failed_anyway_is_reported_as_that(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nfrom vespiary.trace import requires\n"
+        "@pytest.mark.requirement('toy/3/1')\n"
+        "def test_a():\n    assert not requires('toy/3/1', pytest)\n"
+    )
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    problems = Proved(tmp_path, "prove", config=config).told["problems"]
+    assert problems[1:] == [
+        "test_it.py:5: the mark of toy/3/1 is claimed only by tests that did not pass with all"
+        " marks enabled"
+    ]
+
+
 def test_claims_of_tests_that_show_nothing_are_named(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import pytest\nfrom vespiary.trace import requires\n"

@@ -126,3 +126,20 @@ def test_a_claim_that_pytest_does_not_collect_is_a_warning(tmp_path: Path) -> No
     )
     (tmp_path / "test_it.py").write_text(TEST)
     assert "did not run" not in outcome(trace(tmp_path, "prove", "--jobs=1"))[1]
+
+
+def test_sources_and_tests_may_be_reached_by_links(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "project"
+    elsewhere.mkdir()
+    folder.mkdir()
+    project(folder, "def negative(_): return True\n" + GUARD)
+    for name in ("test_guard.py", "test_it.py"):
+        (folder / name).rename(elsewhere / name)
+    (folder / "links").symlink_to(elsewhere)
+    settings = folder / "trace.toml"
+    settings.write_text(settings.read_text().replace('"*.py"', '"links/*.py"'))
+    done = trace(folder, "prove", "--jobs=1")
+    assert done.stdout.startswith("1 of 1 mark proven; 1 of 1 claim confirmed"), done.stdout
+    assert trace(folder, "gate").returncode == 0
+    (elsewhere / "test_it.py").write_text(TEST.replace("assert refused", "refused"))
+    assert "its evidence is out of date" in trace(folder, "gate").stdout

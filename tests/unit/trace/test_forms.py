@@ -33,6 +33,9 @@ def rust_forms(source: str) -> list[str]:
         ('def f(x):\n    if requires("a/1/1", x): return None\n    else: raise E', REFUSES),
         ('for x in y:\n    if requires("a/1/1", x): continue\n    raise E', REFUSES),
         ('requires("a/1/1", x) or refuse()', REFUSES),
+        ('None if requires("a/1/1", x) else refuse()', REFUSES),
+        ('match x:\n    case _ if requires("a/1/1", x): pass\n    case _: raise E', REFUSES),
+        ('match x:\n    case 1: y()\n    case _ if requires("a/1/1", x): pass', GUARDS_NOTHING),
     ],
 )
 def test_a_mark_guards_code_that_does_something(source: str, words: str) -> None:
@@ -45,6 +48,8 @@ def test_a_mark_guards_code_that_does_something(source: str, words: str) -> None
     "source",
     [
         'if requires("a/1/1", x): raise E',
+        'match x:\n    case 1 if requires("a/1/1", x): raise E\n    case _: pass',
+        'x = None if requires("a/1/1", x) else y',
         'if requires("a/1/1", x): y = 1\nelse: raise E',
         'def f(x):\n    if requires("a/1/1", x): return\n    log(x)',
         'def f(x):\n    if requires("a/1/1", x): return True\n    raise E',
@@ -84,6 +89,12 @@ def test_a_mark_of_rust_guards_code_that_does_something(source: str, words: str)
         ('x = requires("a/1/1", y) and w and requires("a/1/2", "a/1/1", z)', ["filter"] * 2),
         ('x = requires("a/1/1", y) and requires("a/1/2", z)', ["condition"] * 2),
         ('x = requires("a/1/1", y) or requires("a/1/1", z)', ["condition"] * 2),
+        ('if requires("a/1/1", y):\n    if requires("a/1/1", z): w()', ["filter"] * 2),
+        ('if requires("a/1/1", y):\n    if requires("a/1/2", z): w()', ["condition"] * 2),
+        (
+            'if requires("a/1/1", y):\n    if requires("a/1/1", z): w()\n    else: x()',
+            ["condition"] * 2,
+        ),
         ('x = [requires("a/1/1", y) for y in z]', ["condition"]),
         ('x = any(requires("a/1/1", y) for y in z)', ["condition"]),
     ],
@@ -101,6 +112,7 @@ def test_a_condition_that_lets_something_pass_is_a_filter(source: str, forms: li
         ('let y = requires!("a/1/1" => x) && requires!("a/1/1" => z);', ["filter"] * 2),
         ('let y = (requires!("a" => x)) && (vespiary_trace::requires!("b", "a" => z));',
          ["filter"] * 2),
+        ('if requires!("a/1/1" => x) { if requires!("a/1/1" => z) { w(); } }', ["filter"] * 2),
         ('let y = requires!("a/1/1" => x) && requires!("a/1/2" => z);', ["condition"] * 2),
         ('let y = requires!("a/1/1" => x) || requires!("a/1/1" => z);', ["condition"] * 2),
         ('x.any(|y| requires!("a/1/1" => y > 1))', ["condition"]),
@@ -132,6 +144,37 @@ def test_a_function_has_a_result_for_when_it_is_disabled(
     path = tmp_path_factory.mktemp("forms") / "a.py"
     path.write_text(source)
     assert form_at(path, 1, ("a/1/1",)) == form
+
+
+@pytest.mark.parametrize(
+    "below", ["property", "classmethod", "staticmethod", "functools.cache", "lru_cache(8)"]
+)
+def test_an_implements_above_an_object_is_reported(below: str) -> None:
+    text = f'{IMPORT}class A:\n    @implements("a/1/1")\n    @{below}\n    def f(x): ...\n'
+    (problem,) = scan_python(text, "a.py").problems
+    assert str(problem).startswith("a.py:3: implements stands above what is not a function")
+    right = text.replace('    @implements("a/1/1")\n', "").replace(
+        "    def f", '    @implements("a/1/1")\n    def f'
+    )
+    assert not scan_python(right, "a.py").problems
+
+
+def test_an_implements_above_a_class_is_reported() -> None:
+    (problem,) = scan_python(f'{IMPORT}@implements("a/1/1")\nclass A: ...\n', "a.py").problems
+    assert problem.words.startswith("implements stands above what is not a function")
+
+
+@pytest.mark.parametrize("condition", ["True", "1 == 1", "not 0", '"a" in "abc"', "(1, 2)[0]"])
+def test_a_condition_that_depends_on_nothing_is_a_constant(condition: str) -> None:
+    (problem,) = scan_python(f'{IMPORT}x = requires("a/1/1", {condition})', "a.py").problems
+    assert problem.words.startswith("a condition that is a constant")
+
+
+@pytest.mark.parametrize("condition", ["true", "1 == 1", "!false", "'a' < 'b'", "true || 1 < 2,"])
+def test_so_it_is_in_rust(condition: str) -> None:
+    text = f'fn f() {{ if requires!("a/1/1" => {condition}) {{ y(); }} }}'
+    (problem,) = scan_rust(text, "a.rs").problems
+    assert problem.words.startswith("a condition that is a constant")
 
 
 def test_the_form_of_a_mark_that_only_a_run_has_seen_is_read(

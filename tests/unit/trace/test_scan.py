@@ -445,6 +445,7 @@ def test_a_test_of_rust_does_not_mark_what_it_claims(folder: Folder) -> None:
     ("file", "source", "words"),
     [
         ("b.py", "if os.environ.get('VESPIARY_TRACE'): pass", "'VESPIARY_TRACE' is there in a"),
+        ("b.py", "x = 'vespiary_trace.probes' in sys.modules", "'vespiary_trace.probes' is there"),
         ("b.rs", 'fn f() { std::env::var("VESPIARY_TRACE") }', '"VESPIARY_TRACE" is there in a'),
         ("b.rs", '#[cfg(feature = "trace")]\nfn f() {}', 'cfg(feature = "trace" is there in a'),
         ("b.rs", 'fn f() { cfg!(not(feature="trace")) }', 'cfg!(not(feature="trace" is there'),

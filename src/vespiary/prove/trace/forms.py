@@ -8,9 +8,10 @@ an `else` that refuses, is a negated mark in other words.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-__all__ = ["IDLE", "INVERTED", "filtering", "form_of_function", "misuse"]
+__all__ = ["ABOVE", "IDLE", "INVERTED"]
+__all__ += ["filtering", "form_of_function", "is_constant", "is_idle", "misuse", "stands_above"]
 
 IDLE = (
     "the code that the mark guards does nothing: let it guard the code that does what the"
@@ -23,6 +24,18 @@ INVERTED = (
     " write the condition that refuses, as in if requires(..., not valid): raise ..."
 )
 """What is wrong with `if requires(...): pass`, followed by an `else`."""
+
+ABOVE = (
+    "implements stands above what is not a function: write it directly above def, below other"
+    " decorators"
+)
+"""What is wrong with an `implements` above `@property`, or above a class."""
+
+_OBJECTS = (
+    *("property", "cached_property", "setter", "getter", "deleter"),
+    *("classmethod", "staticmethod", "cache", "lru_cache"),
+)
+"""The last names of decorators whose result is not a function."""
 
 _FILTERS = ("all", "filter", "takewhile")
 """The functions that do nothing for what is true."""
@@ -43,6 +56,16 @@ def form_of_function(call: ast.Call, function: ast.AST | None) -> str:
         return "result"
     returns = getattr(function, "returns", None)
     return "result" if returns is not None and _allows_none(returns) else "function"
+
+
+def stands_above(decorator: ast.expr, node: ast.AST) -> bool:
+    """Whether a decorator stands above something that is not a function, as far as can be seen."""
+    decorators = getattr(node, "decorator_list", [])
+    below = decorators[decorators.index(decorator) + 1 :]
+    functions = [one.func if isinstance(one, ast.Call) else one for one in below]
+    return isinstance(node, ast.ClassDef) or any(
+        _last_name(function) in _OBJECTS for function in functions
+    )
 
 
 def _allows_none(annotation: ast.expr) -> bool:
@@ -67,13 +90,17 @@ def filtering(tree: ast.AST) -> set[ast.Call]:
         elif isinstance(node, ast.Call) and _last_name(node.func) in _FILTERS:
             found.update(*map(_calls, node.args))
         elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
-            found |= _chained(node)
+            found |= _chained(node.values)
+        elif isinstance(node, ast.If) and not node.orelse and len(node.body) == 1:
+            inner = node.body[0]
+            if isinstance(inner, ast.If) and not inner.orelse:
+                found |= _chained([node.test, inner.test])
     return found
 
 
-def _chained(node: ast.BoolOp) -> set[ast.Call]:
-    """The marks that several operands of an `and` have of one requirement."""
-    operands = [[(call, _strings(call)) for call in _calls(value)] for value in node.values]
+def _chained(conditions: Sequence[ast.expr]) -> set[ast.Call]:
+    """The marks that several conditions, all of which must be true, have of one requirement."""
+    operands = [[(call, _strings(call)) for call in _calls(value)] for value in conditions]
     return {
         call
         for place, operand in enumerate(operands)
@@ -110,7 +137,7 @@ def misuse(branch: ast.If, following: ast.AST | None) -> str:
         branch: The statement.
         following: The statement after it.
     """
-    if all(map(_is_idle, branch.body)):
+    if all(map(is_idle, branch.body)):
         return INVERTED if branch.orelse else IDLE
     after = branch.orelse[0] if branch.orelse else following
     if len(branch.body) == 1 and _leaves(branch.body[0]) and isinstance(after, ast.Raise):
@@ -118,7 +145,13 @@ def misuse(branch: ast.If, following: ast.AST | None) -> str:
     return ""
 
 
-def _is_idle(statement: ast.stmt) -> bool:
+def is_constant(condition: ast.expr) -> bool:
+    """Whether a condition depends on nothing: `1 == 1` as well as `True`."""
+    return not any(isinstance(node, ast.Name) for node in ast.walk(condition))
+
+
+def is_idle(statement: ast.stmt) -> bool:
+    """Whether a statement does nothing."""
     is_value = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     return isinstance(statement, ast.Pass) or is_value
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Problem
-from vespiary.prove.trace.proving.record import ANY_RESULT, COLLECTION, SKIPPED, UNFILTERED
+from vespiary.prove.trace.proving.record import COLLECTION, SHOWN_LESS, SKIPPED
 from vespiary.prove.trace.scan import SUSPECT
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Code, Standing
@@ -21,10 +21,7 @@ _MORE_THAN_REACHED = {
     "function": "was only shown to be called: give implements the argument disabled=, or let a test"
     " assert on the result",
     COLLECTION: "was only shown to be needed by an import: let a test assert what it does",
-    ANY_RESULT: "gives a result that no test reads: let a test assert what it is, or, if None is a"
-    " result that breaks the requirement, write disabled=None",
-    UNFILTERED: "lets something pass, and was true in every claiming test: let one also test what"
-    " it keeps back",
+    **SHOWN_LESS,
 }
 """By how a test failed, or by the form of a mark: why it is only reached, and what to do."""
 

@@ -26,7 +26,8 @@ _RUST_WORDS = re.compile(r"\b(?:requires|claims)!")
 """A source without these has nothing for us: most have not, and reading them takes seconds."""
 
 _TRACED_ONLY = re.compile(
-    r"""["']VESPIARY_TRACE["']|\bcfg(?:_attr)?!?\s*\([^)\n]*\bfeature\s*=\s*"trace\""""
+    r"""["'](?:VESPIARY_TRACE|vespiary_trace\.probes)["']"""
+    r"""|\bcfg(?:_attr)?!?\s*\([^)\n]*\bfeature\s*=\s*"trace\""""
 )
 """What only a traced run has: its environment variable, and by convention its feature in Rust."""
 

@@ -7,7 +7,17 @@ import ast
 import itertools
 
 from vespiary.prove.trace.digests import claim_digest, mark_digest
-from vespiary.prove.trace.forms import INVERTED, filtering, form_of_function, misuse
+from vespiary.prove.trace.forms import (
+    ABOVE,
+    IDLE,
+    INVERTED,
+    filtering,
+    form_of_function,
+    is_constant,
+    is_idle,
+    misuse,
+    stands_above,
+)
 from vespiary.prove.trace.marks import (
     ASSERTED,
     COMPARED,
@@ -108,7 +118,10 @@ class _Visitor(ast.NodeVisitor):
     def visit_Expr(self, node: ast.Expr) -> None:
         """A statement that is a mark has no condition."""
         call = node.value
-        if isinstance(call, ast.BoolOp) and isinstance(call.op, ast.Or):
+        if isinstance(call, ast.IfExp) and self._is_value(call.test):
+            if isinstance(call.body, ast.Constant):
+                self._wrong(node, INVERTED)
+        elif isinstance(call, ast.BoolOp) and isinstance(call.op, ast.Or):
             if any(map(self._is_value, call.values[:-1])):
                 self._wrong(node, INVERTED)
         elif isinstance(call, ast.Call) and self._kind(call.func) == "mark" and _bare(call):
@@ -123,6 +136,13 @@ class _Visitor(ast.NodeVisitor):
         """A mark guards what does something."""
         if self._is_value(node.test) and (words := misuse(node, self._following.get(node))):
             self._wrong(node, words)
+        self.generic_visit(node)
+
+    def visit_Match(self, node: ast.Match) -> None:
+        """So does a mark in a guard."""
+        for place, case in enumerate(node.cases, 1):
+            if case.guard and self._is_value(case.guard) and all(map(is_idle, case.body)):
+                self._wrong(case.guard, INVERTED if place < len(node.cases) else IDLE)
         self.generic_visit(node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
@@ -212,13 +232,17 @@ class _Visitor(ast.NodeVisitor):
         form = "statement" if _bare(node) else "condition"
         if self.names.get(name) == "implements":
             form = form_of_function(node, self._around[-1])
+            if node in getattr(self._around[-1], "decorator_list", ()) and stands_above(
+                node, self._around[-1]
+            ):
+                self._wrong(node, ABOVE)
         elif form == "condition" and node in self._filters:
             form = "filter"
         elif form == "statement" and kind == "mark" and node not in self._statements:
             self._wrong(node, STATEMENT)
         if self.names.get(name) == "requires" and arguments and not string(arguments[-1]):
             condition = arguments.pop()
-            if isinstance(condition, ast.Constant):
+            if is_constant(condition):
                 self._wrong(node, CONSTANT)
         ids = tuple(text for argument in arguments if (text := string(argument)))
         if not ids or len(ids) != len(arguments):

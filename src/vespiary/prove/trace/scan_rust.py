@@ -51,7 +51,7 @@ _MACRO = re.compile(r"\bmacro_rules!\s*(\w+)\s*([(\[{])")
 _MACRO_CALL = re.compile(r"\b(\w+)!\s*[(\[{]")
 _DOC_CLAIM = re.compile(r"^[ \t]*//[/!].*\bclaims!\s*[(\[{]", re.MULTILINE)
 _FILTER = re.compile(r"\.\s*(?:filter|all|retain|take_while)\s*\(")
-_AND = re.compile(r"[\s)]*&&[\s(]*(?:\w+::)*")
+_AND = re.compile(r"[\s)]*(?:&&|\{\s*if\b)[\s(]*(?:\w+::)*")
 _IDLE = re.compile(r"[\s)]*\{\s*\}\s*(else\b)?")
 _OR_LEAVE = re.compile(r"[\s)]*\|\|[\s(]*(?:return\b|break\b|continue\b|(?:\w+::)*panic!)")
 _CONSTANT = re.compile(r"\b(?:const|static)\s+(\w+)\s*:")
@@ -146,7 +146,7 @@ class _Scanner:
             return
         if kind == "mark" and (words := _misplaced(code, call.start(), end, form)):
             self.found.problems.append(Problem(f"{self._file}:{line}", words))
-        if arrow >= 0 and code[arrow + 2 : end].strip(" \n,") in ("true", "false"):
+        if arrow >= 0 and {*_WORD.findall(code, arrow + 2, end)} <= {"true", "false"}:
             self.found.problems.append(Problem(f"{self._file}:{line}", CONSTANT))
         span = _function(code, call.start())
         function = span.name if span else ""
@@ -178,7 +178,7 @@ class _Scanner:
         return "".join(self._text[start : known[start]] for start in sorted(known))
 
     def _chained(self) -> None:
-        """Marks of one requirement with && between them are filters: see `forms`."""
+        """Marks of one requirement that must all be true are filters: see `forms`."""
         marks = self.found.marks
         for (_, end, one), (begin, _, other) in itertools.pairwise(self._conditions):
             is_chain = _AND.fullmatch(self._code[end:begin])

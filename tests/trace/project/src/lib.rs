@@ -94,3 +94,24 @@ macro_rules! named {
 pub fn named(text: &str) -> bool {
     named!("toy/1/13", text.len() > 2)
 }
+
+/// Without the mark it reads beyond the end.
+pub fn fourth(text: &[u8]) -> Option<u8> {
+    if requires!("toy/1/14" => text.len() < 4) {
+        return None;
+    }
+    Some(text[3])
+}
+
+/// Its test shows nothing that it keeps back.
+pub fn even(numbers: &[u8]) -> Vec<u8> {
+    let kept = numbers
+        .iter()
+        .filter(|number| requires!("toy/1/15" => **number % 2 == 0));
+    kept.copied().collect()
+}
+
+/// Its test shows what each of the two conditions refuses.
+pub fn within(number: u8) -> bool {
+    requires!("toy/1/16" => number > 3) && requires!("toy/1/16" => number < 9)
+}

@@ -71,6 +71,26 @@ fn an_empty_text_is_doubly_so() {
 }
 
 #[test]
+fn a_short_text_has_no_fourth() {
+    claims!("toy/1/14");
+    assert_eq!(toy::fourth(b"abc"), None);
+}
+
+#[test]
+fn even_numbers_are_kept() {
+    claims!("toy/1/15");
+    assert_eq!(toy::even(&[2, 4]), [2, 4]);
+}
+
+#[test]
+fn numbers_lie_within_bounds() {
+    claims!("toy/1/16");
+    assert!(toy::within(4));
+    assert!(!toy::within(3));
+    assert!(!toy::within(9));
+}
+
+#[test]
 fn a_frame_has_a_head() {
     claims!("toy/1/10");
     assert_eq!(toy::framed()[0], 0x81);

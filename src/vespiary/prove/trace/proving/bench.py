@@ -17,6 +17,7 @@ from pathlib import Path
 from vespiary.prove.trace.proving.cargo import RustTest
 from vespiary.prove.trace.proving.record import (
     ASSERTION,
+    BROKEN,
     COLLECTION,
     CRASH,
     EXCEPTION,
@@ -33,6 +34,13 @@ __all__ = ["Bench", "Interrupted", "PythonTest", "Run", "Seen"]
 
 _ASSERTION = re.compile(rb"^assertion .*failed", re.MULTILINE)
 """What a failed `assert!` says, on the line below the place of the panic."""
+
+
+_BROKEN = re.compile(
+    rb"^(?:index out of bounds: |attempt to |range (?:start|end) index |slice index |byte index )",
+    re.MULTILINE,
+)
+"""What the compiler's own checks say there: nobody expects that."""
 
 
 class Interrupted(Exception):
@@ -219,7 +227,7 @@ class Bench:
             words = last_lines(told.decode(errors="replace").partition("\nfailures:\n    ")[0])
             if b"test result: FAILED. " not in told:
                 return "failed", CRASH, words
-            return "failed", ASSERTION if _ASSERTION.search(told) else EXCEPTION, words
+            return "failed", _how(told), words
         return ("passed" if b"test result: ok. 1 passed" in told else "skipped"), "", ""
 
     def _clear(self) -> None:
@@ -249,6 +257,13 @@ class Bench:
             tuple(_seen(slot) for slot in marks if slot.reached > slot.acted),
             words,
         )
+
+
+def _how(told: bytes) -> str:
+    """How a test of Rust has failed that says so itself."""
+    if _ASSERTION.search(told):
+        return ASSERTION
+    return BROKEN if _BROKEN.search(told) else EXCEPTION
 
 
 def _seen(slot: Slot) -> Seen:

@@ -35,7 +35,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 
 __all__ = ["ASSERTION", "BROKEN", "COLLECTION", "CRASH", "EXCEPTION", "SKIPPED", "TIMEOUT", "WEAK"]
-__all__ += ["ANY_RESULT", "ONLY_REACHED", "UNFILTERED"]
+__all__ += ["ANY_RESULT", "ONLY_REACHED", "SHOWN_LESS", "UNFILTERED"]
 __all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
 __all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test"]
 __all__ += ["is_only_reached", "never_false"]
@@ -59,6 +59,14 @@ ANY_RESULT: Final = "any result"
 UNFILTERED: Final = "unfiltered"
 ONLY_REACHED: Final = (COLLECTION, ANY_RESULT, UNFILTERED)
 """How a test fails without showing that it would notice a wrong result, whatever the mark."""
+
+SHOWN_LESS: Final = {
+    ANY_RESULT: "gives a result that no test reads: let a test assert what it is, or, if None is a"
+    " result that breaks the requirement, write disabled=None",
+    UNFILTERED: "lets something pass, and was true in every claiming test: let one also test what"
+    " it keeps back",
+}
+"""Why a mark is only reached although a test fails without it, and what to do."""
 
 _WEAK_WORDS: Final = {
     COLLECTION: "that pytest cannot import",
@@ -232,12 +240,26 @@ class Record:
         return words
 
     def weak(self) -> list[str]:
-        """A sentence for each mark whose only proof is a crash, a timeout or a failed import."""
+        """A sentence for each mark whose only proof is a crash, a timeout or a failed import.
+
+        That a caller crashes without a function's result is said where its status is.
+        """
+        functions = {mark.site for mark in self.marks if mark.form == "function"}
         return [
             f"{proof.site}: the only proof of {proof.id} is {_WEAK_WORDS[proof.how]}"
             f" {proof.tests[0]}: let a test say what is wrong"
             for proof in self.proofs
-            if proof.verdict == KILLED and proof.how in WEAK
+            if proof.verdict == KILLED
+            and proof.how in WEAK
+            and not (proof.how == BROKEN and proof.site in functions)
+        ]
+
+    def shown_less(self) -> list[str]:
+        """A sentence for each mark that is only reached, although it could be proven."""
+        return [
+            f"{proof.site}: the mark of {proof.id} {SHOWN_LESS[proof.how]}"
+            for proof in self.proofs
+            if proof.verdict == KILLED and proof.how in SHOWN_LESS
         ]
 
     def hints(self) -> list[str]:
@@ -246,6 +268,7 @@ class Record:
         told = "these tests were skipped or expected to fail (xfail), so their claims do not count"
         return [
             *self.weak(),
+            *self.shown_less(),
             *never_false(self.constant),
             *([f"{told}: {_few(idle)}"] if idle else []),
             *self.warnings,
@@ -258,6 +281,8 @@ class Record:
             unreached = (
                 "is claimed only by tests that were skipped or were expected to fail (xfail)"
             )
+        elif proof.verdict == UNREACHED and outcomes and "passed" not in outcomes:
+            unreached = "is claimed only by tests that did not pass with all marks enabled"
         else:
             unreached = "is claimed, and no claiming test reaches it with a true condition"
         said = {

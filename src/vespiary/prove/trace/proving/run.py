@@ -83,6 +83,7 @@ class Collected:
         base: What the compiler's paths are relative to.
         root: The project's folder.
         only: The identifiers that are asked for; all if empty.
+        links: By a file's real path: what the sources call it, where a link leads to it.
     """
 
     marks: list[Mark] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Collected:
     base: Path = Path()
     root: Path = Path()
     only: Collection[str] = ()
+    links: dict[str, str] = field(default_factory=dict)
 
     def take(self, seen: Seen) -> str:
         """Tie a mark that a process has told to the mark of the sources, or add it; its site.
@@ -106,7 +108,7 @@ class Collected:
         file, line = (match[1], match[2]) if match else (seen.site, "0")
         path = (self.base / file).resolve()
         root = self.root
-        place = _within(root, str(path))
+        place = self.links.get(str(path)) or _within(root, str(path))
         site = f"{place}:{line}"
         same = [mark for mark in self.marks if mark.ids == seen.ids]
         known = any(mark.site == site for mark in same)
@@ -250,6 +252,7 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
         base=settings.root,
         root=settings.root,
         only=only,
+        links=_links(settings),
     )
     tests: list[AnyTest] = []
     if settings.cargo:
@@ -262,7 +265,7 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
         runner.say("collecting the Python tests")
         session = runner.benches[0].session()
         tests += [
-            PythonTest(name, ids, _within(settings.root, file), line)
+            PythonTest(name, ids, collected.links.get(file) or _within(settings.root, file), line)
             for name, ids in session.claims.items()
             for file, line in [session.places[name]]
             if _concerns(ids, only)
@@ -383,6 +386,14 @@ def _seen(collected: Collected, scanned: list[Source]) -> list[Source]:
     ]
     seen = sources_seen(collected.root, collected.marks, claims, scanned)
     return [one for one in seen if _concerns([one.id], collected.only)]
+
+
+def _links(settings: Settings) -> dict[str, str]:
+    """What the sources call the files to which links lead, by their real path."""
+    root = settings.root
+    named = settings.files((*settings.rust, *settings.python))
+    real = {path.relative_to(root).as_posix(): path.resolve() for path in named}
+    return {str(path): name for name, path in real.items() if path != root / name}
 
 
 def _within(root: Path, file: str) -> str:

@@ -692,6 +692,13 @@ class Server:
         spin_microseconds: int,
         on_serving: Callable[[Sequence[str]], object] | None,
     ) -> None:
+        for site in self._sites:
+            if site.options.get("connections"):
+                raise ConfigurationError(
+                    f"{site.url}: with workers, the datagrams of one peer would reach several of"
+                    " them: serve an endpoint with connections=True without workers",
+                    subject="workers",
+                )
         check_fork()
         self._forget_added()
         try:

@@ -30,8 +30,10 @@ SECONDS = 60.0
 class Program:
     """`worker_program.py`, running."""
 
-    def __init__(self, driver: str, count: int, settings: dict[str, Any], **variables: str) -> None:
-        command = [sys.executable, "-W", "error", str(PROGRAM), "ws://127.0.0.1:0", str(count)]
+    def __init__(
+        self, driver: str, url: str, count: int, settings: dict[str, Any], **variables: str
+    ) -> None:
+        command = [sys.executable, "-W", "error", str(PROGRAM), url, str(count)]
         command += [f"{name}={value!r}" for name, value in settings.items()]
         environment = os.environ | {"VESPIARY_DRIVER": driver} | variables
         self.process = subprocess.Popen(
@@ -136,9 +138,11 @@ Start = Callable[..., Program]
 def start(driver: str) -> Iterator[Start]:
     started: list[Program] = []
 
-    def begin(count: int = 2, *, is_serving: bool = True, **given: Any) -> Program:
+    def begin(
+        count: int = 2, *, url: str = "ws://127.0.0.1:0", is_serving: bool = True, **given: Any
+    ) -> Program:
         variables = {name: given.pop(name) for name in list(given) if name.isupper()}
-        program = Program(driver, count, given, **variables)
+        program = Program(driver, url, count, given, **variables)
         started.append(program)
         if is_serving:
             program.wait_serving()
@@ -406,3 +410,25 @@ def test_long_lived_connections_are_spread_evenly(start: Start) -> None:
 
         shares = wait_until(spread)
     assert max(shares) <= 1.2 * min(shares), shares
+
+
+def test_workers_share_a_unix_socket_whose_file_goes_with_the_supervisor(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "socket"
+    program = start(2, url=f"unix://{file}")
+
+    def is_echoed() -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(SECONDS)
+            client.connect(str(file))
+            client.sendall(b"over a file")
+            return client.recv(100) == b"over a file"
+
+    assert is_echoed()
+    os.kill(program.pids()[1], signal.SIGKILL)
+    program.wait_for("Worker 1 is back")
+    assert is_echoed()
+    program.process.send_signal(signal.SIGTERM)
+    assert program.wait_ended() == 0
+    assert not file.exists()

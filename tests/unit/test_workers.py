@@ -1,0 +1,160 @@
+"""Worker processes: what can be said of them without starting any."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import vespiary
+from vespiary.cli.main import main
+from vespiary.loop import Loop
+from vespiary.workers._board import Board, State, Word
+from vespiary.workers._counters import NAMES_MAX, Counts
+
+
+class Echo(vespiary.Handler):
+    def on_message(self, connection: vespiary.Connection, message: str | bytes) -> None:
+        connection.send(message)
+
+
+def server() -> vespiary.Server:
+    made = vespiary.Server()
+    made.add(Echo(), "tcp://127.0.0.1:0")
+    return made
+
+
+@pytest.mark.parametrize("count", [0, -1, 1025, True, 2.0, "2"])
+def test_a_number_of_workers_that_makes_no_sense_is_refused(count: object) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="workers= takes a whole number from 1"):
+        server().run(workers=count)  # type: ignore[arg-type]
+    with pytest.raises(vespiary.ConfigurationError, match=r"Workers\.count must be"):
+        vespiary.Workers(count)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hang_seconds", 0),
+        ("hang_seconds", "30"),
+        ("memory_bytes_max", 0),
+        ("memory_bytes_max", 1.5),
+        ("start_failures_max", 0),
+        ("restart_seconds_max", -1),
+        ("backplane_bytes_max", 0),
+    ],
+)
+def test_a_field_of_workers_out_of_range_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match=rf"Workers\.{name} must be") as refused:
+        vespiary.Workers(2, **{name: value})  # type: ignore[arg-type]
+    assert refused.value.subject == name
+
+
+def test_a_misspelt_field_of_workers_is_refused_with_the_nearest() -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="did you mean 'hang_seconds'"):
+        vespiary.Workers(2, hang_second=3)  # type: ignore[call-arg]
+
+
+def test_the_datagrams_of_a_connection_are_not_spread_over_workers() -> None:
+    made = vespiary.Server()
+    made.add(Echo(), "udp://127.0.0.1:0", connections=True)
+    with pytest.raises(vespiary.ConfigurationError, match="would reach several of them"):
+        made.run(workers=2)
+
+
+def test_workers_are_not_forked_while_another_thread_runs() -> None:
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait, name="reader")
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match=r"other threads run \(.*reader.*on_start"):
+            server().run(workers=2)
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_workers_are_not_forked_from_another_thread() -> None:
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            server().run(workers=2)
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert "from the main thread only" in str(errors[0])
+
+
+def test_workers_are_not_forked_while_a_loop_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The test runner's own threads are not the matter here.
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
+    loop = Loop()
+    try:
+        with pytest.raises(RuntimeError, match="while a loop of Vespiary is open"):
+            server().run(workers=2)
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--worker-hang-seconds", "5"], "--worker-hang-seconds needs --workers"),
+        (["--worker-memory-max", "1GiB"], "--worker-memory-max needs --workers"),
+        (["--workers", "2", "--reload"], "--reload and --workers exclude each other"),
+    ],
+)
+def test_options_for_workers_that_would_have_no_effect_are_refused(
+    arguments: list[str], text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "echo.py").write_text("import vespiary\nclass Echo(vespiary.Handler): ...\n")
+    command = ["serve", str(tmp_path / "echo.py:Echo"), "ws://127.0.0.1:0", *arguments]
+    done = CliRunner().invoke(main, command, prog_name="vespiary")
+    assert done.exit_code != 0
+    assert text in " ".join(done.output.split())
+
+
+def test_a_board_keeps_what_ended_processes_have_counted() -> None:
+    board = Board(1, ["tcp://127.0.0.1:1"])
+    for _ in range(3):
+        slot = board.take(1)
+        assert slot is not None
+        slot[Word.STATE] = State.SERVING
+        counts = Counts()
+        counts.numbers[:4] = [10, 7, 4, 1]  # Accepted, opened, closed, broken.
+        counts.names.update({"rlocal": 2, "astatus": 0, "x24": 5})
+        counts.write(board.words, slot.first_count(0))
+        board.give_back(slot)
+        assert slot[Word.STATE] == State.FREE
+    (worker,) = board.statistics()
+    assert worker.processes_started == 3
+    assert worker.process is None
+    total = worker.total
+    # The three connections of each that were open have ended with it.
+    assert total.connections_accepted == 30
+    assert total.connections_open == 0
+    assert total.connections_closed == 21
+    assert total.connections_broken == 12
+    assert total.connections_refused == {"local": 6}
+    assert total.accept_errors == {"EMFILE": 15}
+    board.close()
+
+
+def test_a_board_has_two_slots_for_each_worker() -> None:
+    board = Board(2, [])
+    assert all(board.take(number) is not None for number in (1, 1, 2, 2))
+    assert board.take(1) is None
+    board.close()
+
+
+def test_names_beyond_the_room_for_them_are_left_out() -> None:
+    board = Board(1, ["tcp://127.0.0.1:1"])
+    counts = Counts()
+    counts.names.update({f"a{number}": 1 for number in range(NAMES_MAX + 5)})
+    counts.write(board.words, board.slots[0].first_count(0))
+    assert len(board.slots[0].counts(0).names) == NAMES_MAX
+    board.close()

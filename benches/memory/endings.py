@@ -9,8 +9,10 @@ busy machine.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +31,7 @@ PROCESSES = 20
 SPINNING = 12
 PROMISED_SECONDS = 0.1
 _SECONDS_MAX = 60.0
+_SET_PARENT_DEATH_SIGNAL = 1
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,20 @@ class Endings:
 
 @contextlib.contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """Processes that take all the time they get, each in a session of its own."""
+    """Processes that take all the time they get, each in a session of its own.
+
+    They end with this one, also when it is killed.
+    """
     command = [sys.executable, "-c", "while True: pass"]
-    processes = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
+    prctl = ctypes.CDLL(None).prctl
+    processes = [
+        subprocess.Popen(
+            command,
+            start_new_session=True,
+            preexec_fn=lambda: prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),
+        )
+        for _ in range(count)
+    ]
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ Not possible on this machine: {missing}.
 
 `python -m benches.memory.version_2` tests control groups of version 2 and scopes of systemd on any
 machine, with User Mode Linux. On 30 November 2026 all tests passed, and no limit was exceeded. It
-prints a table with `systemd-run` beside the method `systemd`.
+prints a table with `systemd-run` next to the method `systemd`.
 """
 ENDINGS = """
 ## How soon all processes are gone

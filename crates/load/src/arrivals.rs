@@ -21,7 +21,7 @@ impl Arrivals {
         match framing {
             Framing::Line | Framing::CrLf => Self::Lines,
             Framing::Length(format) => Self::Lengths(LengthDecoder::new(), format),
-            Framing::Raw | Framing::WebSocket | Framing::Http => Self::Bytes,
+            Framing::Raw | Framing::WebSocket | Framing::Http | Framing::Datagram => Self::Bytes,
         }
     }
 

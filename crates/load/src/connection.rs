@@ -24,6 +24,7 @@ use vespiary_wire::websocket::decoder::Decoder;
 use crate::arrivals::Arrivals;
 use crate::clock::Nanoseconds;
 use crate::compression::Compression;
+use crate::datagrams::Waiting;
 use crate::http::Answers;
 use crate::payload::Cursor;
 use crate::plan::Reply;
@@ -102,6 +103,8 @@ pub struct Connection {
     pub answers: Option<Box<Answers>>,
     /// Counts what comes, where no echo is expected and there are no frames.
     pub arrivals: Option<Box<Arrivals>>,
+    /// Where its messages are datagrams.
+    pub waiting: Option<Box<Waiting>>,
     /// When a message last came back, or the stage began.
     pub progress: Nanoseconds,
     /// The handshake under way.
@@ -144,6 +147,7 @@ impl Connection {
             tls: None,
             answers: None,
             arrivals: None,
+            waiting: None,
             progress: 0,
             handshake: None,
             socket: -1,
@@ -171,6 +175,9 @@ impl Connection {
 
     /// Try to connect, for the first time or again.
     pub fn connect(&mut self, shared: &mut Shared) {
+        if Self::has_datagrams(shared) {
+            return self.bind(shared);
+        }
         let source = shared.source(self.number);
         let address = &shared.target(self.number).address.clone();
         match shared.port.open(address, source.as_ref()) {
@@ -213,8 +220,9 @@ impl Connection {
                 self.is_sending = false;
                 self.send_ended(shared, result, outgoing);
             }
-            Outcome::Accepted(_) | Outcome::AcceptEnded(_) | Outcome::Ready(_) => {
-                unreachable!("a client neither accepts nor polls")
+            Outcome::Ready(_) => self.receive_datagrams(shared),
+            Outcome::Accepted(_) | Outcome::AcceptEnded(_) => {
+                unreachable!("a client does not accept")
             }
         }
         match self.stage {
@@ -256,7 +264,8 @@ impl Connection {
     /// Bytes can be sent: begin with what the target speaks.
     pub fn begin_protocol(&mut self, shared: &mut Shared) {
         match &shared.target(self.number).protocol {
-            Protocol::Stream => {
+            // Datagrams have no connect.
+            Protocol::Stream | Protocol::Datagram => {
                 if shared.plan.reply == Reply::None {
                     self.arrivals = Some(Box::new(Arrivals::new(shared.plan.framing)));
                 }
@@ -301,7 +310,7 @@ impl Connection {
         }
     }
 
-    fn opened(&mut self, shared: &mut Shared) {
+    pub fn opened(&mut self, shared: &mut Shared) {
         let now = shared.clock.now();
         shared.record.counts.connected += 1;
         shared
@@ -334,7 +343,7 @@ impl Connection {
 
     /// Whether bytes wait for the kernel to take them.
     pub fn is_writing(&self) -> bool {
-        self.is_sending || !self.pending.is_empty()
+        self.is_sending || !self.pending.is_empty() || self.has_waiting()
     }
 
     /// Messages that were sent and have not come back.

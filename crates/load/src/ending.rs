@@ -135,6 +135,7 @@ impl Connection {
                     format!("the backlog stayed full for {:.1} s", seconds(waited))
                 });
             }
+            Stage::Open if Self::has_datagrams(shared) => self.expire_datagrams(shared, now),
             Stage::Open => {
                 self.expire_missing(shared, now);
                 let is_one_way = shared.plan.reply == Reply::None;
@@ -180,6 +181,7 @@ impl Connection {
     /// to come back is abandoned without blame: somebody stopped the run.
     pub fn finish(&mut self, shared: &mut Shared) {
         match self.stage {
+            Stage::Open if Self::has_datagrams(shared) => self.end_datagrams(shared),
             Stage::Open if self.outstanding() == 0 => {
                 self.stage = Stage::Closing;
                 self.progress = shared.clock.now();
@@ -251,6 +253,10 @@ impl Connection {
             return;
         }
         if self.socket >= 0 {
+            if self.waiting.take().is_some() {
+                let token = self.token();
+                shared.port.unwatch_datagrams(self.socket, token);
+            }
             shared.port.close(self.socket, self.is_reset);
             self.socket = -1;
         }

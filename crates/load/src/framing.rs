@@ -20,6 +20,8 @@ pub enum Framing {
     /// A message is a request of HTTP/1.1, its echo the response. Given by the target's `http://`
     /// or `https://` and by nothing else.
     Http,
+    /// A message is a datagram. Given by the target's `udp://` and by nothing else.
+    Datagram,
 }
 
 impl Framing {

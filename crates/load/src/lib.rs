@@ -31,6 +31,7 @@ mod clock;
 mod compression;
 mod connection;
 mod cutter;
+mod datagrams;
 mod descriptors;
 mod ending;
 mod error;

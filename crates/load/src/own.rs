@@ -1,8 +1,11 @@
 //! Messages of the caller's own, in place of noise.
 
+use crate::datagrams::{DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN};
 use crate::error::Error;
 use crate::framing::Framing;
 use crate::plan::SIZE_MAX;
+
+const DATAGRAM_BYTES: std::ops::RangeInclusive<usize> = DATAGRAM_BYTES_MIN..=DATAGRAM_BYTES_MAX;
 
 /// Messages of one's own, at most: they are kept in memory.
 pub const OWN_BYTES_MAX: usize = 256 << 20;
@@ -41,6 +44,11 @@ fn why_not(message: &[u8], framing: Framing, is_text: bool) -> Option<String> {
         Framing::Line | Framing::CrLf if message.contains(&b'\n') => {
             Some("it contains a line feed, which would end it".to_owned())
         }
+        Framing::Datagram if !DATAGRAM_BYTES.contains(&length) => Some(format!(
+            "it has {length} bytes, and a datagram may have {} to {}",
+            DATAGRAM_BYTES.start(),
+            DATAGRAM_BYTES.end()
+        )),
         Framing::Length(format) if length as u64 > format.payload_bytes_max() => {
             Some(format!("its {length} bytes do not fit into the length"))
         }

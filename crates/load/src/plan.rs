@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::datagrams::{DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN};
 use crate::error::Error;
 use crate::framing::Framing;
 use crate::http;
@@ -200,6 +201,10 @@ impl Plan {
         if !self.own.is_empty() {
             own::check(&self.own, self.framing, self.text)?;
         }
+        refuse(
+            self.fragment.is_some() && self.framing == Framing::Datagram,
+            "a datagram leaves as a whole: remove --fragment",
+        )?;
         let is_frameless = self.fragment.is_some_and(|it| it.frames_max == 0);
         refuse(is_frameless, "a message cannot leave in zero frames")?;
         let bytes = self.in_flight_max().saturating_mul(self.size_max() + 16);
@@ -218,11 +223,14 @@ impl Plan {
         let mut targets = self.targets.iter();
         refuse(
             targets.any(|target| match target.protocol {
-                Protocol::Stream => matches!(self.framing, Framing::WebSocket | Framing::Http),
+                Protocol::Stream => matches!(
+                    self.framing,
+                    Framing::WebSocket | Framing::Http | Framing::Datagram
+                ),
                 _ => framing_of(target) != self.framing,
             }),
-            "all addresses must be of one kind: ws:// and wss://, or http:// and https://, both \
-             without --framing, or the others",
+            "all addresses must be of one kind: ws:// and wss://, or http:// and https://, or \
+             udp://, these without --framing, or the others",
         )?;
         let is_http = self.framing == Framing::Http;
         let is_websocket = self.framing == Framing::WebSocket;
@@ -340,12 +348,17 @@ impl Plan {
     }
 
     fn size_min(&self) -> u64 {
-        u64::from(self.framing == Framing::Raw)
+        match self.framing {
+            Framing::Raw => 1,
+            Framing::Datagram => DATAGRAM_BYTES_MIN as u64,
+            _ => 0,
+        }
     }
 
     fn size_limit(&self) -> u64 {
         match self.framing {
             Framing::Length(format) => format.payload_bytes_max().min(SIZE_MAX as u64),
+            Framing::Datagram => DATAGRAM_BYTES_MAX as u64,
             _ => SIZE_MAX as u64,
         }
     }
@@ -357,6 +370,7 @@ fn framing_of(target: &Target) -> Framing {
         Protocol::Stream => Framing::Raw,
         Protocol::WebSocket(_) => Framing::WebSocket,
         Protocol::Http(_) => Framing::Http,
+        Protocol::Datagram => Framing::Datagram,
     }
 }
 

@@ -226,16 +226,23 @@ impl Record {
 
     /// Note that a message did not come back while later ones did.
     pub fn lost(&mut self, connection: u32, missing: &Missing, now: Nanoseconds) {
-        let waited = now.saturating_sub(missing.left);
-        self.counts.lost += 1;
-        self.latency(waited, 1);
-        self.problem(|| {
-            let text = format!(
-                "no echo for {:.1} s, while later ones came",
-                seconds(waited)
-            );
-            Problem::new(Fault::Lost, connection, Some(missing.number), text)
+        let waited = seconds(now.saturating_sub(missing.left));
+        self.lost_after(connection, missing, now, || {
+            format!("no echo for {waited:.1} s, while later ones came")
         });
+    }
+
+    /// Note that a message did not come back, in these words.
+    pub fn lost_after(
+        &mut self,
+        connection: u32,
+        missing: &Missing,
+        now: Nanoseconds,
+        text: impl FnOnce() -> String,
+    ) {
+        self.counts.lost += 1;
+        self.latency(now.saturating_sub(missing.left), 1);
+        self.problem(|| Problem::new(Fault::Lost, connection, Some(missing.number), text()));
     }
 
     /// Note a problem; its text is made only if it is kept.

@@ -107,7 +107,9 @@ impl Shape {
                     Err(_) => whole(bytes, frame),
                 }
             }
-            Framing::Raw | Framing::WebSocket | Framing::Http => whole(bytes, frame),
+            Framing::Raw | Framing::WebSocket | Framing::Http | Framing::Datagram => {
+                whole(bytes, frame)
+            }
         }
     }
 

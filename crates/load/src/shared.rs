@@ -13,6 +13,7 @@ use vespiary_wire::websocket::decoder::Limits;
 
 use crate::clock::{Clock, Nanoseconds};
 use crate::cutter::Cutter;
+use crate::datagrams::Batches;
 use crate::pace::Pace;
 use crate::plan::{Plan, Reply};
 use crate::record::Record;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub dirty: Vec<u32>,
     /// Connections to look at later.
     pub timers: BinaryHeap<Reverse<(Nanoseconds, u32)>>,
+    /// What is received and sent in the present batch, of datagrams.
+    pub batches: Batches,
     request_heads: Vec<Vec<u8>>,
     sources: u32,
     buffers: Vec<Vec<u8>>,
@@ -116,6 +119,7 @@ impl Shared {
             alive: 0,
             dirty: Vec::new(),
             timers: BinaryHeap::new(),
+            batches: Batches::default(),
             request_heads: plan
                 .targets
                 .iter()

@@ -28,6 +28,8 @@ pub enum Protocol {
     WebSocket(Resource),
     /// HTTP/1.1, with requests for this.
     Http(Resource),
+    /// Datagrams.
+    Datagram,
 }
 
 /// A server under test.
@@ -41,13 +43,13 @@ pub struct Target {
     pub protocol: Protocol,
 }
 
-const KNOWN: &str = "tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH, ws://HOST:PORT/TARGET, \
-                     wss://, http:// or https://";
+const KNOWN: &str = "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:///PATH, \
+                     ws://HOST:PORT/TARGET, wss://, http:// or https://";
 
 impl Target {
-    /// Parse `tcp://HOST:PORT`, `tls://HOST:PORT`, `unix:///PATH`, or `ws://HOST[:PORT][/TARGET]`
-    /// and the same with `wss`, `http` or `https`. A host's name is looked up once, here, and its
-    /// first address taken.
+    /// Parse `tcp://HOST:PORT`, `tls://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH`, or
+    /// `ws://HOST[:PORT][/TARGET]` and the same with `wss`, `http` or `https`. A host's name is
+    /// looked up once, here, and its first address taken.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(unknown(url));
@@ -56,6 +58,10 @@ impl Target {
             "unix" => unix(rest),
             "tcp" => stream(rest, false),
             "tls" => stream(rest, true),
+            "udp" => Ok(Self {
+                protocol: Protocol::Datagram,
+                ..stream(rest, false)?
+            }),
             "ws" | "wss" => {
                 let (resource, address, name) = resource(scheme, rest, scheme == "wss")?;
                 Ok(Self {
@@ -196,7 +202,7 @@ mod tests {
     fn resource(target: Target) -> Resource {
         match target.protocol {
             Protocol::WebSocket(resource) | Protocol::Http(resource) => resource,
-            Protocol::Stream => panic!("it speaks HTTP"),
+            Protocol::Stream | Protocol::Datagram => panic!("it speaks HTTP"),
         }
     }
 

@@ -52,6 +52,9 @@ macro_rules! books {
 impl Connection {
     /// Write what there is room for.
     pub fn flush(&mut self, shared: &mut Shared) {
+        if Self::has_datagrams(shared) {
+            return self.flush_datagrams(shared);
+        }
         if self.is_sending
             || !matches!(
                 self.stage,
@@ -127,6 +130,11 @@ impl Connection {
             self.write_message(shared, output);
             count += 1;
         }
+        self.note_sent(shared, count);
+    }
+
+    /// Note that so many messages more have left, or wait to leave.
+    pub fn note_sent(&mut self, shared: &mut Shared, count: u32) {
         self.sent += u64::from(count);
         shared.record.counts.sent += u64::from(count);
         if shared.plan.reply == Reply::None {
@@ -172,7 +180,7 @@ impl Connection {
     }
 
     /// How many messages may leave now.
-    fn room(&self, shared: &Shared) -> u64 {
+    pub fn room(&self, shared: &Shared) -> u64 {
         let is_closing = self.answers.as_deref().is_some_and(Answers::is_closing);
         if !shared.is_sending || self.stage != Stage::Open || is_closing {
             return 0;

@@ -248,7 +248,7 @@ impl Expectation {
     }
 
     /// The message that should have come is missing.
-    fn skip(&mut self, books: &mut dyn Books) {
+    pub fn skip(&mut self, books: &mut dyn Books) {
         let missing = Missing {
             number: self.message,
             cursor: self.cursor,

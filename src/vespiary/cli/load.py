@@ -15,7 +15,7 @@ from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE, SPAN, STEP
 from vespiary.prove.load import exits
 from vespiary.prove.load.data import read_messages
-from vespiary.prove.load.expectations import Expectation, parse_expectation
+from vespiary.prove.load.expectations import Expectation, has_fault, parse_expectation
 from vespiary.prove.load.formats import as_json
 from vespiary.prove.load.openmetrics import Exporter
 from vespiary.prove.load.page import as_html
@@ -226,9 +226,8 @@ class _Unable(click.ClickException):
 @click.option(
     "--timeout",
     type=SPAN,
-    default=10,
     help="How long opening a connection may take, and how long an echo may take, such as 10s."
-    "  [default: 10s]",
+    "  [default: 10s, and 1s on udp://]",
 )
 @click.option(
     "--close-timeout",
@@ -255,7 +254,8 @@ class _Unable(click.ClickException):
     "expected",
     metavar="CONDITION",
     multiple=True,
-    help="Fail unless this condition is met: 'p99 < 5ms', 'rate > 10000', 'errors == 0'.",
+    help="Fail unless this condition is met: 'p99 < 5ms', 'rate > 10000', 'errors == 0'. Conditions"
+    " such as 'lost <= 1%' allow that many faults of their kind.",
 )
 @click.option(
     "--json",
@@ -282,7 +282,7 @@ def load(
 ) -> None:
     """Send load to the server at URL, compare every echo byte for byte, and measure.
 
-    URL is tcp://HOST:PORT, unix:///PATH, ws://[USER:PASSWORD@]HOST:PORT/TARGET or
+    URL is tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, ws://[USER:PASSWORD@]HOST:PORT/TARGET or
     http://[USER:PASSWORD@]HOST:PORT/TARGET; with TLS it is tls://, wss:// or https://. The
     connections are distributed evenly over several URLs.
 
@@ -369,8 +369,10 @@ def _plan(options: dict[str, Any]) -> Plan:
     for name in ("fragment_delay", "fragment_frames"):
         if options[name] is not None and not options["fragment"]:
             raise click.UsageError(f"--{name.replace('_', '-')} needs --fragment")
-    timeout = options.pop("timeout")
     url, *further_urls = options.pop("urls")
+    timeout = options.pop("timeout")
+    if timeout is None:
+        timeout = 1.0 if url.startswith("udp://") else 10.0
     if options["key"] is not None and options["certificate"] is None:
         raise click.UsageError("--key is the key of --cert, which is missing")
     options |= _messages(url, options)
@@ -444,7 +446,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _status(report: Report, expectations: Sequence[Expectation]) -> int:
-    if not report.clean:
+    if has_fault(report, expectations):
         return exits.FAULT
     if not report.complete:
         return exits.INTERRUPTED

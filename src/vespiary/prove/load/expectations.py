@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.load.report import FAULT_COUNTS, Latency, Report
 
-__all__ = ["Expectation", "parse_expectation"]
+__all__ = ["Expectation", "has_fault", "parse_expectation"]
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -24,6 +24,8 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 _TIMES: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _COUNTS: Final = (*FAULT_COUNTS, "connected", "sent", "received")
+_SHARES: Final = ("altered", "lost", "reordered", "duplicated", "received")
+"""Counts of messages that were sent, which may be compared as a percentage of these."""
 _LATENCIES: Final = ("minimum", "mean", "maximum")
 _CONNECTS: Final = tuple(f"connect.{name}" for name in (*_LATENCIES, "p50", "p90", "p99", "p99.9"))
 _NAMES: Final = ("p50", "p99", *_LATENCIES, *_CONNECTS, "rate", "errors", *_COUNTS)
@@ -41,13 +43,15 @@ class Expectation:
         text: As it was written.
         name: What is compared: a percentile of the latency, a rate, a count.
         sign: How.
-        value: With what, in seconds, messages per second, or as a count.
+        value: With what, in seconds, messages per second, as a count, or in percent.
+        is_share: Whether it is a percentage of the messages that were sent.
     """
 
     text: str
     name: str
     sign: str
     value: float
+    is_share: bool = False
 
     def measured(self, report: Report) -> float:
         """What the run has shown."""
@@ -61,7 +65,8 @@ class Expectation:
             return report.messages_per_second
         if self.name == "errors":
             return report.errors
-        return float(getattr(report, self.name))
+        count = float(getattr(report, self.name))
+        return 100 * count / max(report.sent, 1) if self.is_share else count
 
     def is_met(self, report: Report) -> bool:
         """Whether the run has shown that. A latency that was never measured meets nothing."""
@@ -77,6 +82,22 @@ class Expectation:
     def _cases(self, report: Report) -> int:
         is_connect = self.name in _CONNECTS
         return (report.connect_latency_seconds if is_connect else report.latency).count
+
+
+def has_fault(report: Report, expectations: Sequence[Expectation]) -> bool:
+    """Whether something was wrong that no expectation allows.
+
+    A count of faults that an expectation names, and that meets it, is not a fault: loss on a lossy
+    network, for example.
+    """
+    if report.clean:
+        return False
+    is_paced = report.paced is None or report.paced.reached or not report.complete
+    if report.hosts_failed or not is_paced:
+        return True
+    allowed = {each.name for each in expectations if each.is_met(report)}
+    counted = {name for name in FAULT_COUNTS if getattr(report, name)}
+    return not counted or not counted <= allowed
 
 
 def _of(latency: Latency, name: str) -> float:
@@ -102,7 +123,9 @@ def parse_expectation(text: str) -> Expectation:
     if sign not in _COMPARISONS:
         near = "==" if sign == "=" else difflib.get_close_matches(sign, _COMPARISONS, 1, 0)[0]
         raise _wrong(text, f"{sign!r} is not a comparison; did you mean {near!r}?")
-    return Expectation(text.strip(), name, sign, _value(text, name, match["value"], match["unit"]))
+    unit = match["unit"]
+    value = _value(text, name, match["value"], unit)
+    return Expectation(text.strip(), name, sign, value, is_share=unit == "%")
 
 
 def _value(text: str, name: str, value: str, unit: str) -> float:
@@ -116,7 +139,8 @@ def _value(text: str, name: str, value: str, unit: str) -> float:
             what = f"{unit!r} is not a unit of time" if unit else "a time needs its unit"
             raise _wrong(text, f"{what}, one of {units}: did you mean {value}ms?")
         return number * _TIMES[unit]
-    if unit not in ("", "/s") or (unit and name != "rate"):
+    is_known = not unit or (unit == "/s" and name == "rate") or (unit == "%" and name in _SHARES)
+    if not is_known:
         raise _wrong(text, f"{name} takes a number such as 10000, and not the unit {unit!r}")
     return number
 

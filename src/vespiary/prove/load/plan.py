@@ -51,9 +51,9 @@ class Plan(_Options):
     """What a load run shall do; whether it makes sense is checked when it begins.
 
     Attributes:
-        url: `tcp://HOST:PORT`, `tls://HOST:PORT`, `unix:///PATH`, `ws://HOST:PORT/TARGET`, or the
-            same with `wss`, `http` or `https`. A user name and password are sent as basic
-            authentication (RFC 7617).
+        url: `tcp://HOST:PORT`, `tls://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH`,
+            `ws://HOST:PORT/TARGET`, or the same with `wss`, `http` or `https`. A user name and
+            password are sent as basic authentication (RFC 7617).
         connections: How many, 1 to 1,000,000; all are opened before the first message leaves.
         messages: Messages on each connection; without it, as many as `duration` allows.
         duration: Seconds after which no further message leaves.

@@ -210,6 +210,8 @@ def _verdict(plan: Plan, report: Report) -> list[str]:
 def _expectation(expectation: Expectation, report: Report) -> str:
     measured = expectation.measured(report)
     text = _time(measured) if expectation.is_time else f"{measured:,.0f}"
+    if expectation.is_share:
+        text = f"{measured:.3g}%"
     if expectation.is_met(report):
         return f"expected {expectation.text}: met, {text}"
     return f"FAILED: expected {expectation.text}, but it was {text}."

@@ -1,15 +1,17 @@
 """The servers that are measured: ours in their forms, and the peers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
 OURS = HERE / "ours"
+DATAGRAM_SCENARIOS = frozenset({"S1", "S3", "D1"})
+"""Those in which no socket's buffer overflows."""
 
-Transport = Literal["tcp", "ws"]
+Transport = Literal["tcp", "ws", "udp"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,17 @@ def _ours(form: str, transport: Transport, driver: str) -> Server:
         command=("{python}", str(OURS / f"{form}.py"), transport, "{port}"),
         environment={"VESPIARY_DRIVER": driver, "PYTHONPATH": str(HERE.parent / "src")},
         probe=("{python}", "-c", "import vespiary; vespiary.serve"),
+    )
+
+
+def _datagrams(form: str, driver: str) -> Server:
+    base = _ours("datagram", "udp", driver)
+    more = {"BENCH_CONNECTIONS": "1"} if form == "connections" else {}
+    return replace(
+        base,
+        name=f"vespiary, {form}, {driver}",
+        environment={**base.environment, **more},
+        scenarios=DATAGRAM_SCENARIOS,
     )
 
 
@@ -121,6 +134,12 @@ OURS_FORMS = tuple(
     for driver in ("uring", "epoll")
 )
 
+DATAGRAM_FORMS = tuple(
+    _datagrams(form, driver)
+    for form in ("on_datagram", "connections")
+    for driver in ("uring", "epoll")
+)
+
 GUESTS = tuple(
     _guest(form, loop, driver)
     for form in ("callback", "coroutine")
@@ -134,6 +153,14 @@ PEER_SERVERS = (
     _python("uvloop BufferedProtocol", "tcp", "uvloop_buffered.py", "uvloop"),
     _python("rloop Protocol", "tcp", "rloop_protocol.py", "rloop"),
     _compiled("Boost.Asio", "tcp", "asio_tcp"),
+    replace(
+        _python("asyncio DatagramProtocol", "udp", "asyncio_datagram.py", "asyncio"),
+        scenarios=DATAGRAM_SCENARIOS,
+    ),
+    replace(
+        _python("uvloop DatagramProtocol", "udp", "uvloop_datagram.py", "uvloop"),
+        scenarios=DATAGRAM_SCENARIOS,
+    ),
     _python("picows on uvloop", "ws", "picows_uvloop.py", "picows, uvloop"),
     _python("websockets on uvloop", "ws", "websockets_uvloop.py", "websockets, uvloop"),
     _python("aiohttp on uvloop", "ws", "aiohttp_uvloop.py", "aiohttp, uvloop"),
@@ -147,13 +174,14 @@ PEER_SERVERS = (
 BASELINES: Mapping[Transport, str] = {
     "ws": "ws/vespiary, callback, uring",
     "tcp": "tcp/vespiary, callback, uring",
+    "udp": "udp/vespiary, on_datagram, uring",
 }
 """What ratios are taken to."""
 
 
 def servers() -> tuple[Server, ...]:
     """All servers that the project knows, ours first."""
-    return (*OURS_FORMS, _spinning(), *GUESTS, *PEER_SERVERS)
+    return (*OURS_FORMS, *DATAGRAM_FORMS, _spinning(), *GUESTS, *PEER_SERVERS)
 
 
 def other(text: str) -> Server:

@@ -103,7 +103,7 @@ def svg(
         block = _ordered(summary, servers, echo, transport)
         if not block:
             continue
-        title = {"ws": "WebSocket", "tcp": "TCP"}[transport]
+        title = {"ws": "WebSocket", "tcp": "TCP", "udp": "UDP"}[transport]
         parts.append(_text(10, top + 16, title, "font-weight='600'"))
         parts += _block(summary, block, echo, base, top + ROW_HEIGHT)
         top += ROW_HEIGHT * (len(block) + 1) + 12

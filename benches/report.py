@@ -7,7 +7,7 @@ from benches.scenarios import Scenario
 from benches.summary import Spread, Summary
 from benches.targets import TARGETS
 
-TITLES: Mapping[Transport, str] = {"ws": "WebSocket", "tcp": "TCP"}
+TITLES: Mapping[Transport, str] = {"ws": "WebSocket", "tcp": "TCP", "udp": "UDP"}
 ECHO_HEAD = (
     "| server | CPU us/message | ratio | messages/s | p50 us | p99 us | p99.9 us | client busy |"
 )

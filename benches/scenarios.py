@@ -1,8 +1,9 @@
-"""What is measured: five shapes of echo traffic, and ten thousand connections that do nothing.
+"""What is measured: six shapes of echo traffic, and ten thousand connections that do nothing.
 
 S1 is one request at a time on many connections, where the kernel's share of the cost is largest.
 S2 is the same with pipelining, where a server that gathers its output shows it. S3 is the latency
-of a single connection. S4 is bulk. S5 is many connections at once.
+of a single connection. S4 is bulk. S5 is many connections at once. D1 is of datagrams: as much as a
+socket's buffer surely holds.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ class Scenario:
         connections: Open at the same time.
         size: Bytes of a message's payload.
         pipeline: Messages in flight on each connection.
-        kind: `echo` measures a steady exchange; `idle` the opening of connections, and the memory
-            that they take while nothing happens.
+        kind: `echo` measures a steady exchange; `datagrams` one for servers of datagrams only;
+            `idle` the opening of connections, and the memory that they take while nothing happens.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Scenario:
     connections: int
     size: int
     pipeline: int
-    kind: Literal["echo", "idle"] = "echo"
+    kind: Literal["echo", "datagrams", "idle"] = "echo"
 
 
 SCENARIOS = (
@@ -37,6 +38,7 @@ SCENARIOS = (
     Scenario("S3", "1 connection, 32 B", 1, 32, 1),
     Scenario("S4", "10 connections, 64 KiB", 10, 65536, 1),
     Scenario("S5", "1,000 connections, 1 KiB", 1000, 1024, 1),
+    Scenario("D1", "10 connections, 32 B, 8 in flight", 10, 32, 8, "datagrams"),
     Scenario("idle", "10,000 idle connections", 10_000, 32, 1, "idle"),
 )
 

@@ -43,6 +43,8 @@ class Plan:
         """Whether the server is measured in the scenario; idle connections are WebSocket's."""
         if scenario.kind == "idle" and server.transport != "ws":
             return False
+        if scenario.kind == "datagrams" and server.transport != "udp":
+            return False
         return not server.scenarios or scenario.name in server.scenarios
 
     def repeat(self, number: int) -> Iterator[tuple[Server, Scenario]]:

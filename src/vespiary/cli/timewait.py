@@ -64,7 +64,7 @@ class _Unable(click.ClickException):
     flag_value="-",
     metavar="[FILE]",
     help="Write the last report as JSON to FILE, or to standard output instead of the table. Exit"
-    " after one report, unless another option or COMMAND asks for a longer run.",
+    " after one report, unless --duration, --record, --plot, --openmetrics or COMMAND is given.",
 )
 @click.option(
     "--interval",
@@ -91,7 +91,7 @@ class _Unable(click.ClickException):
     " 'cliff < 60s', 'exhaustion < 5min', 'buckets < 60s', 'used > 50%', 'overflow > 0'.",
 )
 @click.option(
-    "--keep-going", is_flag=True, help="Continue after an alarm. The exit code is 110 all the same."
+    "--keep-going", is_flag=True, help="Continue after an alarm. The exit code is still 110."
 )
 @click.option("--record", type=FILE, help="Append each report to this file, as one line of JSON.")
 @click.option(

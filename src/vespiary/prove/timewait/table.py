@@ -61,10 +61,11 @@ def _head(report: Report) -> Iterable[Text]:
     cost, known = report["cost_milliseconds"], report["attribution"]
     names = [it["name"] for it in report["namespaces"]]
     where = f"{len(names)} network namespaces" if len(names) > 1 else _alone(names[0])
+    other = max(0.0, cost["total"] - cost["dump"] - cost["owners"] - cost["count"])
     yield Text.assemble(
         (time.strftime("%H:%M:%S", time.localtime(report["time"])), "bold"),
-        f"  {where}; one look cost {cost['total']:.0f} ms (dump {cost['dump']:.0f},"
-        f" owners {cost['owners']:.0f}, counting {cost['count']:.0f}),"
+        f"  {where}; this sample took {cost['total']:.0f} ms (sockets {cost['dump']:.0f},"
+        f" owners {cost['owners']:.0f}, counting {cost['count']:.0f}, other {other:.0f});"
         f" {cost['processor_share']:.1%} of one processor",
     )
     yield Text("  ".join(_named(report["states"])), "bold")
@@ -164,7 +165,17 @@ def _times(waiting: Waiting | None) -> tuple[str, str]:
 
 
 def _budgets(rows: Sequence[BudgetReport], several: bool) -> Table:
-    heads = ("from", "to", "process", "used", "of", "half", "per s", "slow in", "none left in")
+    heads = (
+        "from",
+        "to",
+        "process",
+        "used",
+        "ports",
+        "half used",
+        "per s",
+        "slow in",
+        "exhausted in",
+    )
     table = _table("Local ports by source and destination", heads, 3, several)
     for row in rows:
         half = max(row["connect_half"], row["bind_half"], key=lambda it: it["used"])
@@ -228,5 +239,5 @@ def forecast_text(forecast: Forecast) -> str:
 def _forecast_line(forecast: Forecast, several: bool) -> Text:
     style = "bold red" if forecast["seconds"] <= _URGENT_SECONDS else "yellow"
     where = f" (namespace {forecast['namespace']})" if several else ""
-    by = f", taken by {forecast['process']}" if forecast["process"] else ""
+    by = f"; most of these ports are used by {forecast['process']}" if forecast["process"] else ""
     return Text(f"Forecast: {forecast_text(forecast)}{by}{where}", style)

@@ -17,6 +17,7 @@ from vespiary._callbacks import may_be_async
 from vespiary._core import Hooks, close_as_told, push
 from vespiary._first_step import Begins
 from vespiary._hook_checks import check_function, check_handler
+from vespiary._kept_requests import keeps_request
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.request import NativeResponse, Request, Response, native_response
@@ -101,7 +102,7 @@ def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler")
     """
     if not isinstance(handler, Handler):
         return Hooks(spawn=_spawner(handler, task_name), keeps_request=True)
-    hooks = Hooks(keeps_request=_keeps_request(type(handler)))
+    hooks = Hooks(keeps_request=keeps_request(type(handler)))
     for hook, name in _METHODS.items():
         setattr(hooks, hook, defined(handler, name))
     request = defined(handler, "on_request")
@@ -110,26 +111,6 @@ def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler")
     if any(may_be_async(hook) for hook in (hooks.open, hooks.message, hooks.shutdown, hooks.close)):
         _make_async(hooks, task_name, type(handler).__qualname__)
     return hooks
-
-
-def _keeps_request(kind: type[Handler]) -> bool:
-    """Whether connections keep their request: where the class says so, or its methods name it."""
-    asked = kind.keep_request
-    if asked is not None:
-        return asked
-    methods = [
-        value
-        for base in kind.__mro__
-        if base not in (Handler, object)
-        for value in vars(base).values()
-    ]
-    codes = [method.__code__ for method in methods if inspect.isfunction(method)]
-    while codes:
-        code = codes.pop()
-        if "request" in code.co_names:
-            return True
-        codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
-    return False
 
 
 def _spawner(

@@ -21,7 +21,6 @@ from vespiary.errors import (
     Redirect,
     RedirectRefused,
 )
-from vespiary.request import Headers
 
 __all__ = ["REDIRECTS", "Target", "client_endpoint", "next_target"]
 
@@ -105,7 +104,7 @@ def next_target(
     Raises:
         RedirectRefused: it is not followed; the text says why.
     """
-    locations = Headers(answer.headers).get_all("location")
+    locations = answer.headers.get_all("location")
     location = locations[0] if locations else ""
     step = Redirect(str(target.endpoint), answer.status, location)
 

@@ -17,8 +17,7 @@ def next_version(
     """
     named = {
         text.strip()
-        for name, value in refusal.headers
-        if name.lower() == "sec-websocket-version"
+        for value in refusal.headers.get_all("sec-websocket-version")
         for text in value.split(",")
     }
     left = [version for version in spoken if version not in set(asked)]

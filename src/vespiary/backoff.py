@@ -22,7 +22,6 @@ from vespiary._counted import counted
 from vespiary._seconds import is_seconds, wanted_seconds
 from vespiary._suggestions import checks_names
 from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused, LocalError
-from vespiary.request import Headers
 from vespiary.trace import requires
 
 __all__ = ["Attempts", "Backoff", "is_final", "retry_after_seconds"]
@@ -53,7 +52,7 @@ def retry_after_seconds(error: Exception, now: Callable[[], float] = time.time) 
     """
     if not isinstance(error, HandshakeRefused) or error.status not in _RETRY_AFTER_STATUSES:
         return None
-    value = Headers(error.headers).get("retry-after", "").strip()
+    value = error.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:18])
     try:

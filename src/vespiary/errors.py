@@ -29,13 +29,14 @@ The attributes have it unchanged. What the operating system refuses (an address 
 connect) stays an `OSError`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from vespiary._counted import counted
 from vespiary._credentials import bare_url
 from vespiary._printable import escaped
+from vespiary.headers import Headers
 
 __all__ = [
     "CloseReason",
@@ -213,7 +214,7 @@ class HandshakeRefused(VespiaryError):
         status: The HTTP status of its answer.
         reason: The body of the answer, or what was wrong with the answer.
         address: The server, as `host:port`; empty when it is not known.
-        headers: The fields of its answer.
+        headers: The fields of its answer, found by name without regard to case.
         body: The body of the answer, up to 4 KiB of it.
         redirects: The redirects that led to this server.
     """
@@ -223,15 +224,16 @@ class HandshakeRefused(VespiaryError):
         status: int,
         reason: str,
         address: str = "",
-        headers: tuple[tuple[str, str], ...] = (),
+        headers: Iterable[tuple[str, str]] = (),
         body: bytes = b"",
         redirects: tuple[Redirect, ...] = (),
     ) -> None:
-        super().__init__(status, reason, address, headers, body, redirects)
+        lines = tuple(headers)
+        super().__init__(status, reason, address, lines, body, redirects)
         self.status = status
         self.reason = reason
         self.address = address
-        self.headers = headers
+        self.headers = Headers(lines)
         self.body = body
         self.redirects = redirects
 
@@ -255,7 +257,8 @@ class RedirectRefused(HandshakeRefused):
     ) -> "RedirectRefused":
         """The exception for an answer that is a redirect."""
         reason = f"the redirect is not followed: {why}"
-        return cls(answer.status, reason, answer.address, answer.headers, answer.body, redirects)
+        lines = answer.headers.lines
+        return cls(answer.status, reason, answer.address, lines, answer.body, redirects)
 
 
 class ProxyRefused(HandshakeRefused):

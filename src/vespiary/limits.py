@@ -43,6 +43,10 @@ _SMALL_COUNTS = frozenset(
 """Limits that the engine counts in 32 bits; the others are of bytes, and a few of objects."""
 
 
+_ZERO_ALLOWED = frozenset({"body_bytes_max"})
+"""Limits that may be 0: nothing of the kind is accepted then."""
+
+
 class _Settings:
     """What `Limits` and `Deadlines` share: reading fields from texts and telling what is wrong."""
 
@@ -93,6 +97,9 @@ class Limits(_Settings):
             browsers with many cookies send 8 KiB.
         headers_max: Fields of the HTTP request head. More are answered with 431. 100: browsers send
             about 20.
+        body_bytes_max: Bytes of the body of an HTTP request. A longer one is answered with 413. 0
+            refuses every body. The body is in memory while the request is answered. 1 MiB: enough
+            for forms and JSON.
         requests_per_connection_max: HTTP requests on one connection. After the last response, the
             connection is closed. 1,000: a new connection is needed rarely, and a load balancer can
             still move clients to another server.
@@ -131,6 +138,7 @@ class Limits(_Settings):
     fragments_max: int | None = 1 << 14
     header_bytes_max: int = 16 << 10
     headers_max: int = 100
+    body_bytes_max: int | None = 1 << 20
     requests_per_connection_max: int | None = 1000
     topics_per_connection_max: int | None = 1000
     subscriptions_max: int | None = 1_000_000
@@ -251,11 +259,12 @@ def _check_count(name: str, value: object, *, optional: bool) -> None:
     if value is None and optional:
         return
     most = _SMALL_COUNT_MAX if name in _SMALL_COUNTS else _COUNT_MAX
-    if type(value) is int and 1 <= value <= most:
+    least = 0 if name in _ZERO_ALLOWED else 1
+    if type(value) is int and least <= value <= most:
         return
-    wanted = "a whole number of at least 1"
+    wanted = f"a whole number of at least {least}"
     if type(value) is int and value > most:
-        wanted = f"a whole number from 1 to {most}"
+        wanted = f"a whole number from {least} to {most}"
     raise _wrong("Limits", name, value, f"{wanted}, or None for no limit" if optional else wanted)
 
 

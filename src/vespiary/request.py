@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, quote, unquote
 
 from vespiary._credentials import basic_credentials
 from vespiary._header_lines import HeaderFields, header_lines
+from vespiary.headers import Headers, Lines
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -21,70 +23,13 @@ _LOCATION_CHARACTERS = "/?#[]@!$&'()*+,;=:%-._~"
 """What a URI may hold beside letters and digits (RFC 3986 section 2)."""
 
 
+_FORM_FIELDS_MAX = 1000
+"""As in other frameworks: more than any form has."""
+
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class _Lines(Mapping[str, str]):
-    """Names and values in their order, where a name may stand more than once."""
-
-    __slots__ = ("_found", "_lines")
-
-    def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
-        self._lines = tuple(lines)
-        self._found: dict[str, list[str]] | None = None
-
-    def _values(self) -> dict[str, list[str]]:
-        """Return all values by name; made once, so that reading every name is linear work."""
-        if self._found is None:
-            self._found = {}
-            for name, value in self._lines:
-                self._found.setdefault(self._key(name), []).append(value)
-        return self._found
-
-    @staticmethod
-    def _key(name: str) -> str:
-        """What two equal names have in common."""
-        return name
-
-    def get_all(self, name: str) -> list[str]:
-        """Return every value of a name, in order."""
-        return list(self._values().get(self._key(name), ()))
-
-    def __getitem__(self, name: str) -> str:
-        values = self._values().get(self._key(name))
-        if not values:
-            raise KeyError(name)
-        return values[0]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values())
-
-    def __len__(self) -> int:
-        return len(self._values())
-
-    @property
-    def lines(self) -> tuple[tuple[str, str], ...]:
-        """Names and values as they were sent."""
-        return self._lines
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self._lines)!r})"
-
-
-class Headers(_Lines):
-    """Header fields, found by name without regard to case; of a repeated one, the first.
-
-    `get_all` gives every value of a name; `lines` every field in its order.
-    """
-
-    __slots__ = ()
-
-    @staticmethod
-    def _key(name: str) -> str:
-        return name.lower()
-
-
-class QueryParameters(_Lines):
+class QueryParameters(Lines):
     """The parameters of a query, decoded; of a repeated one, the first.
 
     `get_all` gives every value of a name; `lines` every parameter in its order.
@@ -124,7 +69,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The head of a request (RFC 9112), already checked to be well-formed.
+    """An HTTP request (RFC 9112), already checked to be well-formed.
 
     It is `connection.request` for as long as the connection is there.
 
@@ -139,6 +84,8 @@ class Request:
             section 3.2.2). None only in a request of HTTP/1.0.
         path_parameters: The values of the parameters in the path of the endpoint's URL, decoded:
             `{"room": "bees"}` for `/rooms/bees` where the URL ends in `/rooms/{room}`.
+        body: The whole body, without its chunked coding; at most `body_bytes_max` bytes. It is
+            there in `on_request`, and empty in a `connection.request` that is read later.
     """
 
     connection: Connection
@@ -148,6 +95,7 @@ class Request:
     minor_version: int = 1
     authority: str | None = None
     path_parameters: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    body: bytes = field(default=b"", repr=False)
     _peer: tuple[str, int] | str | None = field(default=None, init=False, repr=False, compare=False)
     _parameters: QueryParameters | None = field(default=None, init=False, repr=False, compare=False)
     _cookies: Mapping[str, str] | None = field(default=None, init=False, repr=False, compare=False)
@@ -159,12 +107,14 @@ class Request:
         head: tuple[str, str, int, str | None],
         headers: Iterable[tuple[str, str]],
         pattern: PathPattern | None = None,
+        body: bytes = b"",
     ) -> Request:
         """Make a request from what the engine read: (method, target, minor version, authority)."""
         method, target, minor_version, authority = head
         found = pattern.match(target.partition("?")[0]) if pattern is not None else None
         lines = Headers(headers)
-        made = cls(connection, method, target, lines, minor_version, authority, found or _NOTHING)
+        values = found or _NOTHING
+        made = cls(connection, method, target, lines, minor_version, authority, values, body)
         # The next request on the connection may be of another client of a proxy.
         object.__setattr__(made, "_peer", connection.peer)
         return made
@@ -190,6 +140,26 @@ class Request:
             parsed = QueryParameters(parse_qsl(self.query, keep_blank_values=True))
             object.__setattr__(self, "_parameters", parsed)
         return cast("QueryParameters", self._parameters)
+
+    @property
+    def form(self) -> QueryParameters:
+        """The body as names and values, decoded from `application/x-www-form-urlencoded`.
+
+        Raises:
+            ValueError: the body is not text in ASCII, or has more than 1,000 fields.
+        """
+        text = self.body.decode("ascii")
+        return QueryParameters(
+            parse_qsl(text, keep_blank_values=True, max_num_fields=_FORM_FIELDS_MAX)
+        )
+
+    def json(self) -> Any:
+        """The body decoded from JSON (RFC 8259).
+
+        Raises:
+            ValueError: the body is not JSON in UTF-8.
+        """
+        return json.loads(self.body.decode())
 
     @property
     def cookies(self) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """`connection.request`: the request that opened a connection."""
 
 import asyncio
+import functools
 import gc
 import weakref
 from typing import Any
@@ -39,6 +40,88 @@ async def test_a_method_that_reads_the_request_finds_it_at_any_time() -> None:
         async with vespiary.connect(f"{url}/late") as client:
             client.send("?")
             assert await client.receive() == "/late"
+
+
+def logged(method: Any) -> Any:
+    @functools.wraps(method)
+    def wrapper(*arguments: Any) -> Any:
+        return method(*arguments)
+
+    return wrapper
+
+
+class Instance:
+    """A decorator that no function stands behind, as far as can be seen."""
+
+    def __init__(self, method: Any) -> None:
+        self.method = method
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return functools.partial(self.method, instance)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.method(*arguments)
+
+
+class Decorated(vespiary.Handler):
+    @logged
+    def on_message(self, connection: Any, message: str) -> None:
+        connection.send(connection.request.path)
+
+
+class Hidden(vespiary.Handler):
+    @Instance
+    def on_message(self, connection: Any, message: str) -> None:
+        connection.send(connection.request.path)
+
+
+class Static(vespiary.Handler):
+    @staticmethod
+    def path(connection: Any) -> Any:
+        return connection.request.path
+
+    def on_message(self, connection: Any, message: str) -> None:
+        connection.send(self.path(connection))
+
+
+class Property(vespiary.Handler):
+    @property
+    def path(self) -> Any:
+        return lambda connection: connection.request.path
+
+    @functools.cached_property
+    def other(self) -> Any:
+        return self.path
+
+    def on_message(self, connection: Any, message: str) -> None:
+        connection.send(self.other(connection))
+
+
+class Nested(vespiary.Handler):
+    class Paths:
+        @classmethod
+        def of(cls, connection: Any) -> Any:
+            return connection.request.path
+
+    def on_message(self, connection: Any, message: str) -> None:
+        connection.send(self.Paths.of(connection))
+
+
+class Partial(vespiary.Handler):
+    def _answer(self, prefix: str, connection: Any, message: str) -> None:
+        connection.send(prefix + connection.request.path)
+
+    on_message = functools.partialmethod(_answer, "")
+
+
+@pytest.mark.parametrize("handler", [Decorated, Hidden, Static, Property, Nested, Partial])
+async def test_code_behind_decorators_and_descriptors_finds_it(
+    handler: type[vespiary.Handler],
+) -> None:
+    url = "ws://127.0.0.1:0"
+    async with serving(handler, url) as server, vespiary.connect(f"{server.urls[0]}late") as client:
+        client.send("?")
+        assert await client.receive() == "/late"
 
 
 async def test_on_open_may_read_it_wherever_it_is_read_from() -> None:

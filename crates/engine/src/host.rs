@@ -81,8 +81,14 @@ pub trait Host: Sized + 'static {
         let _ = request;
         Some(connection.endpoint().clone())
     }
-    /// An HTTP request came, or an upgrade request. See [`Connection::asked_endpoint`].
-    fn request(&self, connection: &Rc<Connection<Self>>, request: http::Request) -> Answer;
+    /// An HTTP request came, with its body, or an upgrade request. See
+    /// [`Connection::asked_endpoint`].
+    fn request(
+        &self,
+        connection: &Rc<Connection<Self>>,
+        request: http::Request,
+        body: Vec<u8>,
+    ) -> Answer;
     /// A client's connect has succeeded; the handshake, if there is one, begins. An abort from here
     /// spares the server the request.
     fn connected(&self, connection: &Rc<Connection<Self>>) {

@@ -41,6 +41,8 @@ limits! {
     HeaderBytes = "header_bytes_max",
     /// Fields of one HTTP head.
     Headers = "headers_max",
+    /// Bytes of the body of one HTTP request.
+    BodyBytes = "body_bytes_max",
     /// Bytes that wait to be sent to one peer.
     WriteBytes = "write_bytes_max",
     /// Bytes of one datagram.
@@ -103,6 +105,7 @@ impl Limit {
             Self::Fragments => limits.fragments_max.into(),
             Self::HeaderBytes => limits.header_bytes_max as u64,
             Self::Headers => limits.headers_max as u64,
+            Self::BodyBytes => limits.body_bytes_max as u64,
             Self::WriteBytes => limits.write_bytes_max as u64,
             Self::DatagramBytes => limits.datagram_bytes_max as u64,
             Self::DatagramsPending => limits.datagrams_pending_max as u64,

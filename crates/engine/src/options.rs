@@ -77,6 +77,8 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Fields of an HTTP head.
     pub headers_max: usize,
+    /// Bytes of the body of an HTTP request.
+    pub body_bytes_max: usize,
     /// HTTP requests answered on one connection.
     pub requests_per_connection_max: Option<u32>,
     /// Topics that a connection may be subscribed to. `None`: as many as it likes.
@@ -299,6 +301,7 @@ impl Options {
                 fragments_max: u32::MAX,
                 header_bytes_max: usize::MAX,
                 headers_max: usize::MAX,
+                body_bytes_max: usize::MAX,
                 requests_per_connection_max: None,
                 topics_per_connection_max: None,
                 subscriptions_max: None,

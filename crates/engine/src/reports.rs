@@ -199,8 +199,8 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         }
     }
 
-    fn request(&self, request: Request) -> Answer {
-        self.engine.host.request(self, request)
+    fn request(&self, request: Request, body: Vec<u8>) -> Answer {
+        self.engine.host.request(self, request, body)
     }
 
     fn awaits_answer(&self) -> bool {

@@ -7,10 +7,11 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::limit::Limit;
 use crate::session::http::exchange::{close, latest_status, may_still_answer, over_limit, refuse};
-use crate::session::http::request::{give, refuse_late};
+use crate::session::http::request::{give, refuse_late, refuse_unfinished};
 use crate::session::http::{Answer, client};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use vespiary_wire::websocket::close::Code;
 
 impl<H: Host> Engine<H> {
     /// Take the date of HTTP answers from this clock.
@@ -78,6 +79,23 @@ pub(crate) fn end_between_requests<H: Host>(connection: &Rc<Connection<H>>, side
         reason,
         status,
     );
+}
+
+impl<H: Host> Connection<H> {
+    /// Close a connection of a server that stops and that has not asked the host for anything yet:
+    /// a request that has not come whole is answered 503, and where none has begun the peer gets a
+    /// FIN.
+    pub fn close_unasked(self: &Rc<Self>) {
+        if self.state() != State::Handshaking {
+            return self.close(Code::NORMAL, "");
+        }
+        let is_refused = refuse_unfinished(&mut self.inbound.borrow_mut().session, self);
+        if !is_refused {
+            self.end_with(CloseReason::new(Cause::Closed, "the server is stopping"));
+            self.enter(Event::Break);
+        }
+        self.unsettle();
+    }
 }
 
 /// Methods for the engine, which does not import this file.

@@ -49,7 +49,7 @@ impl Host for PyHost {
         })
     }
 
-    fn request(&self, connection: &Rc<Conn>, request: http::Request) -> Answer {
+    fn request(&self, connection: &Rc<Conn>, request: http::Request, body: Vec<u8>) -> Answer {
         let endpoint = connection.asked_endpoint();
         let Some(hook) = &endpoint.host.request else {
             if let Ok(object) = self.object(connection)
@@ -64,7 +64,7 @@ impl Host for PyHost {
                 headers: Vec::new(),
             };
         };
-        self.ask(connection, hook, &request)
+        self.ask(connection, hook, &request, &body)
             .unwrap_or_else(|error| {
                 self.note(self.py(), Some(connection), error);
                 response::failed()

@@ -434,12 +434,13 @@ impl PyHost {
         connection: &Rc<Conn>,
         hook: &Callback,
         request: &http::Request,
+        body: &[u8],
     ) -> PyResult<Answer> {
         let py = self.py();
         let object = self.object(connection)?;
         let kept = &object.get().local()?.request;
         kept.keep(request, connection.asked_endpoint().host.pattern(py));
-        let asked = kept.get(object.bind(py))?;
+        let asked = kept.get_with_body(object.bind(py), body)?;
         let response = {
             let attachment = connection.user.borrow();
             let attachment = attachment.as_ref().expect("the object was just attached");
@@ -454,6 +455,8 @@ impl PyHost {
             // Outside the connection's context, which the task enters by itself.
             let task = imports::start_response(py)?.invoke((object, response))?;
             connection.rare(|rare| rare.answering = Some(task.unbind()));
+        } else {
+            object.get().local()?.request.release_body();
         }
         Ok(read)
     }

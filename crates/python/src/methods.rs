@@ -543,6 +543,7 @@ impl Connection {
             return Ok(());
         };
         connection.rare(|rare| rare.answering = None);
+        self.local()?.request.release_body();
         let response = response::read(answer).unwrap_or_else(|error| {
             let engine = connection.engine();
             engine.host.note(py, Some(&connection), error);

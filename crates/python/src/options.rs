@@ -225,6 +225,8 @@ pub(crate) fn read(
     limits.fragments_max = required::<Option<u32>>(options, "fragments_max")?.unwrap_or(u32::MAX);
     limits.header_bytes_max = required(options, "header_bytes_max")?;
     limits.headers_max = required(options, "headers_max")?;
+    limits.body_bytes_max =
+        required::<Option<usize>>(options, "body_bytes_max")?.unwrap_or(usize::MAX);
     limits.requests_per_connection_max = required(options, "requests_per_connection_max")?;
     limits.topics_per_connection_max = required(options, "topics_per_connection_max")?;
     limits.subscriptions_max = required(options, "subscriptions_max")?;

@@ -37,6 +37,8 @@ struct Head {
     packed: Packed,
     /// The pattern of the path that it matched, a `vespiary.routing.PathPattern`.
     pattern: Option<Py<PyAny>>,
+    /// The object that was made of it has the request's body, and is not made again.
+    has_body: bool,
 }
 
 /// A connection's request, as far as it is kept.
@@ -47,7 +49,11 @@ impl KeptRequest {
     /// Keep a request's head, and the pattern of the path that it matched.
     pub(crate) fn keep(&self, request: &http::Request, pattern: Option<Py<PyAny>>) {
         let packed = Packed::request(request);
-        self.set(Kept::Head(Box::new(Head { packed, pattern })));
+        self.set(Kept::Head(Box::new(Head {
+            packed,
+            pattern,
+            has_body: false,
+        })));
     }
 
     /// Keep the header lines of the response to a client's request.
@@ -91,6 +97,14 @@ impl KeptRequest {
         }
     }
 
+    /// The request was answered: nothing needs its body any more, and a connection that waits for
+    /// its next request does not hold it.
+    pub(crate) fn release_body(&self) {
+        if self.look(|kept| matches!(kept, Kept::Object(both) if both.0.has_body)) {
+            self.release_object();
+        }
+    }
+
     /// Keep the head alone.
     pub(crate) fn release_object(&self) {
         match self.0.take() {
@@ -117,15 +131,27 @@ impl KeptRequest {
 
     /// The request as an object, made when it is first asked for; None on streams.
     pub(crate) fn get(&self, connection: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+        self.get_with_body(connection, b"")
+    }
+
+    /// The same; where it is made now, it has this body.
+    pub(crate) fn get_with_body(
+        &self,
+        connection: &Bound<'_, Connection>,
+        body: &[u8],
+    ) -> PyResult<Py<PyAny>> {
         let py = connection.py();
         let (request, pattern) = match self.look(|kept| found(py, kept))? {
             Found::Object(object) => return Ok(object),
             Found::Head(request, pattern) => (request, pattern),
         };
-        let object = make(connection, &request, pattern.as_ref())?;
+        let object = make(connection, &request, pattern.as_ref(), body)?;
         if connection.get().ended().is_none() {
             match self.0.take() {
-                Kept::Head(head) => self.set(Kept::Object(Box::new((*head, object.clone_ref(py))))),
+                Kept::Head(mut head) => {
+                    head.has_body = !body.is_empty();
+                    self.set(Kept::Object(Box::new((*head, object.clone_ref(py)))));
+                }
                 other => self.set(other),
             }
         }
@@ -173,6 +199,7 @@ fn make(
     connection: &Bound<'_, Connection>,
     request: &http::Request,
     pattern: Option<&Py<PyAny>>,
+    body: &[u8],
 ) -> PyResult<Py<PyAny>> {
     let head = (
         &request.method,
@@ -181,6 +208,6 @@ fn make(
         request.authority(),
     );
     imports::request_from_native(connection.py())?
-        .invoke((connection, head, &request.headers, pattern))
+        .invoke((connection, head, &request.headers, pattern, body))
         .map(Bound::unbind)
 }

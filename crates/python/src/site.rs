@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
-use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Endpoint, Engine, State};
 
 /// An endpoint of a server. Only the thread that made it may use it; it may be dropped on any.
@@ -147,7 +146,7 @@ impl Site {
     fn close_handshakes(&self) -> PyResult<()> {
         for connection in self.connections()? {
             if connection.user.borrow().is_none() {
-                connection.close(Code(1000), "");
+                connection.close_unasked();
             }
         }
         Ok(())

@@ -29,6 +29,7 @@ use crate::options::Framing;
 use crate::payload::Payload;
 use assembly::Assembly;
 use http::Head;
+use http::body::Body;
 use sink::{HttpSink, Outcome, Sink};
 use vespiary_trace::requires;
 use vespiary_wire::framing::length::LengthDecoder;
@@ -39,6 +40,8 @@ use vespiary_wire::websocket::decoder::Decoder;
 pub(crate) enum Stage {
     /// An HTTP head.
     Head(Box<Head>),
+    /// The body of an HTTP request.
+    Body(Box<Body>),
     /// The host's answer to a request is awaited; bytes wait.
     Waiting(Box<Head>),
     Raw,
@@ -82,8 +85,8 @@ impl<P: Payload> Session<P> {
                     return websocket::feed(self, sink, rest);
                 }
                 Stage::Waiting(_) => return Ok(()),
-                Stage::Head(_) if sink.is_blocked() => return Ok(()),
-                Stage::Head(_) => http::feed(self, sink, rest)?,
+                Stage::Head(_) | Stage::Body(_) if sink.is_blocked() => return Ok(()),
+                Stage::Head(_) | Stage::Body(_) => http::feed(self, sink, rest)?,
                 Stage::Raw => return raw::feed(sink, rest),
                 Stage::Line(decoder) => return line::feed(decoder, sink, rest),
                 Stage::Length(_) => return length::feed(self, sink, rest),
@@ -97,6 +100,7 @@ impl<P: Payload> Session<P> {
     pub(crate) fn buffer_bytes(&self) -> usize {
         let stage = match &self.stage {
             Stage::Head(head) | Stage::Waiting(head) => head.buffer_bytes(),
+            Stage::Body(body) => body.buffer_bytes(),
             _ => 0,
         };
         stage + self.assembly.as_ref().map_or(0, |it| it.buffer_bytes())

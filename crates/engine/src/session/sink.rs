@@ -95,8 +95,8 @@ pub(crate) trait HttpSink: Sink {
     fn request_options(&self) -> Rc<Options>;
     /// The request is accepted: the connection belongs to the endpoint that serves it.
     fn settle_route(&self);
-    /// Ask the host for its answer.
-    fn request(&self, request: Request) -> Answer;
+    /// Ask the host for its answer to a request with this body.
+    fn request(&self, request: Request, body: Vec<u8>) -> Answer;
     /// Whether an answer of the host's can still be sent.
     fn awaits_answer(&self) -> bool;
     /// Whether the peer has finished sending: no further request will come.

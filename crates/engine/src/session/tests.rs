@@ -148,7 +148,7 @@ impl HttpSink for Recorder {
 
     fn settle_route(&self) {}
 
-    fn request(&self, request: Request) -> Answer {
+    fn request(&self, request: Request, _body: Vec<u8>) -> Answer {
         self.report(Report::Request(request.target));
         Answer::Accept {
             protocol: None,

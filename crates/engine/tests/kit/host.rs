@@ -108,6 +108,16 @@ impl TestHost {
         self.log.borrow().iter().filter(|told| which(told)).count()
     }
 
+    /// Bodies of the requests that have one, in order.
+    pub fn bodies(&self) -> Vec<Vec<u8>> {
+        let log = self.log.borrow();
+        let bodies = log.iter().filter_map(|told| match told {
+            Told::Body(_, body) => Some(body.clone()),
+            _ => None,
+        });
+        bodies.collect()
+    }
+
     /// Payloads of the messages, in order.
     pub fn messages(&self) -> Vec<Vec<u8>> {
         let log = self.log.borrow();
@@ -192,12 +202,15 @@ impl Host for TestHost {
     type User = Token;
     const YIELDING: u8 = QUEUE_IS_FULL;
 
-    fn request(&self, connection: &Conn, request: Request) -> Answer {
+    fn request(&self, connection: &Conn, request: Request, body: Vec<u8>) -> Answer {
         let _inside = self.enter("request");
         // A connection may carry several requests, one after another.
         let allowed = [None, Some(Life::Requested)];
         self.live(connection.token(), &allowed, Life::Requested);
         self.tell(Told::Request(connection.token(), request.target.clone()));
+        if request.has_body() {
+            self.tell(Told::Body(connection.token(), body));
+        }
         (connection.endpoint().host.request)(connection, &request)
     }
 

@@ -15,6 +15,7 @@ pub fn defaults(framing: Framing) -> Options {
             fragments_max: 1 << 14,
             header_bytes_max: 16 << 10,
             headers_max: 100,
+            body_bytes_max: 1 << 20,
             requests_per_connection_max: Some(1000),
             topics_per_connection_max: Some(1000),
             subscriptions_max: None,

@@ -8,6 +8,8 @@ use vespiary_engine::{CloseReason, Event, Kind};
 pub enum Told {
     /// A request, with its target.
     Request(Token, String),
+    /// The body of a request that has one.
+    Body(Token, Vec<u8>),
     /// A connection opened.
     Opened(Token),
     /// A message.

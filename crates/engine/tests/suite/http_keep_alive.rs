@@ -14,7 +14,6 @@ on_every_driver_and_with_faults!(
     a_client_that_asks_for_the_end_gets_it,
     an_answer_that_asks_for_the_end_gets_it,
     a_request_of_http_1_0_is_the_last,
-    a_request_with_a_body_is_refused_and_its_body_is_never_taken_for_a_request,
     a_malformed_request_behind_a_good_one_is_refused_and_is_the_last,
     a_websocket_may_follow_a_page,
     the_answer_to_a_refused_upgrade_is_the_last,
@@ -31,16 +30,16 @@ on_every_driver!(
     a_client_that_resets_behind_its_end_is_noticed_before_its_answer,
 );
 
-const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
+pub const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
 /// How long deadlines are here, in milliseconds.
-const LENGTH: u64 = 60;
+pub const LENGTH: u64 = 60;
 
-fn plain() -> Options {
+pub fn plain() -> Options {
     defaults(Framing::Http)
 }
 
 /// Tells each request its target, with `headers`.
-fn telling(headers: &'static [(&str, &str)]) -> Script {
+pub fn telling(headers: &'static [(&str, &str)]) -> Script {
     Script::echo().on_request(move |_, request| Answer::Respond {
         status: 200,
         headers: headers
@@ -51,12 +50,12 @@ fn telling(headers: &'static [(&str, &str)]) -> Script {
     })
 }
 
-fn get(target: &str, lines: &str) -> Vec<u8> {
+pub fn get(target: &str, lines: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: test\r\n{lines}\r\n").into_bytes()
 }
 
 /// The next answer's head and body.
-fn answer(bench: &Bench, peer: &mut Peer) -> (String, String) {
+pub fn answer(bench: &Bench, peer: &mut Peer) -> (String, String) {
     let head = peer.head(bench);
     let length = head
         .lines()
@@ -71,7 +70,7 @@ fn is_last(head: &str) -> bool {
 }
 
 /// The next answer is the last, and the connection ends behind it.
-fn the_end(bench: &Bench, peer: &mut Peer, status: u16) {
+pub fn the_end(bench: &Bench, peer: &mut Peer, status: u16) {
     let (head, _) = answer(bench, peer);
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
     assert!(
@@ -83,12 +82,12 @@ fn the_end(bench: &Bench, peer: &mut Peer, status: u16) {
     bench.until("the end", || bench.engine.connection_count() == 0);
 }
 
-fn answered(place: &Place, status: u16) -> u64 {
+pub fn answered(place: &Place, status: u16) -> u64 {
     let answered = place.counters().answered.borrow();
     answered.get(&status).copied().unwrap_or(0)
 }
 
-fn refused(place: &Place) -> Vec<(String, u64)> {
+pub fn refused(place: &Place) -> Vec<(String, u64)> {
     let refused = place.counters().refused.borrow();
     refused
         .iter()
@@ -257,48 +256,6 @@ fn a_request_of_http_1_0_is_the_last(bench: &Bench) {
     let request = format!("GET / HTTP/1.0\r\n{lines}\r\n");
     peer.send(bench, request.as_bytes());
     the_end(bench, &mut peer, 200);
-}
-
-fn a_request_with_a_body_is_refused_and_its_body_is_never_taken_for_a_request(bench: &Bench) {
-    claims!("rfc9112/6.3/10", "rfc9112/9.3/5");
-    let body = String::from_utf8(get("/smuggled", "")).expect("ASCII");
-    let size = body.len();
-    let chunked = format!("{size:x}\r\n{body}\r\n0\r\n\r\n");
-    let sized = format!("Content-Length: {size}\r\n");
-    let cases = [
-        (413, sized.as_str(), body.as_str()),
-        (413, "Content-Length: 1\r\n", &body),
-        (413, "Content-Length: 18446744073709551615\r\n", &body),
-        (413, "Content-Length: 5\r\nExpect: 100-continue\r\n", ""),
-        (411, "Transfer-Encoding: chunked\r\n", &chunked),
-        (
-            400,
-            "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
-            &chunked,
-        ),
-        (501, "Transfer-Encoding: gzip, chunked\r\n", &chunked),
-    ];
-    for framing in [Framing::Http, Framing::WebSocket] {
-        let place = bench.listen(defaults(framing), telling(&[]));
-        for (status, lines, body) in cases {
-            for method in ["GET", "HEAD", "POST"] {
-                let mut peer = bench.connect(&place);
-                let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-                peer.send(bench, head.as_bytes());
-                peer.send(bench, body.as_bytes());
-                if method == "HEAD" {
-                    assert!(peer.head(bench).starts_with(&format!("HTTP/1.1 {status} ")));
-                    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
-                } else {
-                    the_end(bench, &mut peer, status);
-                }
-            }
-        }
-    }
-    assert_eq!(
-        bench.host().count(|told| matches!(told, Told::Request(..))),
-        0
-    );
 }
 
 fn a_malformed_request_behind_a_good_one_is_refused_and_is_the_last(bench: &Bench) {

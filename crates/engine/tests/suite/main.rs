@@ -21,6 +21,7 @@ mod filters;
 mod half_open;
 mod held_up;
 mod http;
+mod http_bodies;
 mod http_keep_alive;
 mod kinds;
 mod layers;

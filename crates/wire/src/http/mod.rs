@@ -9,6 +9,7 @@
 //! scanned head into its parts and check what takes more than one line to decide.
 
 mod authority;
+mod body;
 mod connect;
 mod date;
 mod forwarded;
@@ -22,6 +23,7 @@ mod write;
 
 use std::fmt;
 
+pub use body::{BodyLength, BodyReader};
 pub use connect::{append_connect, tunnel_refusal};
 pub use date::date;
 pub use forwarded::{ForwardedField, client as forwarded_client};
@@ -29,7 +31,7 @@ pub use headers::{Headers, is_token};
 pub use packed::Packed;
 pub use request::{Request, RequestReader, parse_request};
 pub use response::{Response, ResponseError, ResponseReader, parse_response};
-pub use service::{check_body, check_service, refuse_unserved};
+pub use service::{check_service, refuse_unserved};
 pub use write::{InvalidHeader, append_headers, append_response, reason_phrase};
 
 /// What a reader of heads takes at most.

@@ -1,6 +1,7 @@
 //! What a well-formed request asks of a server that is an origin: whether it can be served at all,
 //! and what it asks of the connection.
 
+use super::body::BodyLength;
 use super::headers::Headers as _;
 use super::request::{Request, scheme};
 use super::{Refusal, is_token};
@@ -19,21 +20,14 @@ impl Request {
 
     /// Whether a body follows the head (RFC 9112 section 6).
     pub fn has_body(&self) -> bool {
-        self.announces_bytes() || self.header("transfer-encoding").is_some()
+        self.body_length() != BodyLength::None
     }
 
-    /// Whether there is a `Content-Length` other than zero.
-    fn announces_bytes(&self) -> bool {
-        let length = self.header("content-length");
-        length.is_some_and(|length| length.bytes().any(|digit| digit != b'0'))
-    }
-
-    /// Whether the connection may carry another request behind this one (RFC 9112 section 9.3).
-    /// One that is followed by a body may not: its body is not read here.
+    /// Whether the connection may carry another request behind this one (RFC 9112 section 9.3),
+    /// once its body was read.
     pub fn may_persist(&self) -> bool {
         let ends = self.has_token("connection", "close");
-        let is_last = requires!("rfc9112/9.6/3", "rfc9112/9.6/5" => ends)
-            || requires!("rfc9112/9.3/5" => self.has_body());
+        let is_last = requires!("rfc9112/9.6/3", "rfc9112/9.6/5" => ends);
         requires!("rfc9112/9.3/1" => self.minor_version >= 1 && !is_last)
     }
 
@@ -70,24 +64,6 @@ pub fn check_service(request: &Request, secure: bool) -> Result<(), Refusal> {
             let text = "the only expectation known here is 100-continue (RFC 9110 10.1.1)";
             return Err(Refusal::new(417, text));
         }
-    }
-    Ok(())
-}
-
-/// Whether the request can be answered without reading a body: bodies of requests are not read.
-///
-/// Refused are: a body without a length, which is chunked (411, RFC 9112 section 6.3), and a length
-/// above zero (413, RFC 9110 section 15.5.14). A refusal closes the connection: bytes that are not
-/// read must not be taken for the next request (RFC 9112 section 9.3).
-pub fn check_body(request: &Request) -> Result<(), Refusal> {
-    let is_chunked = request.header("transfer-encoding").is_some();
-    if requires!("rfc9112/6.3/10" => is_chunked) {
-        let text = "a body needs a Content-Length (RFC 9112 6.3)";
-        return Err(Refusal::new(411, text));
-    }
-    if requires!("rfc9112/9.3/5" => request.announces_bytes()) {
-        let text = "requests with a body are not accepted here (RFC 9110 15.5.14)";
-        return Err(Refusal::new(413, text));
     }
     Ok(())
 }

@@ -150,9 +150,11 @@ fn a_transfer_coding_is_chunked_and_stands_alone() {
         "rfc9112/6.1/9",
         "rfc9112/6.1/12",
         "rfc9112/6.1/14",
-        "rfc9112/6.3/3"
+        "rfc9112/6.3/3",
+        "rfc9112/7.1/4"
     );
     let chunked = "Transfer-Encoding: chunked\r\n";
+    assert_eq!(read(&with("Transfer-Encoding: chunked;a=b\r\n")).0, 400);
     assert_eq!(read(&with("Transfer-Encoding: gzip, chunked\r\n")).0, 501);
     assert_eq!(
         read(&with(&format!("Content-Length: 1\r\n{chunked}"))).0,

@@ -13,6 +13,7 @@ mod forwarded;
 mod frame;
 mod handshake_client;
 mod handshake_server;
+mod http_body;
 mod http_connect;
 mod http_date;
 mod http_limits;

@@ -1,9 +1,9 @@
 //! HTTP answers other than 101, and the connection behind them: kept for the next request, or
 //! closed.
 //!
-//! A connection is kept (RFC 9112 section 9.3) when the request was understood and well-formed, had
-//! no body, asked for no upgrade and not for the end, and neither the host's answer, a limit nor a
-//! client that has finished sending ends it. Requests that were sent ahead are answered in their
+//! A connection is kept (RFC 9112 section 9.3) when the request was understood and well-formed, its
+//! body was read, it asked for no upgrade and not for the end, and neither the host's answer, a
+//! limit nor a client that has finished sending ends it. Requests that were sent ahead are answered in their
 //! order, one after another: the next head is not looked at before the answer to the last one is
 //! queued. Between requests the connection holds no place among the pending handshakes, and has the
 //! `keep_alive` deadline; from a request's first byte on it has the `handshake` deadline again.
@@ -22,6 +22,9 @@ use crate::options::Framing;
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request};
 
+/// What tells a client to send the body of its request.
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// What the answer to a request depends on.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Exchange {
@@ -38,18 +41,25 @@ pub(super) struct Exchange {
 impl Exchange {
     /// The next one on the same connection.
     pub(super) fn next(self, request: &Request, is_upgrade: bool) -> Self {
+        let is_unread = requires!("rfc9112/9.3/5" => request.has_body());
         Self {
             is_head: request.method == "HEAD",
             awaits_continue: request.expects_continue(),
-            is_kept: request.may_persist() && !is_upgrade,
+            is_kept: request.may_persist() && !is_upgrade && !is_unread,
             ..self
         }
+    }
+
+    /// The body of `request` was read: what follows it is the next request.
+    pub(super) fn body_was_read(&mut self, request: &Request) {
+        self.is_kept = request.may_persist();
     }
 }
 
 fn exchange<P>(session: &Session<P>) -> Exchange {
     match &session.stage {
         Stage::Head(head) | Stage::Waiting(head) => head.exchange,
+        Stage::Body(body) => body.head.exchange,
         _ => Exchange::default(),
     }
 }

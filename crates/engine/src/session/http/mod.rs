@@ -1,10 +1,11 @@
 //! HTTP/1.1 at a connection's start: a head is read, answered, and upgraded or followed by the
 //! next.
 //!
-//! A server ([`request`]) reads a request, asks the host, and answers 101 or what the host says;
+//! A server ([`request`]) reads a request and its [`body`], asks the host, and answers 101 or what the host says;
 //! anything malformed is answered with its status before the host sees it. A client
 //! ([`client`]) sends its request and checks the response.
 
+pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod exchange;
 mod refused;
@@ -83,18 +84,15 @@ impl Head {
     }
 }
 
-/// Read on in a head; what follows it stays in `rest`.
+/// Read on in a head, or in the body behind it; what follows stays in `rest`.
 pub(crate) fn feed<S: HttpSink>(
     session: &mut Session<S::Payload>,
     sink: &S,
     rest: &mut &[u8],
 ) -> Outcome {
-    let Stage::Head(head) = &mut session.stage else {
-        unreachable!("the caller matched")
-    };
-    if head.client.is_some() {
-        client::read_response(session, sink, rest)
-    } else {
-        request::read(session, sink, rest)
+    match &session.stage {
+        Stage::Head(head) if head.client.is_some() => client::read_response(session, sink, rest),
+        Stage::Head(_) => request::read(session, sink, rest),
+        _ => body::read(session, sink, rest),
     }
 }

@@ -3,8 +3,8 @@
 use super::super::sink::{HttpSink, Outcome};
 use super::super::websocket::{self, compression};
 use super::super::{Session, Stage};
-use super::exchange;
 use super::{Answer, Head};
+use super::{body, exchange};
 use crate::memory;
 use crate::options::{Framing, WebSocketOptions};
 use vespiary_trace::requires;
@@ -86,7 +86,6 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
             waiting.upgrade = Some(upgrade);
             return Ok(());
         }
-        http::check_body(&request)?;
         if is_websocket {
             waiting.unserved = Some(wire::refuse_plain(&request));
         }
@@ -102,13 +101,25 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
         requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4");
         return exchange::refuse(session, sink, &refusal);
     }
-    let answer = if is_served {
-        sink.request(request)
-    } else {
+    if !is_served {
         let text = format!("nothing is served at {}", request.target);
         sink.denied(404, &text, "");
-        nothing_served()
-    };
+        return give(session, sink, nothing_served());
+    }
+    if !is_upgrade && request.has_body() {
+        return body::begin(session, sink, request);
+    }
+    ask(session, sink, request, Vec::new());
+}
+
+/// Ask the host for its answer, now that the request and its body are there.
+pub(super) fn ask<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    request: Request,
+    body: Vec<u8>,
+) {
+    let answer = sink.request(request, body);
     give(session, sink, answer);
 }
 
@@ -206,7 +217,7 @@ fn accept<S: HttpSink>(
     }
     let mut response = Vec::with_capacity(256);
     if requires!("rfc9110/7.8/12" => awaits_continue) {
-        response.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        response.extend_from_slice(exchange::CONTINUE);
     }
     let mut headers = [&options.headers[..], headers].concat();
     let profile = upgrade.version.profile();
@@ -241,11 +252,29 @@ fn accept<S: HttpSink>(
     websocket::begin(session, sink, agreed);
 }
 
+/// The server stops: refuse a request that has not come whole. Whether there was one.
+pub(crate) fn refuse_unfinished<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S) -> bool {
+    let has_begun = match &session.stage {
+        Stage::Head(head) => !head.buffer.is_empty(),
+        Stage::Body(_) => true,
+        _ => false,
+    };
+    if has_begun {
+        let refusal = Refusal::new(503, "the server is stopping").with_header("Retry-After", "1");
+        exchange::refuse(session, sink, &refusal);
+    }
+    has_begun
+}
+
 /// Refuse what is under way because the handshake's deadline has passed.
 pub(crate) fn refuse_late<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, text: &str) {
     let refusal = match &mut session.stage {
         Stage::Head(head) => {
             head.exchange.is_head = head.buffer.trim_ascii_start().starts_with(b"HEAD ");
+            Refusal::new(408, text)
+        }
+        Stage::Body(_) => {
+            requires!("rfc9112/6.3/8");
             Refusal::new(408, text)
         }
         // The request was in time; the host's answer is not.

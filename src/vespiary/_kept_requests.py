@@ -12,7 +12,7 @@ import functools
 import inspect
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic
 
 from vespiary.handler import Handler
 
@@ -29,7 +29,7 @@ def keeps_request(kind: type[Handler]) -> bool:
     if asked is not None:
         return asked
     known: set[int] = set()
-    bases = [base for base in kind.__mro__ if base not in (Handler, object)]
+    bases = [base for base in kind.__mro__ if base not in (Handler, Generic, object)]
     waiting = [value for base in bases for value in _members(base)]
     while waiting:
         value = waiting.pop()
@@ -44,7 +44,8 @@ def keeps_request(kind: type[Handler]) -> bool:
 
 def _is_opaque(value: object) -> bool:
     """Whether it can be called, and its code cannot be looked at."""
-    return callable(value) and not isinstance(value, (type, *_BUILT_IN, *_SEEN_THROUGH))
+    is_known = isinstance(value, (type, *_BUILT_IN, *_SEEN_THROUGH))
+    return callable(value) and not is_known and not hasattr(value, "__wrapped__")
 
 
 def _members(kind: type) -> Iterator[Any]:
@@ -74,6 +75,8 @@ def _behind(value: object) -> Iterator[Any]:
         yield value.func
     elif inspect.ismethod(value):
         yield value.__func__
+    elif hasattr(value, "__wrapped__"):
+        yield value.__wrapped__
 
 
 def _reads(function: Any) -> bool:

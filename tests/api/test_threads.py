@@ -46,6 +46,64 @@ async def test_any_thread_may_send_and_each_threads_order_is_kept() -> None:
     assert heard == {name: list(range(200)) for name in range(4)}
 
 
+async def test_a_message_of_a_thread_is_what_it_was_when_it_was_sent() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+        # From now on a thread's messages are queued without waiting for the loop.
+        await asyncio.to_thread(connection.send, b"first")
+        assert await client.receive() == b"first"
+
+        def send() -> None:
+            buffer = bytearray(4)
+            for number in range(10):
+                buffer[:] = number.to_bytes(4, "big")
+                connection.send(buffer)
+            with memoryview(buffer) as view:
+                connection.send(view)
+            buffer.clear()
+            connection.send(buffer)
+            buffer.extend(bytes(100_000))
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(send).result(60)  # The loop is blocked meanwhile.
+        heard = [await client.receive() for _ in range(12)]
+    expected = [number.to_bytes(4, "big") for number in range(10)]
+    assert heard == [*expected, expected[-1], b""]
+
+
+@pytest.mark.slow
+async def test_a_call_that_the_loop_does_not_answer_in_time_is_withdrawn() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+        connection.subscribe("bees")
+        errors: list[Exception] = []
+
+        def ask(call: Callable[[], object]) -> None:
+            try:
+                call()
+            except RuntimeError as error:
+                errors.append(error)
+
+        calls: list[Callable[[], object]] = [
+            lambda: connection.send(b"late"),
+            lambda: server.publish("bees", b"late"),
+            lambda: connection.subscribe("more"),
+        ]
+        with ThreadPoolExecutor(3) as pool:
+            waiting = [pool.submit(ask, call) for call in calls]
+            for one in waiting:
+                one.result(60)  # The loop is blocked until all have given up.
+        assert len(errors) == 3
+        assert all("this call is withdrawn" in str(error) for error in errors)
+        connection.send(b"next")
+        assert await client.receive() == b"next"
+        assert server.publish("more", b"x") == 0
+
+
 async def test_another_thread_may_close_and_abort() -> None:
     recorder = Recorder()
     async with serving(recorder) as server:

@@ -4,6 +4,7 @@ use crate::awaitables::{
     Receive, add_done_callback, cancel, close, dealloc, get_loop, itself, next,
     remove_done_callback, result, send, send_method, throw, traverse,
 };
+use crate::once::once;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -111,7 +112,7 @@ static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table([
 
 pub(crate) fn receive_class(py: Python<'_>) -> PyResult<&Py<PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.get_or_try_init(py, || {
+    once(py, &CLASS, || {
         let own = [
             slot(ffi::Py_tp_iter, itself as *mut c_void),
             slot(ffi::Py_tp_iternext, next as *mut c_void),
@@ -128,7 +129,7 @@ pub(crate) fn receive_class(py: Python<'_>) -> PyResult<&Py<PyType>> {
 
 pub(crate) fn wait_class(py: Python<'_>) -> PyResult<&Py<PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.get_or_try_init(py, || {
+    once(py, &CLASS, || {
         let own = [
             slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast()),
             slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast_mut().cast()),

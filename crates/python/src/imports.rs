@@ -1,6 +1,7 @@
 //! Python classes and functions that the native side raises and makes, imported once.
 
 use crate::calls::Invoke as _;
+use crate::once::once;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,7 +12,7 @@ macro_rules! imported {
     ($($module:literal: { $($function:ident = $name:literal,)* })*) => {
         $($(pub(crate) fn $function(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
             static CELL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-            let object = CELL.get_or_try_init(py, || {
+            let object = once(py, &CELL, || {
                 py.import($module)?.getattr($name).map(Bound::unbind)
             })?;
             Ok(object.bind(py))

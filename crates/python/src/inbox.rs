@@ -181,15 +181,15 @@ impl Inbox {
         let py = object.py();
         self.waits_for_end.set(false);
         // One is kept, in a circle that the connection's end breaks.
-        let mut kept = self.receiving.borrow_mut();
-        if let Some(kept) = kept.as_ref()
+        if let Some(kept) = self.receiving.borrow().as_ref()
             && awaitables::is_free(kept, iterating)
         {
             return Ok(kept.clone_ref(py));
         }
+        // Nothing is borrowed: making it may run the collector, and finalizers that receive.
         let made = awaitables::make(object, iterating)?;
         if !self.ended.get() {
-            *kept = Some(made.clone_ref(py));
+            drop(self.receiving.replace(Some(made.clone_ref(py))));
         }
         Ok(made)
     }
@@ -200,11 +200,13 @@ impl Inbox {
         if self.ended.get() {
             return awaitables::make_wait(object);
         }
-        let mut kept = self.wait.borrow_mut();
-        if kept.is_none() {
-            *kept = Some(awaitables::make_wait(object)?);
+        if let Some(kept) = self.wait.borrow().as_ref() {
+            return Ok(kept.clone_ref(py));
         }
-        Ok(kept.as_ref().expect("it was just made").clone_ref(py))
+        // Nothing is borrowed: making it may run the collector, and finalizers that receive.
+        let made = awaitables::make_wait(object)?;
+        drop(self.wait.replace(Some(made.clone_ref(py))));
+        Ok(made)
     }
 
     /// The next message if one waits; an error when none will come; nothing when the task has to

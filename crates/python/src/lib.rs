@@ -44,6 +44,7 @@ mod listener;
 mod load;
 mod loop_handle;
 mod methods;
+mod once;
 mod options;
 mod owned;
 mod parts;

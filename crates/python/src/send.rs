@@ -10,6 +10,7 @@ use crate::payload::KeptMessage;
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
 use std::ffi::CStr;
 use std::rc::Rc;
 use vespiary_engine::{Kind, SendError};
@@ -319,9 +320,7 @@ fn send_elsewhere(
     message: &Bound<'_, PyAny>,
     compress: Option<bool>,
 ) -> PyResult<()> {
-    // What cannot be a message is reported to who sends it.
-    let size = with_payload(message, |_, bytes| bytes.len())?;
-    let kept = message.clone().unbind();
+    let (kept, size) = unchanging(message)?;
     from_thread::send(
         connection,
         Some(size),
@@ -334,6 +333,22 @@ fn send_elsewhere(
             })
         },
     )
+}
+
+/// A message as it is now, in an object that nobody can change, and its size in bytes. What cannot
+/// be a message is reported to who sends it.
+fn unchanging(message: &Bound<'_, PyAny>) -> PyResult<(Py<PyAny>, usize)> {
+    let py = message.py();
+    if message.is_exact_instance_of::<PyBytes>() || message.is_exact_instance_of::<PyString>() {
+        let size = with_payload(message, |_, bytes| bytes.len())?;
+        return Ok((message.clone().unbind(), size));
+    }
+    let (kind, bytes) = with_payload(message, |kind, bytes| (kind, bytes.to_vec()))?;
+    let fixed = match kind {
+        Kind::Text => PyString::new(py, &String::from_utf8_lossy(&bytes)).into_any(),
+        Kind::Binary => PyBytes::new(py, &bytes).into_any(),
+    };
+    Ok((fixed.unbind(), bytes.len()))
 }
 
 /// The message, and `compress` where it is named.

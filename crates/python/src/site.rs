@@ -179,7 +179,7 @@ impl Site {
 fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound<'py, PyDict>> {
     let counters = &endpoint.counters;
     let statistics = PyDict::new(py);
-    statistics.set_item("url", &**endpoint.host.url.borrow())?;
+    statistics.set_item("url", &*endpoint.host.url.borrow().clone())?;
     statistics.set_item("connections_accepted", counters.accepted.get())?;
     let open = counters.opened.get() - counters.closed.get();
     statistics.set_item("connections_open", open)?;
@@ -187,11 +187,10 @@ fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound
     statistics.set_item("connections_closed", counters.closed.get())?;
     statistics.set_item("connections_broken", counters.broken.get())?;
     statistics.set_item("handshakes_pending", endpoint.handshaking())?;
-    statistics.set_item(
-        "connections_refused",
-        named(py, &counters.refused.borrow())?,
-    )?;
-    let answered = counters.answered.borrow();
+    // Cloned, because the collector may call a finalizer while dictionaries are made.
+    let refused = named(py, counters.refused.borrow().clone())?;
+    statistics.set_item("connections_refused", refused)?;
+    let answered = counters.answered.borrow().clone();
     let answered = answered
         .iter()
         .map(|(status, count)| (status.to_string(), *count));
@@ -203,7 +202,7 @@ fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound
     statistics.set_item("messages_dropped", counters.dropped.get())?;
     statistics.set_item("datagrams_received", counters.datagrams_in.get())?;
     statistics.set_item("datagrams_sent", counters.datagrams_out.get())?;
-    let dropped = named(py, &counters.datagrams_dropped.borrow())?;
+    let dropped = named(py, counters.datagrams_dropped.borrow().clone())?;
     statistics.set_item("datagrams_dropped", dropped)?;
     let errors = counters.datagram_errors.borrow().clone();
     statistics.set_item("datagram_errors", errors)?;
@@ -222,16 +221,15 @@ fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound
         "compression",
         crate::imports::compression_statistics(py, compression)?,
     )?;
-    statistics.set_item("limits_reached", named(py, &counters.limits.borrow())?)?;
-    statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;
+    let limits = named(py, counters.limits.borrow().clone())?;
+    statistics.set_item("limits_reached", limits)?;
+    let errors = counters.accept_errors.borrow().clone();
+    statistics.set_item("accept_errors", errors)?;
     Ok(statistics)
 }
 
 /// Counts by the names of what they count.
-fn named<'py>(
-    py: Python<'py>,
-    counts: &BTreeMap<impl Display, u64>,
-) -> PyResult<Bound<'py, PyDict>> {
+fn named(py: Python<'_>, counts: BTreeMap<impl Display, u64>) -> PyResult<Bound<'_, PyDict>> {
     let named = PyDict::new(py);
     for (what, count) in counts {
         named.set_item(what.to_string(), count)?;

@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use vespiary_engine::port::Address;
@@ -104,7 +105,7 @@ fn call_in_context(
 /// the thread waits for the result.
 ///
 /// Raises: `RuntimeError` when the loop is closed, belongs to the parent process, or does not
-/// answer.
+/// answer. In the last case nothing is done.
 pub(crate) fn on_loop<T: Send + 'static>(
     py: Python<'_>,
     handle: &Arc<LoopHandle>,
@@ -117,25 +118,42 @@ pub(crate) fn on_loop<T: Send + 'static>(
         return Err(forked_error());
     }
     let (wait, reply) = Wait::new();
-    let run = move |py: Python<'_>| reply.send(act(py));
+    let is_taken = Arc::new(AtomicBool::new(false));
+    let taken = is_taken.clone();
+    let run = move |py: Python<'_>| {
+        if !taken.swap(true, Ordering::Relaxed) {
+            reply.send(act(py));
+        }
+    };
     handle.add(py, ThreadCall::Run(Box::new(run)))?;
-    match wait.within(py, Duration::from_secs(WAIT_SECONDS_MAX)) {
-        Ok(result) => result,
-        Err(RecvTimeoutError::Disconnected) => Err(PyRuntimeError::new_err("the loop is closed")),
-        Err(RecvTimeoutError::Timeout) => Err(PyRuntimeError::new_err(format!(
-            "the loop has not answered within {WAIT_SECONDS_MAX} s: it does not run, or something \
-             blocks it, such as waiting for this very thread; server.call_soon_threadsafe() does \
-             not wait for a result"
-        ))),
+    loop {
+        match wait.within(py, Duration::from_secs(WAIT_SECONDS_MAX)) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err("the loop is closed"));
+            }
+            // What has begun is awaited: it would be done although an error was raised.
+            Err(RecvTimeoutError::Timeout) if is_taken.swap(true, Ordering::Relaxed) => {}
+            Err(RecvTimeoutError::Timeout) => return Err(not_answered()),
+        }
     }
+}
+
+fn not_answered() -> PyErr {
+    PyRuntimeError::new_err(format!(
+        "the loop has not answered within {WAIT_SECONDS_MAX} s, and this call is withdrawn: it does \
+         not run, or something blocks it, such as waiting for this very thread; \
+         server.call_soon_threadsafe() does not wait for a result"
+    ))
 }
 
 /// What only the loop's thread may do was asked for elsewhere.
 #[cold]
 pub(crate) fn wrong_thread(what: &str) -> PyErr {
     PyRuntimeError::new_err(format!(
-        "{what} belongs to the thread of the connection's loop; from another thread use \
-         server.call_soon_threadsafe()"
+        "{what} belongs to the thread of the connection's loop; from another thread let \
+         server.call_soon_threadsafe() call a plain function there, which may start a task with \
+         asyncio.create_task()"
     ))
 }
 

@@ -8,6 +8,7 @@ use crate::core::Conn;
 use crate::dropped;
 use crate::imports;
 use crate::inbox::Inbox;
+use crate::once::once;
 use crate::options::InboxLimits;
 use crate::steps::{self, Steps};
 use crate::tls;
@@ -22,7 +23,7 @@ use vespiary_engine::CloseReason;
 
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let get = GET.get_or_try_init(py, || {
+    let get = once(py, &GET, || {
         py.import("asyncio")?
             .getattr("get_running_loop")
             .map(Bound::unbind)
@@ -62,7 +63,7 @@ impl Done {
 
 fn done(py: Python<'_>) -> PyResult<Py<PyAny>> {
     static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
-    let done = DONE.get_or_try_init(py, || Py::new(py, Done))?;
+    let done = once(py, &DONE, || Py::new(py, Done))?;
     Ok(done.clone_ref(py).into_any())
 }
 

@@ -102,7 +102,7 @@ fn requests_with_bodies_sent_ahead_are_answered_in_their_order(bench: &Bench) {
     let many: Vec<u8> = (0..100)
         .flat_map(|number: u32| {
             let body = number.to_string().into_bytes();
-            let request = if number % 2 == 0 {
+            let request = if number.is_multiple_of(2) {
                 sized(&body)
             } else {
                 chunked(&body, 1)

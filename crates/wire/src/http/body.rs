@@ -152,7 +152,7 @@ impl BodyReader {
                 self.put_aside()?;
                 At::Extension(size)
             }
-            (At::SizeEnd(0), b'\n') => At::Trailer,
+            (At::SizeEnd(0) | At::TrailerEnd, b'\n') => At::Trailer,
             (At::SizeEnd(size), b'\n') => At::Data(size),
             (At::DataEnd, b'\r') => At::DataEndLf,
             (At::DataEndLf, b'\n') => At::Size(0, 0),
@@ -167,7 +167,6 @@ impl BodyReader {
                 self.put_aside()?;
                 At::TrailerValue
             }
-            (At::TrailerEnd, b'\n') => At::Trailer,
             (At::Last, b'\n') => At::Done,
             (At::Trailer | At::TrailerName | At::TrailerValue | At::TrailerEnd | At::Last, _) => {
                 return Err(malformed("a trailer field is malformed"));

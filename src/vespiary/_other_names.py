@@ -59,6 +59,7 @@ _OPTIONS = {
     "ping_timeout": "deadlines=Deadlines(ping_timeout_seconds=...)",
     "close_timeout": "deadlines=Deadlines(close_seconds=...)",
     "open_timeout": "deadlines=Deadlines(handshake_seconds=...)",
+    "timeout": "deadlines=Deadlines(handshake_seconds=...)",
     "max_size": "limits=Limits(message_bytes_max=...)",
     "max_queue": "limits=Limits(inbox_messages_max=...)",
     "write_limit": "limits=Limits(write_high_bytes=...)",

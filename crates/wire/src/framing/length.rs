@@ -87,7 +87,7 @@ impl fmt::Display for FramingError {
                 message_bytes_max,
             } => write!(
                 formatter,
-                "a message of {announced} bytes is announced where {message_bytes_max} are taken"
+                "the peer announced a message of {announced} bytes, and message_bytes_max is {message_bytes_max}"
             ),
             Self::TooShort { announced, width } => write!(
                 formatter,

@@ -182,7 +182,9 @@ pub fn check_response(
         ));
     }
     if requires!("rfc6455/4.1/42" => head.minor_version == 0) {
-        return fail("the response is one of HTTP/1.0 (RFC 6455 4.1)".to_owned());
+        return fail(
+            "the response uses HTTP/1.0, which has no WebSockets (RFC 6455 4.1)".to_owned(),
+        );
     }
     let mut upgrades = head.header_all("upgrade");
     let upgrade = (upgrades.next(), upgrades.next());

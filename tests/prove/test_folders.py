@@ -117,3 +117,28 @@ clients = [{ command = "true" }]
     assert any(temporary.glob("vespiary-prove-host-*"))
     assert prove(suite, "--local", **variables).code == 0
     assert not list(temporary.iterdir())
+
+
+KILLED_WHILE_IT_UNPACKS = """
+import io, os, signal, sys, zipfile
+from pathlib import Path
+from vespiary.prove.acceptance.hosts.agent import Agent
+data = io.BytesIO()
+with zipfile.ZipFile(data, "w") as archive:
+    archive.writestr("file", "text")
+zipfile.ZipFile.extract = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+agent = Agent(None)
+agent._folder = Path(sys.argv[1])
+agent._unpack("0123", data.getvalue())
+"""
+
+
+def test_the_next_run_on_a_host_removes_what_was_unpacked_in_part(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    command = [sys.executable, "-c", KILLED_WHILE_IT_UNPACKS, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == [runs]
+    assert len(list(runs.iterdir())) == 1
+    with Held("vespiary-prove-", runs) as held:
+        assert list(runs.iterdir()) == [held.path]

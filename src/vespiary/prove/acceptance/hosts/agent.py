@@ -11,6 +11,7 @@ What is sent there and back are tuples; the first element says what it is.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -90,7 +91,12 @@ class Agent:
             self._start(*values)
 
     def _unpack(self, name: str, data: bytes) -> None:
-        new = self._folder / f"{name}.{os.getpid()}"
+        # Held while it is filled: a later run removes it if this one is killed (prove/folders.py).
+        new = self._folder / "runs" / f"vespiary-{name}-{os.getpid()}.run"
+        new.mkdir()
+        held = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_SH)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
                 path = archive.extract(entry, new)
@@ -101,6 +107,7 @@ class Agent:
             new.rename(self._folder / name)
         except OSError:  # Another runner was faster.
             shutil.rmtree(new)
+        os.close(held)
 
     def _start(self, number: int, plan: bytes, suite: str) -> None:
         from vespiary.prove.acceptance.running import Running

@@ -31,6 +31,16 @@ async def echo(connection):
     async for message in connection:
         connection.send(message)
 """
+BOTH = """\
+import vespiary
+
+class Both(vespiary.Handler):
+    def on_datagram(self, datagram):
+        datagram.reply(datagram.data.upper())
+
+    def on_message(self, connection, message):
+        connection.send(message)
+"""
 SECONDS = 60.0
 
 
@@ -331,6 +341,21 @@ def test_options_of_a_kind_of_endpoint_apply_to_the_urls_of_that_kind(
     assert command.stop() == 0
 
 
+def test_datagrams_are_served_beside_a_stream_whose_options_they_do_not_have(
+    started: list[Command], tmp_path: Path
+) -> None:
+    (tmp_path / "both.py").write_text(BOTH)
+    urls = (*URL, "udp://127.0.0.1:0")
+    command = start(started, tmp_path, "both:Both", *urls, "--proxy-protocol-from", "10.0.0.0/8")
+    port = int(command.wait_for(r"Serving udp://127.0.0.1:(\d+)")[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(SECONDS)
+        client.sendto(b"hello", ("127.0.0.1", port))
+        assert client.recv(100) == b"HELLO"
+    assert command.ask(b"hello") == b"hello"
+    assert command.stop() == 0
+
+
 def test_proxies_are_named_for_each_kind_of_endpoint(
     started: list[Command], tmp_path: Path
 ) -> None:
@@ -356,6 +381,7 @@ def test_proxies_are_named_for_each_kind_of_endpoint(
     ("option", "url"),
     [
         (("--framing", "line"), "ws://127.0.0.1:0"),
+        (("--framing", "line"), "udp://127.0.0.1:0"),
         (("--origin", "https://a.example"), "tcp://127.0.0.1:0"),
         (("--subprotocol", "chat"), "unix:///tmp/x.sock"),
         (("--host", "a.example"), "tcp://127.0.0.1:0"),
@@ -364,6 +390,7 @@ def test_proxies_are_named_for_each_kind_of_endpoint(
         (("--proxy-protocol-from", "10.0.0.0/8"), "unix:///tmp/x.sock"),
         (("--forwarded-from", "10.0.0.0/8"), "tcp://127.0.0.1:0"),
         (("--forwarded-from", "unix"), "ws://127.0.0.1:0"),
+        (("--proxy-protocol-from", "10.0.0.0/8"), "udp://127.0.0.1:0"),
     ],
 )
 def test_an_option_that_none_of_the_urls_takes_is_an_error_with_the_options_own_name(

@@ -59,7 +59,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 @click.option(
     "--framing",
     type=click.Choice(["raw", "line", "crlf", "length"]),
-    help=f"How a tcp:// or unix:// stream becomes messages.  [default: {FRAMING}]",
+    help=f"How a tcp://, unix:// or tls:// stream is divided into messages.  [default: {FRAMING}]",
 )
 @click.option(
     "--limit",
@@ -137,7 +137,8 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     metavar="NETWORK",
     multiple=True,
     help="Take the client's address from X-Forwarded-For in requests that come from this address or"
-    " network, on ws:// and http://; 'unix' as above.  [repeatable; default: none]",
+    " network, on ws:// and http://; 'unix' stands for the peers of Unix sockets."
+    "  [repeatable; default: none]",
 )
 @click.option(
     "--cert",
@@ -173,10 +174,8 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "--backlog",
     type=click.IntRange(1, 65535),
     metavar="NUMBER",
-    default=BACKLOG,
-    show_default=True,
     help="How many connections may wait in the kernel to be accepted. The kernel's"
-    " net.core.somaxconn limits this too.",
+    f" net.core.somaxconn limits this too.  [default: {BACKLOG}]",
 )
 @click.option(
     "--reuse-port",
@@ -232,7 +231,7 @@ def serve(
     executor: str | None,
     fd: int | None,
     mode: str | None,
-    backlog: int,
+    backlog: int | None,
     reuse_port: bool,
     workers: Workers | None,
     spin_microseconds: int,
@@ -243,8 +242,10 @@ def serve(
 ) -> None:
     """Serve a handler on URLs: tcp://, unix://, ws://, http://; with TLS tls://, wss://, https://.
 
+    The URLs udp:// and unixgram:// are for datagrams.
+
     MODULE:OBJECT names a Handler, a subclass of Handler, or an async function that takes a
-    connection. MODULE is a module's name or a file's path.
+    connection or a datagram. MODULE is a module's name or a file's path.
 
     \b
     Examples:
@@ -270,7 +271,8 @@ def serve(
     report = ChildReport.from_environment()
     try:
         target = as_handler(load_object(handler, folder), handler)
-        options["filters"] = [as_filter(load_object(name, folder), name) for name in filters]
+        if filters:
+            options["filters"] = [as_filter(load_object(name, folder), name) for name in filters]
     finally:
         if report:
             report.files()
@@ -332,7 +334,7 @@ def _with_options(
     for url in urls:
         endpoint = Endpoint.parse(url)
         takes = {
-            "framing": not endpoint.has_http,
+            "framing": not (endpoint.has_http or endpoint.is_datagram),
             "host": endpoint.has_http,
             "mode": endpoint.is_unix,
             "tls": endpoint.is_secure,
@@ -340,7 +342,8 @@ def _with_options(
         }
         own = {name: value for name, value in given.items() if takes[name]}
         for name, networks in proxies.items():
-            own[name] = [one for one in networks if not _why_not(endpoint, name, one)]
+            if taken := [one for one in networks if not _why_not(endpoint, name, one)]:
+                own[name] = taken
         found.append((url, own))
     for name in given:
         if not any(name in own for _, own in found):
@@ -350,7 +353,7 @@ def _with_options(
             )
     for name, networks in proxies.items():
         for one in networks:
-            if not any(one in own[name] for _, own in found):
+            if not any(one in own.get(name, ()) for _, own in found):
                 kind = _why_not(Endpoint.parse(urls[0]), name, one)
                 raise ConfigurationError(
                     f"--{name.replace('_', '-')} {one} is for {kind}, but no URL is one of these",
@@ -361,6 +364,8 @@ def _with_options(
 
 def _why_not(endpoint: Endpoint, name: str, network: str) -> str:
     """Return for which endpoints a proxy is, if not for this one; an empty text if it is."""
+    if endpoint.is_datagram:
+        return "streams (such as tcp:// and ws://)"
     if name == "forwarded_from" and not endpoint.has_http:
         return "ws:// and http://"
     if (network == "unix") != endpoint.is_unix:

@@ -118,12 +118,15 @@ impl Timer {
         let timers = &engine.host.timers;
         let id = timers.next.get();
         timers.next.set(id + 1);
-        let mut milliseconds = (seconds * 1000.0).ceil() as u64;
-        if milliseconds > 0 && engine.driver() != "sim" {
-            // The engine counts from its latest turn, and a timer is never early.
-            milliseconds += now_ms().saturating_sub(engine.now_ms());
-        }
-        let key = engine.set_timer(milliseconds, id);
+        // The port's clock stands at its latest turn, and a timer is never early.
+        let is_simulated = engine.driver() == "sim";
+        let now = if seconds == 0.0 || is_simulated {
+            engine.now()
+        } else {
+            now()
+        };
+        let due = now.saturating_add((seconds * 1e9).ceil() as u64);
+        let key = engine.set_timer_at(due, id);
         if let Target::Connection(object, _) = &target
             && let Some(connection) = object.get().living()?
         {
@@ -140,15 +143,15 @@ impl Timer {
     }
 }
 
-/// The present moment on the port's clock, rounded up.
-fn now_ms() -> u64 {
+/// The present moment on the port's clock, in nanoseconds.
+fn now() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the pointer is to a timespec of ours; CLOCK_MONOTONIC always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1000 + (time.tv_nsec as u64).div_ceil(1_000_000)
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 #[pymethods]

@@ -333,7 +333,14 @@ impl<H: Host> Engine<H> {
     pub fn set_timer(&self, milliseconds: u64, id: u64) -> Key {
         // Counted from the latest turn: early by as long as the present batch has taken.
         let now = self.port.borrow().now();
-        let due = now.saturating_add(milliseconds.saturating_mul(1_000_000));
+        self.set_timer_at(
+            now.saturating_add(milliseconds.saturating_mul(1_000_000)),
+            id,
+        )
+    }
+
+    /// Call [`Host::timer`] with `id` at a moment of the port's clock, in nanoseconds.
+    pub fn set_timer_at(&self, due: u64, id: u64) -> Key {
         let key = self.wheel.borrow_mut().insert(due, Due::Host(id));
         self.host.turn_wanted();
         key

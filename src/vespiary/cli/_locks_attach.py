@@ -28,20 +28,20 @@ _WATCH_SECONDS_MIN = 0.01
     "  0    no deadlock; with --watch: the process has ended without one\n"
     "  2    the options are wrong, or the process cannot be examined\n"
     "  121  a deadlock\n"
-    "  123  with --watch: a stall that only another thread can end",
+    "  123  with --watch: a stall in which the lock's holder seemed to be blocked forever",
 )
 @click.argument("pid", type=click.IntRange(1))
 @click.option(
     "--watch",
     type=SPAN,
-    help="Look repeatedly, with this time between two looks, until there is a deadlock."
-    "  [default: look once; at least 10ms]",
+    help="Examine the process repeatedly, at this interval, until there is a deadlock."
+    "  [default: once; at least 10ms]",
 )
 @click.option(
     "--stall",
     type=SPAN,
-    help="With --watch: report a thread that has waited for a lock for this long while the lock's"
-    f" holder did not run either.  [default: {STALL_SECONDS:g}s]",
+    help="With --watch: report a thread that has waited for a lock for this long, if the lock's"
+    f" holder did not run either in this time (a stall).  [default: {STALL_SECONDS:g}s]",
 )
 @click.option("--json", "json_file", type=FILE, help="Write the report as JSON to this file.")
 def attach(pid: int, watch: float | None, stall: float | None, json_file: Path | None) -> None:
@@ -49,7 +49,7 @@ def attach(pid: int, watch: float | None, stall: float | None, json_file: Path |
 
     The process needs no preparation, and is neither stopped nor changed. It may be statically
     linked. For a process that was started by `vespiary locks`, the report also has the holders of
-    Python's locks and the places where locks were made.
+    Python's locks and the places where locks were created.
 
     Write times as 250ms, 5s or 2min.
 

@@ -41,7 +41,7 @@ __all__ = ["extract_command", "init", "rename_command"]
 @click.option(
     "--base",
     metavar="SPEC=FILE",
-    help="Leave out the sentences that this other specification has word for word.",
+    help="Skip sentences that also occur, word for word, in this other specification.",
 )
 @click.option(
     "--old",
@@ -51,7 +51,7 @@ __all__ = ["extract_command", "init", "rename_command"]
 @click.option(
     "--unpaired",
     is_flag=True,
-    help="Without --old: report a changed sentence as one that vanished and one that is new.",
+    help="Without --old: report a changed sentence as one removed and one added sentence.",
 )
 @click.option(
     "--show", is_flag=True, help="Print each identifier with its sentence; write nothing."
@@ -65,7 +65,8 @@ __all__ = ["extract_command", "init", "rename_command"]
 @click.option(
     "--accept",
     is_flag=True,
-    help="Remove the marks suspect, was and moved_from, after you have read all of them.",
+    help="Remove the keys suspect, was and moved_from from the catalogue, after you have read all"
+    " of them.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; fail if something would change.")
 @config_option
@@ -88,7 +89,7 @@ def extract_command(
 
     Every sentence with an upper-case key word of RFC 2119 becomes a requirement. Its identifier is
     SPEC/SECTION/NUMBER. The catalogue has the hash of the sentence, not the sentence itself.
-    What people wrote in the catalogue is kept.
+    Keys that you have added to the catalogue are kept.
 
     After a revision of the text, pass the previous text with --old. Sentences that have changed are
     then found by their words, and their requirements are marked as suspect.

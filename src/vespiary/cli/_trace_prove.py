@@ -62,7 +62,7 @@ _json = click.option(
 def collect_command(
     config: Path, only: tuple[str, ...], jobs: int, evidence: str | None, *, as_json: bool
 ) -> None:
-    """Run the tests that claim something, and note which marks each of them executes.
+    """Run the tests that claim requirements, and record which marks each of them executes.
 
     \b
     Exit codes:
@@ -85,7 +85,8 @@ def collect_command(
     "--patience",
     type=SPAN,
     default=SECONDS_MIN,
-    help="How long a test may take while a mark is disabled, if ten times its usual time is less."
+    help="The time limit for a test while a mark is disabled is ten times the test's usual time,"
+    " but at least this."
     f"  [default: {SECONDS_MIN:g}s]",
 )
 @_json
@@ -98,7 +99,7 @@ def prove_command(
     *,
     as_json: bool,
 ) -> None:
-    """Disable each mark in turn, and show that a test which claims it fails without it.
+    """Disable each mark in turn, and check that a test that claims its requirement fails.
 
     A mark that is a condition counts as false while it is disabled. A mark without a condition
     raises an error when it is reached; its requirements are reported as reached, not as proven.

@@ -124,7 +124,7 @@ def report(
 def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None:
     """Fail if a requirement's status is below what the settings' gates demand.
 
-    With --no-worse-than you can check that no status falls before all gates pass.
+    While not all gates pass yet, use --no-worse-than to check that no status becomes lower.
 
     \b
     Exit codes:
@@ -191,7 +191,7 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
     "--missing", is_flag=True, help="List the requirements whose reason is not documented."
 )
 def why(identifier: str | None, config: Path, *, missing: bool) -> None:
-    """Print what a requirement is for, where its reason is documented, and where its code is."""
+    """Print the reason for a requirement, where it is documented, and where its code is."""
     if missing and identifier is not None:
         raise click.UsageError("give an ID or --missing, not both")
     made_report = made(read_settings(config))

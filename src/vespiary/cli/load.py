@@ -53,7 +53,7 @@ class _Unable(click.ClickException):
 @click.option(
     "--messages",
     type=click.IntRange(0),
-    help=f"Messages per connection.  [default: {_MESSAGES}]",
+    help=f"Messages per connection.  [default: {_MESSAGES}; no limit with --duration or --step]",
 )
 @click.option(
     "--duration",
@@ -193,7 +193,7 @@ class _Unable(click.ClickException):
 )
 @click.option(
     "--text/--binary",
-    help="Send UTF-8, in text messages on ws://; or any bytes.  [default: binary]",
+    help="Send UTF-8 text (on ws:// as text messages), or any bytes.  [default: binary]",
 )
 @click.option(
     "--sources",
@@ -246,8 +246,8 @@ class _Unable(click.ClickException):
     "--hosts",
     "suite",
     type=FILE,
-    help="Load from the hosts in this suite file of 'vespiary prove' (vespiary[prove]): each opens"
-    " its share of the connections.",
+    help="Load from the hosts in this suite file of 'vespiary prove': each opens its share of the"
+    " connections. Needs vespiary[prove].",
 )
 @click.option(
     "--expect",
@@ -288,7 +288,7 @@ def load(
 
     First all connections are opened. Then messages are sent, and each echo is compared with what
     was sent. Over HTTP a request is a message, and its response is the echo. Do not send secrets:
-    the masking keys follow from the seed, and can be guessed.
+    the masking keys of WebSocket are derived from the seed, and can be guessed.
 
     Write sizes as 32 or 64KiB, and times as 250ms, 5s or 2min.
 

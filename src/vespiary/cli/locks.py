@@ -59,8 +59,8 @@ _FULL_BYTES_MAX = 64 << 20
 @click.option(
     "--baseline",
     type=FILE,
-    help="Ignore the findings that this file lists. A finding counts again when it involves more"
-    " sets of locks than the file lists.",
+    help="Ignore the findings that this file lists. A finding counts again when it is found with"
+    " more combinations of locks than the file states.",
 )
 @click.option(
     "--write-baseline", type=FILE, help="Write the findings to this file, for --baseline."
@@ -69,8 +69,8 @@ _FULL_BYTES_MAX = 64 << 20
     "--stall",
     type=SPAN,
     default=STALL_SECONDS,
-    help="Report a thread that has waited for a lock for this long while the lock's holder did not"
-    f" run either. The program continues.  [default: {STALL_SECONDS:g}s]",
+    help="Report a thread that has waited for a lock for this long, if the lock's holder did not"
+    f" run either in this time (a stall). The program continues.  [default: {STALL_SECONDS:g}s]",
 )
 @click.option(
     "--linger",
@@ -89,22 +89,25 @@ _FULL_BYTES_MAX = 64 << 20
 @click.option(
     "--perturb",
     is_flag=True,
-    help="Let threads yield at random lock operations, so that rare orders of locks occur more"
-    " often.",
+    help="Add small random delays at lock operations, so that rare lock orders occur more often.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="Perturb as the run that printed this seed did; implies --perturb.  [default: random]",
+    help="Repeat the delays of the run that printed this seed; implies --perturb."
+    "  [default: random]",
 )
 @click.option(
     "--classes",
     is_flag=True,
-    help="Also fail for inversions between classes of locks. A class has all locks that are made"
+    help="Also fail for inversions between classes of locks. A class is all locks that are created"
     " at the same place in the code.",
 )
 @click.option(
-    "--core", is_flag=True, help="Write a core dump of a deadlocked process to the current folder."
+    "--core",
+    is_flag=True,
+    help="Write a core dump of each deadlocked process: with gdb to the current folder, otherwise"
+    " where the kernel writes core dumps.",
 )
 @click.option(
     "--full",
@@ -141,6 +144,8 @@ def locks(
     verbose: bool,
 ) -> None:
     """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen.
+
+    Options after the first word of COMMAND belong to COMMAND. The -- before it is optional.
 
     `vespiary locks attach PID` shows which threads of a process that runs already wait for which
     others. See the --help of attach.

@@ -18,7 +18,7 @@ _COMMANDS = {
     "load": "Send load to a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
     "memory": "Run a program under a memory limit, and report whether its memory grows.",
-    "prove": "Test servers with real clients, under the other tools.",
+    "prove": "Run black-box tests of a server, optionally with the other tools.",
     "serve": "Serve a handler on one or more URLs.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
     "trace": "Link the requirements of a specification to code and tests.",

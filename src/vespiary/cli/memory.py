@@ -37,7 +37,7 @@ __all__ = ["memory"]
     "--limit",
     type=SIZE,
     help="The most memory that COMMAND and all processes that it starts may use together, such as"
-    " 200M. When it is exceeded, they are ended.  [default: no limit]",
+    " 200M. When it is exceeded, they are killed.  [default: no limit]",
 )
 @click.option(
     "--peak",
@@ -73,7 +73,7 @@ __all__ = ["memory"]
     "--linger",
     type=SPAN,
     default=2.0,
-    help="How long processes may continue after COMMAND has ended, before they are ended too."
+    help="How long processes may continue after COMMAND has ended, before they are killed."
     "  [default: 2s]",
 )
 @click.option(
@@ -116,6 +116,8 @@ def memory(
     junit_file: Path | None,
 ) -> None:
     """Run COMMAND under a memory limit, record its memory, and report whether it grows.
+
+    Options after the first word of COMMAND belong to COMMAND. The -- before it is optional.
 
     COMMAND and all processes that it starts count together. The kernel's cache of files does not
     count. Write sizes as 200M or 1.5GiB, and times as 250ms, 5s or 2min.

@@ -49,7 +49,7 @@ _SEED_MAX = 1 << 32
     "tools",
     multiple=True,
     metavar="TOOL",
-    help="Run under this tool only. It need not be in the suite's matrix.  [default: the tools of"
+    help="Run with this tool only. It need not be in the suite's matrix.  [default: the tools of"
     " the matrix]",
 )
 @click.option(
@@ -118,10 +118,11 @@ _SEED_MAX = 1 << 32
     help="Keep the output and the reports of each case in this folder.",
 )
 def prove(suite: Path, **options: Any) -> None:
-    """Run the test cases of SUITE: start each server, use it with clients, check it, stop it.
+    """Run the test cases of SUITE: start the server, run clients, check the results, stop it.
 
-    Each case runs under every tool of the suite's matrix. CASES selects cases by name, or single
-    cells of the matrix as --list prints them. * matches any characters.
+    A suite file lists test cases, and a matrix of tools, drivers, Pythons and so on. Each case runs
+    once per combination. A case with one combination is a cell. CASES selects cases by name, or
+    cells by the names that --list prints. * matches any characters.
 
     \b
     Examples:

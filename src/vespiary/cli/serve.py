@@ -242,10 +242,8 @@ def serve(
 ) -> None:
     """Serve a handler on URLs: tcp://, unix://, ws://, http://; with TLS tls://, wss://, https://.
 
-    The URLs udp:// and unixgram:// are for datagrams.
-
-    MODULE:OBJECT names a Handler, a subclass of Handler, or an async function that takes a
-    connection or a datagram. MODULE is a module's name or a file's path.
+    udp:// and unixgram:// are for datagrams. MODULE:OBJECT names a Handler, a subclass of it, or an
+    async function that takes a connection or a datagram. MODULE is a module or the path of a file.
 
     \b
     Examples:
@@ -271,8 +269,7 @@ def serve(
     report = ChildReport.from_environment()
     try:
         target = as_handler(load_object(handler, folder), handler)
-        if filters:
-            options["filters"] = [as_filter(load_object(name, folder), name) for name in filters]
+        options["filters"] = [as_filter(load_object(one, folder), one) for one in filters] or None
     finally:
         if report:
             report.files()

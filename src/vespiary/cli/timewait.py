@@ -138,6 +138,8 @@ def timewait(**options: Any) -> None:
     (half of the ports are used), and when it fails (all are used).
 
     The command changes nothing. If COMMAND is given, it is started, and watched until it ends.
+    Options after the first word of COMMAND belong to COMMAND. The -- before it is optional, but not
+    after --json without a FILE.
     Write times as 500ms, 5s or 2min.
 
     \b

@@ -11,7 +11,14 @@ __all__ = ["trace"]
 
 @click.group()
 def trace() -> None:
-    """Link the requirements of a specification to code, and to the tests that check them."""
+    """Link the requirements of a specification to code, and to the tests that check them.
+
+    A catalogue lists the requirements of a specification. A mark in the code names the requirement
+    that the code implements. A claim in a test names the requirement that the test checks. The
+    command prove disables each mark, expects that a test with a claim then fails, and writes the
+    results to a file, the evidence. A gate in the settings is the status that requirements must
+    reach.
+    """
 
 
 for _verb in (init, extract_command, rename_command, scan_command, collect_command, prove_command,

@@ -19,9 +19,12 @@ NOT_JUDGED = 122
 _TABLE = (
     ("the program's own", "limit and expectations were met; 128 + N if signal N ended the program"),
     (2, "the options, or a file that they name, are wrong; nothing was run"),
-    (LIMIT, "the limit was exceeded, after which the program was ended"),
+    (LIMIT, "the limit was exceeded, after which the program was killed"),
     (EXPECTATION, "the program exited with 0, but its peak or slope is higher than expected"),
-    (NOT_JUDGED, "the program exited with 0, but its slope is too uncertain to judge"),
+    (
+        NOT_JUDGED,
+        "with --slope or --expect: the program exited with 0, but its slope is too uncertain",
+    ),
     (NOT_EXECUTABLE, "the command was found and cannot be executed"),
     (NOT_FOUND, "the command was not found"),
 )

@@ -184,6 +184,16 @@ def test_the_start_of_a_program_that_soon_ends_is_not_called_growth() -> None:
     assert judge(times, [(8 + 6 * at) * MIB for at in times]).verdict == "grows"
 
 
+def test_a_leak_is_found_in_a_program_whose_end_is_known_late() -> None:
+    times = [number * 0.02 for number in range(500)]
+    levels = [(8 + at) * MIB if at < 8.5 else 0 for at in times]
+    units = [int(1000 * min(at, 8.5)) for at in times]
+    trend = judge(times, levels, units)
+    assert trend.verdict == "grows"
+    assert trend.per_unit is not None
+    assert trend.per_unit.estimate == pytest.approx(MIB / 1000, rel=0.01)
+
+
 def test_memory_that_a_server_takes_before_it_is_ready_is_not_called_growth() -> None:
     """A server that loads its data for 5 s, and serves for 3 s."""
     samples = [

@@ -134,13 +134,14 @@ def judge(
         levels: Bytes.
         units: Units of work done until then, if they are reported.
     """
-    count = len(seconds)
+    units = units if units is not None else [0] * len(seconds)
+    count = _until_freed(levels)
+    seconds, levels, units = seconds[:count], levels[:count], units[:count]
     if count < _SAMPLES_MIN or seconds[-1] - seconds[0] < _SECONDS_MIN:
         span = seconds[-1] - seconds[0] if count else 0.0
         needed = f"needed: {_SAMPLES_MIN} over {_SECONDS_MIN:g} s or more"
         samples = counted(count, "sample")
         return Trend("unclear", f"too short: {samples} over {span:.1f} s ({needed})")
-    units = units if units is not None else [0] * count
     end = count - math.ceil(count * _COOL_DOWN)
     cut = _warm_up(levels[:end])
     seconds, levels, units = seconds[cut:end], levels[cut:end], units[cut:end]
@@ -149,6 +150,17 @@ def judge(
     verdict, reason, chosen = _verdict(scales, slopes)
     per_unit = _per_unit(scales[chosen:]) if units[-1] - units[0] >= _UNITS_MIN else None
     return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])
+
+
+def _until_freed(levels: Sequence[float]) -> int:
+    """How many samples there are until a program that ends has freed everything.
+
+    On a busy machine it may wait long for a processor then, before its end is known.
+    """
+    count = len(levels)
+    while count and levels[count - 1] == 0:
+        count -= 1
+    return count
 
 
 def _per_unit(scales: Sequence[Sequence[_Block]]) -> Slope | None:

@@ -83,10 +83,10 @@ class Connection(Generic[_M_co]):
     """
 
     data: Any
-    """For the handler's own data. Vespiary does not use it. Default: None."""
+    """For the handler's own data. Vespiary does not use it. It is None by default."""
     @property
     def peer(self) -> tuple[str, int] | str | None:
-        """The address of the peer: host and port, or the path of a Unix socket.
+        """The address of the peer, which is host and port, or the path of a Unix socket.
 
         None if the peer has no address, such as the client of a Unix socket. You can also read it
         after the connection has ended.
@@ -94,7 +94,7 @@ class Connection(Generic[_M_co]):
 
     @property
     def local_address(self) -> tuple[str, int] | str | None:
-        """The address of this end: host and port, or the path of a Unix socket.
+        """The address of this end, which is host and port, or the path of a Unix socket.
 
         None if this end has no address. You can also read it after the connection has ended.
         """
@@ -113,7 +113,7 @@ class Connection(Generic[_M_co]):
 
     @property
     def version(self) -> Literal[13, 8] | None:
-        """The version of WebSocket: 13, or 8 for an old peer; None if this is not a WebSocket."""
+        """The version of WebSocket, 13 or for an old peer 8; None on other connections."""
 
     @property
     def extensions(self) -> list[str]:
@@ -121,7 +121,7 @@ class Connection(Generic[_M_co]):
 
     @property
     def response_headers(self) -> Headers:
-        """On a client: the header fields of the server's response to the handshake.
+        """The header fields of the server's response to a client's handshake.
 
         Empty on a server, and on streams.
         """

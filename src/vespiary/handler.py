@@ -138,4 +138,4 @@ class Handler(Generic[M]):
 
 
 AnyHandler = Handler[Any] | type[Handler[Any]] | AsyncHandler | AsyncDatagramHandler
-"""What a server can serve: a `Handler`, a subclass of it, or an async function."""
+"""What a server can serve, which is a `Handler`, a subclass of it, or an async function."""

@@ -333,7 +333,7 @@ impl Connection {
         Ok(Waiting::new(slf, What::End))
     }
 
-    /// For the handler's own data. Vespiary does not use it. Default: None.
+    /// For the handler's own data. Vespiary does not use it. It is None by default.
     #[getter]
     fn get_data(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
@@ -350,7 +350,7 @@ impl Connection {
         drop(old);
     }
 
-    /// On a client: the header fields of the server's response to the handshake.
+    /// The header fields of the server's response to a client's handshake.
     ///
     /// Empty on a server, and on streams.
     #[getter]
@@ -369,7 +369,7 @@ impl Connection {
         Self::ask(slf, |_, slf| slf.get().local()?.request.get(slf))
     }
 
-    /// The address of the peer: host and port, or the path of a Unix socket.
+    /// The address of the peer, which is host and port, or the path of a Unix socket.
     ///
     /// None if the peer has no address, such as the client of a Unix socket. You can also read it
     /// after the connection has ended.
@@ -379,7 +379,7 @@ impl Connection {
         address_object(slf.py(), address.as_ref())
     }
 
-    /// The address of this end: host and port, or the path of a Unix socket.
+    /// The address of this end, which is host and port, or the path of a Unix socket.
     ///
     /// None if this end has no address. You can also read it after the connection has ended.
     #[getter]
@@ -433,7 +433,7 @@ impl Connection {
         Self::look(slf, |it| it.protocol().map(Into::into), |_| None)
     }
 
-    /// The version of WebSocket: 13, or 8 for an old peer; None if this is not a WebSocket.
+    /// The version of WebSocket, 13 or for an old peer 8; None on other connections.
     #[getter]
     fn version(slf: &Bound<'_, Self>) -> PyResult<Option<u8>> {
         Self::look(slf, |it| it.version().map(Version::number), |_| None)

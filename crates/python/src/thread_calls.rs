@@ -141,8 +141,8 @@ pub(crate) fn on_loop<T: Send + 'static>(
 
 fn not_answered() -> PyErr {
     PyRuntimeError::new_err(format!(
-        "the loop has not answered within {WAIT_SECONDS_MAX} s, and this call is withdrawn: it does \
-         not run, or something blocks it, such as waiting for this very thread; \
+        "the loop has not answered within {WAIT_SECONDS_MAX} s, and this call is withdrawn: the \
+         loop does not run, or something blocks it, such as waiting for this very thread; \
          server.call_soon_threadsafe() does not wait for a result"
     ))
 }

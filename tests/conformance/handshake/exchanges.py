@@ -75,6 +75,7 @@ BODIES = [
         sent=post("Content-Length: 3", body="abc"),
         answers=(200,),
         allowed=frozenset({405}),
+        after="kept",
         cites=("rfc9112/6.3",),
     ),
     Case(
@@ -82,6 +83,7 @@ BODIES = [
         sent=post("Transfer-Encoding: chunked", body="3\r\nabc\r\n0\r\n\r\n"),
         answers=(200,),
         allowed=frozenset({405}),
+        after="kept",
         cites=("rfc9112/7.1/2",),
     ),
     shows("a plain request of length 0", page("Content-Length: 0"), "rfc9112/6.3"),

@@ -87,7 +87,8 @@ impl fmt::Display for FramingError {
                 message_bytes_max,
             } => write!(
                 formatter,
-                "the peer announced a message of {announced} bytes, and message_bytes_max is {message_bytes_max}"
+                "the peer announced a message of {announced} bytes, and message_bytes_max is \
+                 {message_bytes_max}"
             ),
             Self::TooShort { announced, width } => write!(
                 formatter,

@@ -1,4 +1,5 @@
-//! Bodies of requests, read as they arrive: a known length, or chunks (RFC 9112 sections 6 and 7.1).
+//! Bodies of requests, read as they arrive: of a known length, or in chunks (RFC 9112 sections 6
+//! and 7.1).
 //!
 //! Where a server and a proxy before it disagree about the end of a body, a client can hide a
 //! second request in the first. So the chunked coding is read to the letter: sizes of hexadecimal

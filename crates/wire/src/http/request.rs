@@ -277,8 +277,8 @@ fn check_body_length(request: &Request) -> Result<(), Refusal> {
     let mut codings = request.header_tokens("transfer-encoding");
     let chunked_first = codings.position(is_chunked);
     // A parameter makes it another coding: chunked has none.
-    if requires!("rfc9112/6.3/3", "rfc9112/7.1/4" => chunked_first.is_none() || codings.next().is_some())
-    {
+    let is_unknown = chunked_first.is_none() || codings.next().is_some();
+    if requires!("rfc9112/6.3/3", "rfc9112/7.1/4" => is_unknown) {
         let text = "the last transfer coding is not chunked, once (RFC 9112 6.3)";
         return Err(Refusal::new(400, text));
     }

@@ -3,12 +3,12 @@
 //!
 //! A connection is kept (RFC 9112 section 9.3) when the request was understood and well-formed, its
 //! body was read, it asked for no upgrade and not for the end, and neither the host's answer, a
-//! limit nor a client that has finished sending ends it. Requests that were sent ahead are answered in their
-//! order, one after another: the next head is not looked at before the answer to the last one is
-//! queued. Between requests the connection holds no place among the pending handshakes, and has the
-//! `keep_alive` deadline; from a request's first byte on it has the `handshake` deadline again.
-//! `message_began`, which belongs to open connections, distinguishes the two here: it is the moment
-//! of the latest answer, and 0 while a request is under way.
+//! limit nor a client that has finished sending ends it. Requests that were sent ahead are answered
+//! in their order, one after another: the next head is not looked at before the answer to the last
+//! one is queued. Between requests the connection holds no place among the pending handshakes, and
+//! has the `keep_alive` deadline; from a request's first byte on it has the `handshake` deadline
+//! again. `message_began`, which belongs to open connections, distinguishes the two here: it is the
+//! moment of the latest answer, and 0 while a request is under way.
 //!
 //! Whatever was refused for its form ends the connection: where the next request begins is then
 //! anybody's guess.

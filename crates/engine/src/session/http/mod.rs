@@ -1,8 +1,8 @@
 //! HTTP/1.1 at a connection's start: a head is read, answered, and upgraded or followed by the
 //! next.
 //!
-//! A server ([`request`]) reads a request and its [`body`], asks the host, and answers 101 or what the host says;
-//! anything malformed is answered with its status before the host sees it. A client
+//! A server ([`request`]) reads a request and its [`body`], asks the host, and answers 101 or what
+//! the host says; anything malformed is answered with its status before the host sees it. A client
 //! ([`client`]) sends its request and checks the response.
 
 pub(crate) mod body;

@@ -85,7 +85,7 @@ async def test_a_body_over_the_limit_is_answered_413(limit: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, True, "1", 1.5])
-def test_a_limit_that_is_no_count_of_bytes_is_an_error(wrong: object) -> None:
+def test_a_limit_that_is_not_a_number_of_bytes_is_an_error(wrong: object) -> None:
     with pytest.raises(vespiary.ConfigurationError, match="a whole number of at least 0"):
         vespiary.Limits(body_bytes_max=wrong)  # type: ignore[arg-type]
 

@@ -96,7 +96,7 @@ async def test_a_call_that_the_loop_does_not_answer_in_time_is_withdrawn() -> No
         with ThreadPoolExecutor(3) as pool:
             waiting = [pool.submit(ask, call) for call in calls]
             for one in waiting:
-                one.result(60)  # The loop is blocked until all have given up.
+                one.result(60)  # The loop is blocked until all have failed.
         assert len(errors) == 3
         assert all("this call is withdrawn" in str(error) for error in errors)
         connection.send(b"next")

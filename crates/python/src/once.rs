@@ -1,8 +1,8 @@
-//! Objects that are made when they are first needed, and kept for good.
+//! Objects that are made when they are first needed, and kept permanently.
 //!
 //! Nothing is locked while one is made: making it allocates, so the collector may run and call a
-//! finalizer that needs the same object. A lock would never be released then. Whoever makes one in
-//! vain drops it.
+//! finalizer that needs the same object. A lock would never be released then. If two threads make
+//! one, the second drops its own.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

@@ -188,7 +188,7 @@ pub(crate) fn filters(connection: &Conn, make: &Bound<'_, PyAny>) -> PyResult<Py
         return Ok(filters);
     }
     let filters = make.invoke(())?.unbind();
-    connection.rare(|rare| rare.filters = Some(filters.clone_ref(py)));
+    drop(connection.rare(|rare| rare.filters.replace(filters.clone_ref(py))));
     Ok(filters)
 }
 

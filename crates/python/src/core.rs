@@ -274,12 +274,12 @@ impl Core {
         self.enter_thread(is_closing)
     }
 
-    /// Become the guest of a loop that is not ours: `schedule` is called, outside a turn, when one
-    /// is wanted; the guest then calls `turn`.
+    /// Become the guest of a loop that is not ours: `schedule` is called, outside a turn, to have
+    /// one taken in the loop's next iteration; the guest then calls `turn`.
     fn attach(&self, event_loop: &Bound<'_, PyAny>, schedule: Py<PyAny>) -> PyResult<()> {
         let engine = self.engine()?;
         self.shared.attach(event_loop)?;
-        engine.host.set_schedule(schedule);
+        engine.host.wanted.set_schedule(schedule);
         Ok(())
     }
 
@@ -295,6 +295,18 @@ impl Core {
     fn turn(&self, py: Python<'_>) -> PyResult<Option<f64>> {
         let rest = self.turns_of_guest(py)?;
         Ok(rest.map(|rest| rest.as_secs_f64()))
+    }
+
+    /// Call what takes a guest's turn and arranges the next. Where it raises, another turn is
+    /// taken: whatever was not done is done there.
+    fn guarded(&self, py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<()> {
+        let outcome = function.invoke(()).map(drop);
+        if outcome.is_err()
+            && let Ok(engine) = self.engine()
+        {
+            engine.host.take_another_turn(py);
+        }
+        outcome
     }
 
     /// Make a space for the topics of one server, which retains so many messages at most, and so

@@ -411,7 +411,7 @@ impl Host for PyHost {
     #[inline]
     fn turn_wanted(&self) {
         if !self.in_turn.get() {
-            self.schedule_turn();
+            self.want_turn();
         }
     }
 

@@ -28,6 +28,7 @@ use crate::send::with_payload;
 use crate::site::{self, Site};
 use crate::timer::Timers;
 use crate::waiting;
+use crate::wanted::Wanted;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -47,8 +48,7 @@ pub(crate) struct PyHost {
     handle: OnceCell<Arc<LoopHandle>>,
     /// Whose tasks are woken at the round's end.
     pub(crate) wakes: RefCell<Vec<Py<Connection>>>,
-    /// Schedules a turn, for a guest of another loop.
-    pub(crate) schedule: RefCell<Option<Py<PyAny>>>,
+    pub(crate) wanted: Wanted,
     pub(crate) in_turn: Cell<bool>,
     /// Whether the engine is being closed, and with it, or before it, the loop.
     pub(crate) is_closing: Cell<bool>,
@@ -97,11 +97,6 @@ impl PyHost {
         !self.ready.borrow().is_empty()
     }
 
-    /// The engine is a guest: call this when a turn is wanted.
-    pub(crate) fn set_schedule(&self, schedule: Py<PyAny>) {
-        *self.schedule.borrow_mut() = Some(schedule);
-    }
-
     pub(crate) fn is_in_turn(&self) -> bool {
         self.in_turn.get()
     }
@@ -116,8 +111,7 @@ impl PyHost {
         self.copy_counters();
         self.copied.take();
         self.timers.clear();
-        let schedule = self.schedule.take();
-        drop(schedule);
+        self.wanted.let_go();
         for listener in self.listeners.take() {
             listener.get().let_go();
         }
@@ -137,9 +131,7 @@ impl PyHost {
                 visit.call(connection)?;
             }
         }
-        if let Ok(schedule) = self.schedule.try_borrow() {
-            visit.call(&*schedule)?;
-        }
+        self.wanted.traverse(visit)?;
         if let Ok(listeners) = self.listeners.try_borrow() {
             for listener in &*listeners {
                 visit.call(listener)?;
@@ -454,7 +446,7 @@ impl PyHost {
         if matches!(read, Answer::Later) {
             // Outside the connection's context, which the task enters by itself.
             let task = imports::start_response(py)?.invoke((object, response))?;
-            connection.rare(|rare| rare.answering = Some(task.unbind()));
+            drop(connection.rare(|rare| rare.answering.replace(task.unbind())));
         } else {
             object.get().local()?.request.release_body();
         }

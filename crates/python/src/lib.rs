@@ -71,6 +71,7 @@ mod topics;
 mod turns;
 mod waiting;
 mod wakes;
+mod wanted;
 
 use pyo3::ffi;
 use pyo3::prelude::*;

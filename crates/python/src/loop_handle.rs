@@ -178,6 +178,11 @@ impl LoopHandle {
         });
     }
 
+    /// Have the loop's thread take a turn.
+    pub(crate) fn wake(&self) {
+        self.queue().wake();
+    }
+
     /// The calls that wait, for the loop's thread to run.
     pub(crate) fn take(&self) -> Vec<ThreadCall> {
         let mut queue = self.queue();

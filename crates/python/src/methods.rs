@@ -103,6 +103,7 @@ impl Connection {
                     Ok(PyErr::from_value(class.invoke((ping::TOO_MANY,))?))
                 }));
             }
+            let ping = Ping::new(py, this.handle())?;
             connection.ping(&payload).map_err(|error| match error {
                 SendError::TooLong => {
                     PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
@@ -110,8 +111,9 @@ impl Connection {
                 error => this.send_error(py, connection, error, None),
             })?;
             connection
-                .rare(|rare| rare.pings.add(py, this.handle(), &payload))
-                .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?
+                .rare(|rare| rare.pings.add(&payload, ping.clone_ref(py)))
+                .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
+            Ok(ping)
         })
     }
 
@@ -542,7 +544,8 @@ impl Connection {
         let Some(connection) = self.living()? else {
             return Ok(());
         };
-        connection.rare(|rare| rare.answering = None);
+        // What goes with the task may run code of its own: not while `rare` is borrowed.
+        drop(connection.rare(|rare| rare.answering.take()));
         self.local()?.request.release_body();
         let response = response::read(answer).unwrap_or_else(|error| {
             let engine = connection.engine();

@@ -14,6 +14,7 @@ use crate::core::Conn;
 use crate::from_thread;
 use crate::imports;
 use crate::send::with_payload;
+use crate::wanted::Asker;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::rc::Rc;
@@ -67,16 +68,20 @@ pub(crate) fn send(
         }
         Ok(sent)
     };
-    if is_here {
+    let sent = if is_here {
         Connection::ask_living(slf, move |py, this, connection| {
+            let asker = Asker::new(&connection.engine().host);
             act(py, &data, connection)?
-                .map_err(|error| this.send_error(py, connection, error, Some(data.bind(py))))
-        })?;
+                .map_err(|error| this.send_error(py, connection, error, Some(data.bind(py))))?;
+            asker.finish(py)
+        })
     } else {
-        from_thread::send(slf, None, compress, data, act)?;
-    }
+        from_thread::send(slf, None, compress, data, act)
+    };
+    // Where the part was sent, and then something was raised, its sender is known nevertheless.
     let step = lock(&step).take();
-    step.map_or(Ok(()), |step| step.take(py))
+    let noted = step.map_or(Ok(()), |step| step.take(py));
+    sent.and(noted)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -115,23 +120,30 @@ fn note(py: Python<'_>, connection: &Rc<Conn>, last: bool) -> PyResult<Option<St
     if connection.endpoint().options().framing != Framing::WebSocket {
         return Ok(None);
     }
-    let step = connection.rare(|rare| match (&mut rare.part_sender, last) {
-        (Some(sender), true) => {
-            let is_under_way = sender.message.take().is_some();
-            let variable = sender.variable.clone_ref(py);
-            Ok(is_under_way.then(|| Step::End(variable, sender.token.clone())))
-        }
-        (None, true) => Ok(None),
-        (Some(sender), false) if sender.message.is_some() => Ok(None),
-        (kept, false) => {
-            let sender = match kept.take() {
-                Some(sender) => kept.insert(sender),
-                None => kept.insert(Sender::new(py)?),
-            };
-            Ok(Some(sender.begin(py)))
-        }
+    let is_under_way = connection.rare(|rare| {
+        let sender = rare.part_sender.as_ref();
+        sender.map(|sender| sender.message.is_some())
     });
-    step.unwrap_or(Ok(None))
+    match (is_under_way, last) {
+        (Some(Some(true)), true) => {
+            let step = connection.rare(|rare| rare.part_sender.as_mut()?.end(py));
+            Ok(step.flatten())
+        }
+        (Some(is_under_way), false) if is_under_way != Some(true) => {
+            // Objects are made while nothing is borrowed, as the collector may run meanwhile.
+            let made = match is_under_way {
+                Some(_) => None,
+                None => Some(Sender::new(py)?),
+            };
+            let message = PyList::empty(py).into_any().unbind();
+            let step = connection.rare(|rare| {
+                rare.part_sender = rare.part_sender.take().or(made);
+                Some(rare.part_sender.as_mut()?.begin(py, message))
+            });
+            Ok(step.flatten())
+        }
+        _ => Ok(None),
+    }
 }
 
 impl Sender {
@@ -144,11 +156,16 @@ impl Sender {
     }
 
     /// Another message begins.
-    fn begin(&mut self, py: Python<'_>) -> Step {
-        let message = PyList::empty(py).into_any().unbind();
+    fn begin(&mut self, py: Python<'_>, message: Py<PyAny>) -> Step {
         self.message = Some(message.clone_ref(py));
         self.token = Token::default();
         Step::Begin(self.variable.clone_ref(py), message, self.token.clone())
+    }
+
+    /// The message ends, if one is under way.
+    fn end(&mut self, py: Python<'_>) -> Option<Step> {
+        self.message.take()?;
+        Some(Step::End(self.variable.clone_ref(py), self.token.clone()))
     }
 }
 

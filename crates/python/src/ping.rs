@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vespiary_engine::CloseReason;
 
 /// Pings that may wait for their pongs: more than any use of them has in flight.
@@ -25,10 +25,11 @@ pub(crate) const TOO_MANY: &str = "1000 pings have no pong yet: await them";
 enum State {
     /// No pong has come; the futures of those that await it.
     Waiting(Vec<Py<PyAny>>),
-    /// The latency in seconds.
-    Answered(f64),
-    Ended(Box<CloseReason>),
+    Settled(Outcome),
 }
+
+/// The latency in seconds, or why the connection ended without a pong.
+type Outcome = Result<f64, Arc<CloseReason>>;
 
 /// A ping that was sent: await it for the latency.
 #[pyclass(frozen, module = "vespiary._core")]
@@ -46,18 +47,16 @@ impl Ping {
             return Err(wrong_thread("await connection.ping()"));
         }
         let future = waiting::running_loop(py)?.invoke_method(py, "create_future", ())?;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *state {
-            State::Waiting(futures) => futures.push(future.clone_ref(py)),
-            State::Answered(latency) => {
-                future.invoke_method(py, "set_result", (*latency,))?;
+        let outcome = match &mut *self.state() {
+            State::Waiting(futures) => {
+                futures.push(future.clone_ref(py));
+                None
             }
-            State::Ended(reason) => {
-                let error = imports::closed_error(py, reason, "");
-                future.invoke_method(py, "set_exception", (error.into_value(py),))?;
-            }
+            State::Settled(outcome) => Some(outcome.clone()),
+        };
+        if let Some(outcome) = outcome {
+            resolve(py, &future, &outcome)?;
         }
-        drop(state);
         future.invoke_method(py, "__await__", ())
     }
 
@@ -73,13 +72,11 @@ impl Ping {
     }
 
     fn __clear__(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let futures = match &mut *state {
+        let futures = match &mut *self.state() {
             State::Waiting(futures) => std::mem::take(futures),
-            State::Answered(_) | State::Ended(_) => Vec::new(),
+            State::Settled(_) => Vec::new(),
         };
         // What they hold may run code of its own when it goes: not under the lock.
-        drop(state);
         drop(futures);
         self.steps.clear();
     }
@@ -99,22 +96,45 @@ impl Ping {
 }
 
 impl Ping {
-    fn settle(&self, py: Python<'_>, outcome: State) -> PyResult<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State::Waiting(futures) = std::mem::replace(&mut *state, outcome) else {
+    /// A ping that is sent now. Runs Python code: the loop's clock.
+    pub(crate) fn new(py: Python<'_>, handle: &Arc<LoopHandle>) -> PyResult<Py<Self>> {
+        let ping = Self {
+            handle: handle.clone(),
+            sent: now(py)?,
+            state: Mutex::new(State::Waiting(Vec::new())),
+            steps: Steps::default(),
+        };
+        Py::new(py, ping)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, py: Python<'_>, outcome: Outcome) -> PyResult<()> {
+        let mut state = self.state();
+        let State::Waiting(futures) = &mut *state else {
             return Ok(());
         };
+        let futures = std::mem::take(futures);
+        *state = State::Settled(outcome.clone());
+        // Futures run code of others: not under the lock.
+        drop(state);
         for future in futures {
-            match &*state {
-                State::Answered(latency) => waiting::settle(py, &future, "set_result", *latency)?,
-                State::Ended(reason) => {
-                    let error = imports::closed_error(py, reason, "").into_value(py);
-                    waiting::settle(py, &future, "set_exception", error)?;
-                }
-                State::Waiting(_) => unreachable!("a ping is settled with an outcome"),
-            }
+            resolve(py, &future, &outcome)?;
         }
         Ok(())
+    }
+}
+
+/// Give a future what became of the ping.
+fn resolve(py: Python<'_>, future: &Py<PyAny>, outcome: &Outcome) -> PyResult<()> {
+    match outcome {
+        Ok(latency) => waiting::settle(py, future, "set_result", *latency),
+        Err(reason) => {
+            let error = imports::closed_error(py, reason, "").into_value(py);
+            waiting::settle(py, future, "set_exception", error)
+        }
     }
 }
 
@@ -128,21 +148,8 @@ impl Pings {
     }
 
     /// Remember a ping that was sent just now.
-    pub(crate) fn add(
-        &mut self,
-        py: Python<'_>,
-        handle: &Arc<LoopHandle>,
-        payload: &[u8],
-    ) -> PyResult<Py<Ping>> {
-        let ping = Ping {
-            handle: handle.clone(),
-            sent: now(py)?,
-            state: Mutex::new(State::Waiting(Vec::new())),
-            steps: Steps::default(),
-        };
-        let ping = Py::new(py, ping)?;
-        self.0.push_back((payload.into(), ping.clone_ref(py)));
-        Ok(ping)
+    pub(crate) fn add(&mut self, payload: &[u8], ping: Py<Ping>) {
+        self.0.push_back((payload.into(), ping));
     }
 
     pub(crate) fn objects(&self) -> impl Iterator<Item = &Py<Ping>> {
@@ -159,9 +166,9 @@ impl Pings {
 
     /// The connection has ended.
     pub(crate) fn end(self, py: Python<'_>, reason: &CloseReason) -> PyResult<()> {
+        let reason = Arc::new(reason.clone());
         for (_, ping) in self.0 {
-            ping.get()
-                .settle(py, State::Ended(Box::new(reason.clone())))?;
+            ping.get().settle(py, Err(reason.clone()))?;
         }
         Ok(())
     }
@@ -173,7 +180,7 @@ pub(crate) fn answered(py: Python<'_>, pings: Vec<Py<Ping>>) -> PyResult<()> {
     for ping in pings {
         let ping = ping.get();
         let latency = (now - ping.sent).max(0.0);
-        ping.settle(py, State::Answered(latency))?;
+        ping.settle(py, Ok(latency))?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::core::Conn;
 use crate::from_thread;
 use crate::imports;
 use crate::payload::KeptMessage;
+use crate::wanted::Asker;
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -72,18 +73,29 @@ impl Connection {
         message: &Bound<'_, PyAny>,
         compress: Option<bool>,
     ) -> PyResult<()> {
-        let connection = local.connection.borrow();
-        let Some(connection) = connection.as_ref() else {
+        let borrowed = local.connection.borrow();
+        let Some(connection) = borrowed.as_ref() else {
+            drop(borrowed);
             return Err(self.closed_error(py));
         };
+        let asker = Asker::new(&connection.engine().host);
         let sent = match KeptMessage::of(message) {
             Some(kept) if compress.is_none() => connection.send_kept(Kind::Binary, kept),
             _ => with_payload(message, |kind, payload| {
                 connection.send(kind, payload, compress)
             })?,
         };
+        let is_turn_wanted = asker.end();
+        if sent.is_ok() && !is_turn_wanted {
+            return Ok(());
+        }
+        let connection = connection.clone();
+        drop(borrowed);
+        if is_turn_wanted {
+            connection.engine().host.schedule_turn(py)?;
+        }
         sent.map(drop)
-            .map_err(|error| self.send_error(py, connection, error, Some(message)))
+            .map_err(|error| self.send_error(py, &connection, error, Some(message)))
     }
 
     /// Send what another thread was promised to send. What cannot be sent is logged. That a

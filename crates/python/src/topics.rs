@@ -4,6 +4,7 @@ use crate::arguments;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::send::{publish_error, with_payload};
+use crate::wanted::Asker;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -70,10 +71,13 @@ impl Topics {
                 retain,
             };
             let engine = core.engine()?;
+            let asker = Asker::new(&engine.host);
             let taken = with_payload(message.bind(py), |kind: Kind, payload| {
                 engine.publish(&topic, kind, payload, options)
             })?;
-            taken.map_err(|error| publish_error(py, error))
+            let count = taken.map_err(|error| publish_error(py, error))?;
+            asker.finish(py)?;
+            Ok(count)
         })
     }
 

@@ -7,8 +7,8 @@
 //!
 //! **A loop that is not ours** watches the engine's descriptor and its next deadline, and calls
 //! `turns_of_guest`, which does not wait. What is asked for outside a turn, by a task that sends,
-//! has a callback scheduled ([`PyHost::turn_wanted`](vespiary_engine::Host::turn_wanted)). A
-//! callback takes at most [`GUEST_TURNS`]: the second submits to io_uring what the handlers of the
+//! has a callback scheduled, or makes the descriptor readable ([`crate::wanted`]). A callback
+//! takes at most [`GUEST_TURNS`]: the second submits to io_uring what the handlers of the
 //! first have sent, which would otherwise take another trip through the loop. What is left waits
 //! until the loop's other callbacks had their turn.
 
@@ -90,6 +90,7 @@ impl Core {
     pub(crate) fn turns_of_guest(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
         self.enter_thread(false)?;
         let engine = self.engine()?;
+        engine.host.wanted.begin_turn();
         if engine.host.is_in_turn() {
             // A loop within a handler's call; the turn goes on when the handler returns.
             return Ok(None);

@@ -1,7 +1,6 @@
 //! Waking the tasks of coroutine handlers: at a round's end, when all of its completions are handed
 //! over.
 
-use crate::calls::InvokeOwned as _;
 use crate::connection::Connection;
 use crate::core::Conn;
 use crate::dropped;
@@ -15,17 +14,6 @@ use vespiary_engine::Host as _;
 impl PyHost {
     pub(crate) fn has_wakes(&self) -> bool {
         !self.wakes.borrow().is_empty()
-    }
-
-    /// Have a guest's turn taken soon.
-    pub(crate) fn schedule_turn(&self) {
-        let py = self.py();
-        let schedule = self.schedule.borrow().as_ref().map(|it| it.clone_ref(py));
-        if let Some(schedule) = schedule
-            && let Err(error) = schedule.invoke(py, ())
-        {
-            error.write_unraisable(py, None);
-        }
     }
 
     /// Wake a connection's task now, if it is to be woken.

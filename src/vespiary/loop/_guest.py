@@ -2,9 +2,14 @@
 
 The engine has one descriptor that is readable while it has something to do, and knows after how
 long its next deadline is due. The loop watches the one with `add_reader` and keeps the other with
-`call_at`; its callback takes a turn of the engine, which does not wait. What a task asks for in
-between, a send for example, schedules a turn with `call_soon`, so that all that the loop's tasks
-send in one iteration leaves together, as in Vespiary's own loop.
+`call_at`; its callback takes a turn of the engine, which does not wait. What a task sends in
+between schedules a turn with `call_soon`, so that all that the loop's tasks send in one iteration
+leaves together, as in Vespiary's own loop. Anything else that is asked for makes the descriptor
+readable.
+
+A signal's handler may raise between any two steps of Python code, and a turn that is not taken
+would stop all connections. So the loop calls Python code through `Core.guarded`, which is not
+Python code: after an exception it has another turn taken, and that arranges again what is missing.
 
 Who holds whom decides when it ends. asyncio has no hook for the end of a loop, but a loop releases
 its readers when it is closed, and they alone hold the guest; the guest's end closes the engine.
@@ -43,7 +48,6 @@ class Guest:
         self.core = Core(driver_of_environment(), is_guest=True)
         self._loop = weakref.ref(loop)
         self._context = contextvars.Context()
-        self._is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._descriptor = -1
@@ -66,9 +70,8 @@ class Guest:
     def schedule(self) -> None:
         """Take a turn in the loop's next iteration."""
         loop = self._loop()
-        if not self._is_scheduled and loop is not None and not loop.is_closed():
-            self._is_scheduled = True
-            loop.call_soon(self._turn, context=self._context)
+        if loop is not None and not loop.is_closed():
+            loop.call_soon(self.core.guarded, self._turn, context=self._context)
 
     def close(self) -> None:
         """End the engine: connections are reset, listeners closed."""
@@ -91,21 +94,16 @@ class Guest:
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         descriptor = self.core.fileno()
         if descriptor != self._descriptor:
-            if self._descriptor >= 0:
-                loop.remove_reader(self._descriptor)
-            self._descriptor = descriptor
             # The reader keeps the context in which it was added.
-            self._context.run(loop.add_reader, descriptor, self._turn)
+            self._context.run(loop.add_reader, descriptor, self.core.guarded, self._turn)
+            before, self._descriptor = self._descriptor, descriptor
+            if before >= 0:
+                loop.remove_reader(before)
 
     def _turn(self) -> None:
-        self._is_scheduled = False
         if self.is_closed or self.is_in_child:
             return
-        rest: float | None = 0.0
-        try:
-            rest = self.core.turn()
-        finally:
-            self._rest(rest)
+        self._rest(self.core.turn())
 
     def _rest(self, rest: float | None) -> None:
         loop = self._loop()
@@ -114,14 +112,17 @@ class Guest:
         if rest == 0.0:
             self.schedule()
         elif rest is not None:
-            due = loop.time() + max(rest, _SECONDS_LEAST)
-            # A timer that is early costs a turn; one for every turn would cost more.
-            if self._timer is None or due < self._due:
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._due = due
+            now = loop.time()
+            due = now + max(rest, _SECONDS_LEAST)
+            # A timer that is early costs a turn; one for every turn would cost more. One that was
+            # due before now may have been interrupted.
+            if self._timer is None or due < self._due or self._due < now:
                 timed = functools.partial(_timed, weakref.ref(self))
-                self._timer = loop.call_at(due, timed, context=self._context)
+                guarded = self.core.guarded
+                timer = loop.call_at(due, guarded, timed, context=self._context)
+                before, self._timer, self._due = self._timer, timer, due
+                if before is not None:
+                    before.cancel()
         self._watch(loop)
 
     def timed(self) -> None:

@@ -99,9 +99,10 @@ class EndpointStatistics:
         connections_broken: Those among the closed that did not end cleanly.
         handshakes_pending: Connections in their opening handshake, now.
         connections_refused: Connections that never opened, by the name of the reason: a limit, the
-            status of the latest answer if it is 400 or higher (`status_404`), or what ended the
-            connection before there was an answer (`peer`, `local`, `errno_104`). One that was kept
-            for several HTTP requests counts once.
+            status of the latest answer (`status_404`), or what ended the connection before there
+            was one (`peer`, `local`, `errno_104`). One that was kept for several HTTP requests
+            counts once. `status_200` and other statuses below 400 are not refusals: these
+            connections ended after an ordinary HTTP response.
         requests_answered: HTTP requests answered without an upgrade, refusals included, by status.
         messages_received: Whole messages handed to handlers.
         messages_sent: Messages taken for sending.

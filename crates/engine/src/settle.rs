@@ -317,11 +317,7 @@ impl<H: Host> Engine<H> {
                     None if answered != 0 => NotOpened::Status(answered),
                     _ => NotOpened::of(&reason),
                 };
-                // A client that got its page was not refused.
-                let is_served = !connection.client && matches!(cause, NotOpened::Status(..400));
-                if !is_served {
-                    connection.asked_endpoint().count_refusal(cause);
-                }
+                connection.asked_endpoint().count_refusal(cause);
                 if !connection.client && !matches!(cause, NotOpened::Status(_)) {
                     self.report_denial(connection, &reason);
                 }

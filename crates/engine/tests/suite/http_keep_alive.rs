@@ -320,7 +320,7 @@ fn a_peer_that_ends_between_two_requests_ends_cleanly(bench: &Bench) {
     }
     assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
     bench.until("the end", || bench.engine.connection_count() == 0);
-    assert_eq!(refused(&place), []);
+    assert_eq!(refused(&place), [("status_200".to_owned(), 1)]);
 }
 
 fn a_peer_that_resets_after_its_answer_counts_with_the_answers_status(bench: &Bench) {
@@ -335,7 +335,7 @@ fn a_peer_that_resets_after_its_answer_counts_with_the_answers_status(bench: &Be
         peer.reset();
         bench.until("the end", || bench.engine.connection_count() == 0);
     }
-    assert_eq!(refused(&place), []);
+    assert_eq!(refused(&place), [("status_200".to_owned(), 2)]);
 }
 
 fn a_peer_that_reads_no_answers_is_held_back(bench: &Bench) {
@@ -382,7 +382,7 @@ fn a_connection_without_a_further_request_is_closed_in_silence(bench: &Bench) {
     peer.finish();
     bench.until("the end", || bench.engine.connection_count() == 0);
     assert_eq!(bench.host().limits_reached(Limit::HandshakeSeconds), 0);
-    assert_eq!(refused(&place), []);
+    assert_eq!(refused(&place), [("status_200".to_owned(), 1)]);
 }
 
 fn a_slow_reader_of_a_long_answer_gets_it_whole(bench: &Bench) {

@@ -36,6 +36,7 @@ mod reached;
 mod requirements;
 mod requirements_client;
 mod rules;
+mod sharing;
 mod slow;
 mod slow_readers;
 mod topics;

@@ -127,7 +127,7 @@ impl Ping {
     }
 }
 
-/// Give a future what became of the ping.
+/// Give a future what happened to the ping.
 fn resolve(py: Python<'_>, future: &Py<PyAny>, outcome: &Outcome) -> PyResult<()> {
     match outcome {
         Ok(latency) => waiting::settle(py, future, "set_result", *latency),

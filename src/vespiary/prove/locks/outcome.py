@@ -59,7 +59,7 @@ class Coverage:
         if self.entangled:
             notes.append(
                 f"{counted(self.entangled, 'lock is', 'locks are')} taken in more orders than were"
-                " looked through: there may be circles among them that are not reported"
+                " looked through: there may be inversions among them that are not reported"
             )
         notes += [
             f"{process} outlived the command; what it did later was not seen (--linger)"

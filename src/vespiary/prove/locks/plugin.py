@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("locks", "lock orders and deadlocks").addoption(
         "--locks",
         action="store_true",
-        help="fail the test that completes a circle of lock orders (vespiary locks)",
+        help="fail the test in which a lock order completes an inversion (vespiary locks)",
     )
 
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from vespiary._logging import callback_failed
 from vespiary.loop import Loop, running_core
 
 # Loaded before connections are, as what is registered last is called first at the exit. In a
@@ -78,10 +79,23 @@ class Background:
         asyncio.set_event_loop(loop)
         loop.call_soon(self._begin)
         try:
-            loop.run_forever()
+            while not self._runs_to_its_end(loop):
+                pass
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+    def _runs_to_its_end(self, loop: Loop) -> bool:
+        """Run the loop until it is stopped, or until code of one connection wants to end it.
+
+        It serves the connections of other users too, so it goes on then.
+        """
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit) as error:
+            callback_failed("callback on the loop of vespiary.sync", error)
+            return False
+        return True
 
     def _begin(self) -> None:
         self._core = running_core()
@@ -91,12 +105,11 @@ class Background:
         self,
         coroutine: Coroutine[Any, Any, T],
         timeout: float | None = None,
-        too_late: Callable[[T], object] | None = None,
     ) -> T:
         """Run a coroutine on the loop, and wait for it.
 
-        A timeout or KeyboardInterrupt cancels the coroutine; a result that came too late for that
-        is given to `too_late`.
+        A timeout or KeyboardInterrupt cancels the coroutine. What the coroutine raises is raised
+        here only, also where it would end a loop.
 
         Raises:
             NotInTime: it took longer than `timeout` seconds.
@@ -104,15 +117,16 @@ class Background:
         """
         try:
             loop = self._checked()
-        except RuntimeError:
+        except BaseException:
             coroutine.close()
             raise
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        future = asyncio.run_coroutine_threadsafe(_carried(coroutine), loop)
         try:
             return _result(future, timeout)
+        except _Carried as carried:
+            raise carried.error from carried.error.__cause__
         except BaseException:
-            if not future.cancel() and too_late is not None:
-                _give_up(future, too_late)
+            future.cancel()
             raise
 
     def call(self, function: Callable[[], T], timeout: float | None = None) -> T:
@@ -146,7 +160,7 @@ class Background:
         """Run a coroutine on the loop, without waiting for it."""
         try:
             loop = self._checked()
-        except RuntimeError:
+        except BaseException:
             coroutine.close()
             raise
         asyncio.run_coroutine_threadsafe(coroutine, loop)
@@ -221,12 +235,19 @@ def _result(future: Future[T], timeout: float | None) -> T:
         raise NotInTime(f"not done within {timeout:g} s") from None
 
 
-def _give_up(future: Future[T], too_late: Callable[[T], object]) -> None:
-    def done(future: Future[T]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            too_late(future.result())
+class _Carried(Exception):
+    """Carries what would end the loop past it, to who has asked for it."""
 
-    future.add_done_callback(done)
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _carried(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise _Carried(error) from None
 
 
 _lock = threading.Lock()

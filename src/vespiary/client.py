@@ -72,6 +72,11 @@ class Connecting:
         self._is_used = True
         return self._connect().__await__()
 
+    @property
+    def hooks(self) -> Hooks:
+        """What the connections call; internal."""
+        return self._asked.hooks
+
     def used(self) -> Self:
         """Return it, marked as awaited: dropping it gives no warning any more."""
         self._is_used = True

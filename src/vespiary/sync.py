@@ -21,15 +21,12 @@ import enum
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._asked import without_credentials
 from vespiary._background import Background, NotInTime, background
-from vespiary._core import Hooks, end_with_peer
-from vespiary._logging import address_text
+from vespiary._mailbox import Mailbox, Part
 from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary.client import connecting, ended_in_time
@@ -45,23 +42,6 @@ if TYPE_CHECKING:
     from vespiary._core import Connection as NativeConnection
 
 __all__ = ["Connection", "Part", "connect"]
-
-_GOING_AWAY = 1001
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a message, as it arrived.
-
-    Attributes:
-        data: Its bytes; text is UTF-8, checked, and may be cut within a character.
-        last: Whether the message ends with it.
-        text: Whether the message is text.
-    """
-
-    data: bytes
-    last: bool
-    text: bool
 
 
 def connect(
@@ -89,25 +69,24 @@ def connect(
     check_values(parts=parts)
     check_seconds("timeout", timeout)
     deadlines = options.get("deadlines") or Deadlines()
-    mailbox = _Mailbox(options.get("limits") or Limits(), deadlines.close_seconds)
+    mailbox = Mailbox(options.get("limits") or Limits(), deadlines.close_seconds)
     hooks = mailbox.hooks(options, parts=parts)
     made = connecting(url, hooks, options, reads_when_crowded=True).used()
+    mailbox.guard_filters(made.hooks)
     shared = mailbox.shared = background()
     shared.check()
     _check_no_loop_runs()
-
-    async def open_it() -> NativeConnection:
-        native = await made
-        mailbox.open(native)
-        return native
-
     try:
-        native = shared.run(open_it(), timeout, lambda native: native.abort())
+        native = shared.run(mailbox.open(made), timeout)
+        return Connection(shared, mailbox, native)
     except NotInTime:
+        mailbox.abandon()
         where = without_credentials(url)[0]
         text = f"cannot connect to {where}: it was not open within {timeout:g} s"
         raise TimeoutError(text) from None
-    return Connection(shared, mailbox, native)
+    except BaseException:
+        mailbox.abandon()
+        raise
 
 
 def _check_no_loop_runs() -> None:
@@ -118,142 +97,6 @@ def _check_no_loop_runs() -> None:
             " and connections: await vespiary.connect(...) instead, or call it in another thread"
             " (asyncio.to_thread)"
         )
-
-
-class _Mailbox:
-    """What the loop's thread puts in and others take out: messages, and then the end."""
-
-    shared: Background
-
-    def __init__(self, limits: Limits, close_seconds: float | None) -> None:
-        self.close_seconds = close_seconds
-        self.changed = threading.Condition()
-        self.sending = threading.Lock()
-        self.unwatched_bytes = 0
-        self.is_within_message = False
-        self.native: NativeConnection | None = None
-        self.address = ""
-        self.reason: CloseReason | None = None
-        self.has_finished = False
-        self.limits = limits
-        self._waiting: deque[Any] = deque()
-        self._bytes = 0
-        self._is_held = False
-        self._may_end_with_peer = True
-        self.is_of_main_thread = threading.current_thread() is threading.main_thread()
-
-    def hooks(self, options: ClientOptions, *, parts: bool) -> Hooks:
-        """What the connection calls, on the loop's thread."""
-        hooks = Hooks(close=self._close)
-        if parts:
-            hooks.part = self._part
-        else:
-            hooks.message = self._put
-        if options.get("half_close"):
-            hooks.end = self._end
-            self._may_end_with_peer = False
-        return hooks
-
-    def open(self, native: NativeConnection) -> None:
-        """The connection is open; on the loop's thread, as are the next four."""
-        self.native = native
-        self.address = address_text(native.peer)
-        if self.reason is None:
-            self.shared.open.add(self)
-
-    def _put(self, native: NativeConnection, message: Any) -> None:
-        with self.changed:
-            self._waiting.append(message)
-            self._bytes += _length(message)
-            is_full = (
-                len(self._waiting) >= self.limits.inbox_messages_max
-                or self._bytes >= self.limits.inbox_bytes_max
-            )
-            if is_full and not self._is_held:
-                self._is_held = True
-                native._hold_reading(True)
-            self.changed.notify()
-
-    def _part(self, native: NativeConnection, data: bytes, last: bool, text: bool) -> None:
-        self._put(native, Part(data, last, text))
-
-    def _end(self, _native: NativeConnection) -> None:
-        with self.changed:
-            self.has_finished = True
-            self.changed.notify_all()
-
-    def _close(self, _native: NativeConnection, reason: CloseReason) -> None:
-        self.shared.open.discard(self)
-        with self.changed:
-            self.reason = reason
-            self.changed.notify_all()
-
-    def close_for_exit(self) -> None:
-        """The interpreter exits."""
-        if self.native is not None:
-            self.native.close(_GOING_AWAY, "the client's program has ended")
-
-    def allows(self, size: int) -> bool:
-        """Whether a message of so many bytes may be sent without waiting for the loop's thread.
-
-        Between two calls that wait, and so see how much the peer has left unread, messages of
-        `write_high_bytes` in all may go. The write queue stays below twice that, and so below
-        `write_bytes_max`, where messages are refused.
-        """
-        limits = self.limits
-        with self.sending:
-            sent = self.unwatched_bytes + size
-            if self.reason is not None or self.is_within_message:
-                return False
-            if sent > limits.write_high_bytes:
-                return False
-            if 3 * limits.write_high_bytes > limits.write_bytes_max:
-                return False
-            self.unwatched_bytes = sent
-            return True
-
-    def take(self, timeout: float | None) -> Any:
-        """The next message; the end, as an exception, behind the last one."""
-        with self.changed:
-            if self._may_end_with_peer:
-                self._may_end_with_peer = False
-                self._end_with_peer(False)
-            came = self.changed.wait_for(
-                lambda: self._waiting or self.reason is not None or self.has_finished, timeout
-            )
-            if not came:
-                raise TimeoutError(f"no message was received within {timeout:g} s")
-            if not self._waiting:
-                raise ConnectionClosed.from_reason(self.reason or _FINISHED, self.address)
-            message = self._waiting.popleft()
-            self._bytes -= _length(message)
-            if self._is_held and not self._waiting and self.native is not None:
-                self._is_held = False
-                with contextlib.suppress(RuntimeError):  # The loop may have ended.
-                    self.shared.call_soon(self.native._hold_reading, False)
-            return message
-
-    def _end_with_peer(self, on: bool) -> None:
-        """Let the peer's FIN be the end, whatever messages nobody receives stand before it."""
-        if self.native is not None and self.reason is None:
-            self.shared.call_soon(end_with_peer, self.native, on)
-
-    def wait_closed(self, timeout: float | None) -> CloseReason:
-        """Why the connection ended, once it has."""
-        with self.changed:
-            if self._may_end_with_peer:
-                self._end_with_peer(True)
-            self.changed.wait_for(lambda: self.reason is not None, timeout)
-            if self.reason is None:
-                raise TimeoutError(f"the connection has not ended within {timeout:g} s")
-            return self.reason
-
-
-_FINISHED = CloseReason("remote", "closed", text="the peer has finished sending")
-
-
-def _length(message: Any) -> int:
-    return len(message.data if isinstance(message, Part) else message)
 
 
 class Connection:
@@ -274,7 +117,7 @@ class Connection:
         tls: What TLS has agreed on; None without it.
     """
 
-    def __init__(self, shared: Background, mailbox: _Mailbox, native: NativeConnection) -> None:
+    def __init__(self, shared: Background, mailbox: Mailbox, native: NativeConnection) -> None:
         self._shared = shared
         self._mailbox = mailbox
         self._native = native

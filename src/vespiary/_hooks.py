@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from vespiary._callbacks import may_be_async
-from vespiary._core import Hooks, close_as_told, push
+from vespiary._core import Hooks, close_as_told, push, shutdown_begins
 from vespiary._first_step import Begins
 from vespiary._hook_checks import check_function, check_handler
 from vespiary._kept_requests import keeps_request
@@ -190,6 +190,7 @@ def _with_cue(message: Callable[..., Any] | None, shutdown: Callable[..., Any]) 
 
     def receive(connection: Connection, received: Any) -> Any:
         if received is _CUE:
+            shutdown_begins(connection)
             return shutdown(connection)
         return message(connection, received) if message is not None else None
 

@@ -3,9 +3,10 @@
 1. The listeners are closed, so that new clients are refused.
 2. Each connection gets its cue. A handler with `on_shutdown` is called, and its connections may go
    on until they end by themselves. A coroutine gets the messages already received and then the end
-   of its iteration. Others are closed at once (1001 on WebSocket) behind what is queued; where
-   calls of the handler are under way on threads, after these, and where a message in parts is under
-   way, after its last part. Work under way (an async
+   of its iteration; what its peer sends meanwhile is dropped, but for control frames. Others, and
+   those whose coroutine waits for nothing but the end, are closed at once (1001 on WebSocket)
+   behind what is queued; where calls of the handler are under way on threads, after these, and
+   where a message in parts is under way, after its last part. Work under way (an async
    `on_request`, `on_message` or `on_close`, a coroutine's `finally`) goes on.
 3. What is left is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled;
    after `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is

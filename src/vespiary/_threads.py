@@ -123,7 +123,7 @@ class ThreadedHooks:
                 return queue is not None and not queue.has_finished
             queue.is_finishing = queue.is_paused = True
             is_running = queue.is_running
-        connection._hold_reading(True)
+        connection._drop_messages()
         if not is_running:
             # What the last call sent may be on its way to this thread.
             connection._call_soon(self._resume, connection, queue)

@@ -70,6 +70,8 @@ pub trait Host: Sized + 'static {
     /// Its reasons for not reading ([`Connection::pause`]) that do not count once the peer's end
     /// has come: those of queues, which the few bytes before the end may fill beyond their limit.
     const YIELDING: u8 = 0;
+    /// Those that count although the host takes no more messages: they limit a rate.
+    const THROTTLING: u8 = 0;
 
     /// Which endpoint serves a request that came on a connection of an address; `None` is answered
     /// 404.

@@ -153,6 +153,11 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
     if connection.is_blocked() {
         return;
     }
+    if connection.is_dropping() {
+        // The message under way is not delivered.
+        inbound.session.assembly = None;
+        compression::abandon(connection);
+    }
     if connection.layered.get() {
         return layering::take_held(connection, &mut inbound);
     }
@@ -206,7 +211,8 @@ pub(crate) fn may_cancel<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 
 /// What to say when the peer ended within a message; nothing when it did not.
 pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'static str> {
-    let cut = connection.inbound.borrow().session.is_mid_message();
+    // Where messages are dropped, nothing keeps track of them.
+    let cut = !connection.is_dropping() && connection.inbound.borrow().session.is_mid_message();
     cut.then_some("the peer ended the stream within a message")
 }
 
@@ -229,7 +235,7 @@ pub(crate) fn feed<H: Host>(
         failed(connection, inbound, reason);
         rest = &[];
     }
-    if connection.state() == State::Open {
+    if connection.state() == State::Open && !connection.is_dropping() {
         watch_message(connection, inbound);
     }
     input.len() - rest.len()

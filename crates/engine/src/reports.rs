@@ -50,7 +50,7 @@ impl<H: Host> Sink for Rc<Connection<H>> {
 
     #[inline]
     fn may_deliver(&self) -> bool {
-        self.state() == State::Open
+        self.state() == State::Open && !self.is_dropping()
     }
 
     #[inline]

@@ -198,7 +198,11 @@ impl Copied {
             counters.protocol_errors.get(),
             counters.write_pauses.get(),
             counters.budget_exhausted.get(),
-            self.endpoint.host.handler_errors.load(Ordering::Relaxed),
+            self.endpoint
+                .host
+                .lasting
+                .handler_errors
+                .load(Ordering::Relaxed),
             compression.messages_in,
             compression.compressed_in,
             compression.inflated_in,

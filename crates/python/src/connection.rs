@@ -28,9 +28,8 @@ use vespiary_tls::Facts;
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
 pub(crate) const PAUSED_BY_INBOX: u8 = 2;
-pub(crate) const PAUSED_BY_END: u8 = 4;
-pub(crate) const PAUSED_BY_POOL: u8 = 8;
-pub(crate) const PAUSED_BY_FILTER: u8 = 16;
+pub(crate) const PAUSED_BY_POOL: u8 = 4;
+pub(crate) const PAUSED_BY_FILTER: u8 = 8;
 
 /// What only the loop's thread touches.
 #[derive(Default)]
@@ -155,7 +154,7 @@ impl Connection {
         self.handle().senders().forget(self.key());
         self.ended.set(Box::new(Ended {
             url: connection.endpoint().host.url.borrow().clone(),
-            handler_errors: connection.endpoint().host.handler_errors.clone(),
+            lasting: connection.endpoint().host.lasting.clone(),
             reason,
             traffic: connection.traffic(),
             dropped: connection.dropped(),

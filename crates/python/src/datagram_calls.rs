@@ -85,7 +85,7 @@ impl PyHost {
             return;
         };
         let host = &socket.endpoint.host;
-        host.handler_errors.fetch_add(1, Ordering::Relaxed);
+        host.lasting.handler_errors.fetch_add(1, Ordering::Relaxed);
         report::datagram_failed(py, &host.url.borrow(), peer, error);
     }
 }

@@ -1,9 +1,10 @@
 //! What is known of a connection that has ended, for any thread to read.
 
 use crate::addresses::address_text;
+use crate::endpoint::Lasting;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use vespiary_engine::port::Address;
 use vespiary_engine::{CloseReason, CompressionTraffic};
 use vespiary_tls::Facts;
@@ -11,7 +12,7 @@ use vespiary_tls::Facts;
 /// What is known of a connection that has ended.
 pub(crate) struct Ended {
     pub(crate) url: Arc<str>,
-    pub(crate) handler_errors: Arc<AtomicU64>,
+    pub(crate) lasting: Arc<Lasting>,
     pub(crate) reason: CloseReason,
     pub(crate) traffic: [u64; 4],
     pub(crate) dropped: u64,

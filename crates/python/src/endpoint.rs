@@ -5,9 +5,16 @@ use crate::hooks::Hooks;
 use crate::options::InboxLimits;
 use crate::tls::EndpointTls;
 use pyo3::prelude::*;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+/// What its connections know of it after their end too, on any thread.
+#[derive(Default)]
+pub(crate) struct Lasting {
+    pub(crate) handler_errors: AtomicU64,
+    pub(crate) is_shutting_down: AtomicBool,
+}
 
 /// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
 pub(crate) struct PyEndpoint {
@@ -36,8 +43,7 @@ pub(crate) struct PyEndpoint {
     receives: bool,
     pub(crate) keeps_request: bool,
     pub(crate) inbox: InboxLimits,
-    pub(crate) handler_errors: Arc<AtomicU64>,
-    pub(crate) is_shutting_down: Cell<bool>,
+    pub(crate) lasting: Arc<Lasting>,
     pub(crate) path_pattern: Option<Py<PyAny>>,
     /// Which endpoint of the address serves a request; None where this one serves all.
     pub(crate) route: RefCell<Option<Callback>>,
@@ -88,8 +94,7 @@ impl PyEndpoint {
             receives: hooks.receives,
             keeps_request: hooks.keeps_request,
             inbox,
-            handler_errors: Arc::default(),
-            is_shutting_down: Cell::new(false),
+            lasting: Arc::default(),
             path_pattern: hooks.path_pattern.as_ref().map(|it| it.clone_ref(py)),
             route: RefCell::new(None),
             context,

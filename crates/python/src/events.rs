@@ -3,7 +3,7 @@
 use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
 use crate::calls::InvokeOwned as _;
-use crate::connection::{PAUSED_BY_INBOX, PAUSED_BY_POOL};
+use crate::connection::{PAUSED_BY_FILTER, PAUSED_BY_INBOX, PAUSED_BY_POOL};
 use crate::context::Entered;
 use crate::core::Conn;
 use crate::dropped;
@@ -36,6 +36,7 @@ impl Host for PyHost {
     type Endpoint = PyEndpoint;
     type User = Attachment;
     const YIELDING: u8 = PAUSED_BY_INBOX | PAUSED_BY_POOL;
+    const THROTTLING: u8 = PAUSED_BY_FILTER;
 
     fn route(&self, connection: &Rc<Conn>, request: &http::Request) -> Option<Rc<Endpoint<Self>>> {
         let front = connection.endpoint();

@@ -58,7 +58,7 @@ pub(crate) struct Inbox {
     pub(crate) is_lent: Cell<bool>,
     /// The wait was cancelled: the message of the cancellation, or None.
     cancelled: Cell<Option<Py<PyAny>>>,
-    /// What to close with when the task returns.
+    /// What to close with when the task returns, or waits for nothing but the end.
     pub(crate) close_with: Cell<Option<Box<(u16, String)>>>,
     pub(crate) marked: Cell<bool>,
     /// The steps of its task are timed.
@@ -113,6 +113,13 @@ impl Inbox {
     /// Whether no message will come any more.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished.get()
+    }
+
+    /// What its server's stop has asked to close with.
+    pub(crate) fn told(&self) -> Option<Box<(u16, String)>> {
+        let told = self.close_with.take();
+        self.close_with.set(told.clone());
+        told
     }
 
     pub(crate) fn end(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::attachment::{self, HasRare as _};
 use crate::calls::Invoke as _;
 use crate::connection::{Connection, PAUSED_BY_FILTER, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
+use crate::endpoint::Lasting;
 use crate::imports;
 use crate::owned::Owned;
 use crate::ping::{self, Ping};
@@ -19,6 +20,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use std::rc::Rc;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{Framing, SendError, State};
 
@@ -413,13 +415,14 @@ impl Connection {
         Self::look(slf, |it| it.is_open(), |_| false)
     }
 
-    /// Whether the server is stopping. Handlers should then finish their work.
+    /// Whether the server is stopping, also after the end. Handlers should then finish soon.
     #[getter]
     fn is_shutting_down(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let is_on = |lasting: &Lasting| lasting.is_shutting_down.load(Ordering::Relaxed);
         Self::look(
             slf,
-            |it| it.endpoint().host.is_shutting_down.get(),
-            |_| false,
+            move |it| is_on(&it.endpoint().host.lasting),
+            move |it| it.is_some_and(|ended| is_on(&ended.lasting)),
         )
     }
 
@@ -524,6 +527,15 @@ impl Connection {
     fn _limit_sending(&self, count: usize) -> PyResult<()> {
         if let Some(connection) = self.living()? {
             connection.limit_sending(Some(count));
+        }
+        Ok(())
+    }
+
+    /// Hand over no more messages, as the server stops; internal. Pings and the peer's close are
+    /// still answered.
+    fn _drop_messages(&self) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            connection.drop_messages();
         }
         Ok(())
     }

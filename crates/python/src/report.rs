@@ -19,7 +19,7 @@ use vespiary_engine::{CloseReason, Denial, Event, Limit};
 /// Log an exception of a connection's handler, and count it.
 pub(crate) fn handler_failed(py: Python<'_>, connection: &Rc<Conn>, error: &Bound<'_, PyAny>) {
     let host = &connection.endpoint().host;
-    host.handler_errors.fetch_add(1, Ordering::Relaxed);
+    host.lasting.handler_errors.fetch_add(1, Ordering::Relaxed);
     log_handler_error(py, &host.url.borrow(), &peer_text(connection), error);
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn handler_failed_late(
 ) {
     match connection.ended() {
         Some(ended) => {
-            ended.handler_errors.fetch_add(1, Ordering::Relaxed);
+            ended.lasting.handler_errors.fetch_add(1, Ordering::Relaxed);
             log_handler_error(py, &ended.url, &ended.peer_text(), error);
         }
         None => callback_failed(py, "handler", error),
@@ -96,7 +96,7 @@ pub(crate) fn log_rule_broken(
 #[cold]
 pub(crate) fn message_cut(py: Python<'_>, connection: &Rc<Conn>) {
     let host = &connection.endpoint().host;
-    host.handler_errors.fetch_add(1, Ordering::Relaxed);
+    host.lasting.handler_errors.fetch_add(1, Ordering::Relaxed);
     let facts = (&**host.url.borrow(), peer_text(connection));
     let logged = imports::message_cut(py).and_then(|log| log.invoke(facts));
     if let Err(error) = logged {
@@ -112,7 +112,7 @@ pub(crate) fn log_response_fault(
 ) -> PyResult<()> {
     let endpoint = connection.asked_endpoint();
     let host = &endpoint.host;
-    host.handler_errors.fetch_add(1, Ordering::Relaxed);
+    host.lasting.handler_errors.fetch_add(1, Ordering::Relaxed);
     let hook = host.request.as_ref().map(|hook| &*hook.function);
     let facts = (&**host.url.borrow(), peer_text(connection), text, hook);
     imports::response_failed(py)?.invoke(facts).map(drop)

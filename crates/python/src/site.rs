@@ -16,44 +16,40 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use vespiary_engine::{Endpoint, Engine, State};
 
 /// An endpoint of a server. Only the thread that made it may use it; it may be dropped on any.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Site {
     local: Confined<Rc<Local>>,
+    ended: Ended,
 }
 
 /// The part of a site that belongs to the loop's thread.
 pub(crate) struct Local {
-    endpoint: RefCell<Rest>,
+    endpoint: RefCell<Option<Rc<Endpoint<PyHost>>>>,
     engine: Weak<Engine<PyHost>>,
+    ended: Ended,
 }
 
-/// What there is of an endpoint.
-enum Rest {
-    Living(Rc<Endpoint<PyHost>>),
-    /// Its counters: the loop is closed.
-    Ended(Py<PyDict>),
-}
+/// Its counters when the loop was closed, for any thread.
+type Ended = Arc<OnceLock<Py<PyDict>>>;
 
 // SAFETY: never independent.
 unsafe impl Confine for Rc<Local> {}
 
 impl Local {
     pub(crate) fn living(&self) -> Option<Rc<Endpoint<PyHost>>> {
-        match &*self.endpoint.borrow() {
-            Rest::Living(endpoint) => Some(endpoint.clone()),
-            Rest::Ended(_) => None,
-        }
+        self.endpoint.borrow().clone()
     }
 
     /// The loop is closed: keep what was counted, and not the handler, which may hold the server
     /// and so the site.
     pub(crate) fn let_go(&self, py: Python<'_>) -> PyResult<()> {
         if let Some(endpoint) = self.living() {
-            let counters = counters(py, &endpoint)?.unbind();
-            let before = self.endpoint.replace(Rest::Ended(counters));
+            let _ = self.ended.set(counters(py, &endpoint)?.unbind());
+            let before = self.endpoint.take();
             drop(before);
         }
         Ok(())
@@ -62,13 +58,16 @@ impl Local {
 
 impl Site {
     pub(crate) fn new(endpoint: Rc<Endpoint<PyHost>>, engine: &Rc<Engine<PyHost>>) -> Self {
+        let ended = Ended::default();
         let local = Rc::new(Local {
-            endpoint: RefCell::new(Rest::Living(endpoint)),
+            endpoint: RefCell::new(Some(endpoint)),
             engine: Rc::downgrade(engine),
+            ended: ended.clone(),
         });
         engine.host.add_site(Rc::downgrade(&local));
         Self {
             local: Confined::new(engine.host.handle().clone(), local),
+            ended,
         }
     }
 
@@ -124,7 +123,8 @@ impl Site {
     /// The server is stopping: connections say so from now on.
     fn begin_shutdown(&self) -> PyResult<()> {
         if let Some(endpoint) = self.local()?.living() {
-            endpoint.host.is_shutting_down.set(true);
+            let lasting = &endpoint.host.lasting;
+            lasting.is_shutting_down.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -160,18 +160,18 @@ impl Site {
         Ok(())
     }
 
-    /// The endpoint's counters, as the fields of EndpointStatistics.
+    /// The endpoint's counters, as the fields of EndpointStatistics; after the close of the loop
+    /// those of then.
     fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
         let object = slf.clone().unbind();
-        on_loop(slf.py(), slf.get().local.handle(), move |py| match &*object
-            .get()
-            .local()?
-            .endpoint
-            .borrow()
-        {
-            Rest::Living(endpoint) => counters(py, endpoint).map(Bound::unbind),
-            Rest::Ended(counters) => counters.bind(py).copy().map(Bound::unbind),
-        })
+        let asked = on_loop(slf.py(), slf.get().local.handle(), move |py| {
+            let endpoint = object.get().endpoint()?;
+            counters(py, &endpoint).map(Bound::unbind)
+        });
+        match slf.get().ended.get() {
+            Some(counters) => counters.bind(slf.py()).copy().map(Bound::unbind),
+            None => asked,
+        }
     }
 }
 
@@ -211,7 +211,7 @@ fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound
     statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;
     statistics.set_item(
         "handler_errors",
-        endpoint.host.handler_errors.load(Ordering::Relaxed),
+        endpoint.host.lasting.handler_errors.load(Ordering::Relaxed),
     )?;
     let compression = (
         counters.compression.get(),

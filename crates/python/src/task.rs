@@ -3,7 +3,7 @@
 
 use crate::attachment::HasRare as _;
 use crate::calls::{Ask as _, Invoke as _};
-use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX, close};
+use crate::connection::{Connection, close};
 use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
@@ -23,7 +23,7 @@ use vespiary_engine::wire::websocket::close::Code;
 /// * `answering`: its request is being answered, ask again later;
 /// * `cue`: the handler's `on_shutdown` has to be called;
 /// * `finishing`: its coroutine gets the messages that wait and then the end of its iteration, and
-///   the connection is closed when it returns;
+///   the connection is closed when it returns; what comes meanwhile is dropped;
 /// * `sending`: a message in parts is under way, ask again later;
 /// * `closing`: it is closed once what is queued is written.
 #[pyfunction]
@@ -34,12 +34,53 @@ fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'stat
     match living.state() {
         State::Closed => return Ok("ended"),
         State::Handshaking if is_answering(&living)? => return Ok("answering"),
-        State::Open if living.endpoint().host.shutdown.is_some() => return Ok("cue"),
-        State::Open if finish(&living, code, reason) => return Ok("finishing"),
-        State::Open if living.is_within_message() => return Ok("sending"),
+        State::Open => return cue_open(&living, code, reason),
         _ => living.close(Code(code), reason),
     }
     Ok("closing")
+}
+
+/// The same for one that is open. A task that waits for nothing but the end has no work that a
+/// close could cut off, and is closed like a connection without a task.
+fn cue_open(connection: &Rc<Conn>, code: u16, reason: &str) -> PyResult<&'static str> {
+    let has_cue = connection.endpoint().host.shutdown.is_some();
+    let py = connection.engine().host.py();
+    let user = connection.user.borrow();
+    let object = user.as_ref().map(|user| user.object.clone_ref(py));
+    drop(user);
+    let inbox = match &object {
+        Some(object) => object.get().local()?.inbox.get(),
+        None => None,
+    };
+    let task = inbox.and_then(|inbox| Some(inbox.task.borrow().as_ref()?.clone_ref(py)));
+    if let (Some(object), Some(inbox), Some(task)) = (&object, inbox, task) {
+        if !waiting::is_task_at_end(py, connection, &task)? {
+            let told = Box::new((code, reason.to_owned()));
+            inbox.close_with.set(Some(told));
+            if has_cue {
+                return Ok("cue");
+            }
+            connection.drop_messages();
+            if inbox.finish() {
+                connection.engine().host.add_wake(object);
+            }
+            return Ok("finishing");
+        }
+    } else if has_cue {
+        return Ok("cue");
+    }
+    if connection.is_within_message() {
+        return Ok("sending");
+    }
+    connection.close(Code(code), reason);
+    Ok("closing")
+}
+
+/// `on_shutdown` begins in the connection's task: from now on it chooses how the connection ends.
+#[pyfunction]
+fn shutdown_begins(connection: &Connection) -> PyResult<()> {
+    drop(connection.inbox()?.close_with.take());
+    Ok(())
 }
 
 /// Whether a task of the host's is about to answer its request, or has just done so: an answer is
@@ -82,12 +123,8 @@ fn push(connection: &Bound<'_, Connection>, message: Py<PyAny>) -> PyResult<bool
 #[pyfunction]
 fn close_as_told(connection: &Connection) -> PyResult<()> {
     if let Some(living) = connection.living()? {
-        let told = connection.local()?.inbox.get().and_then(|inbox| {
-            let told = inbox.close_with.take();
-            inbox.close_with.set(told.clone());
-            told
-        });
-        close_with(&living, told);
+        let inbox = connection.local()?.inbox.get();
+        close_with(&living, inbox.and_then(|inbox| inbox.told()));
     }
     Ok(())
 }
@@ -113,31 +150,9 @@ fn close_with(connection: &Rc<Conn>, told: Option<Box<(u16, String)>>) {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cue_stop, module)?)?;
     module.add_function(wrap_pyfunction!(push, module)?)?;
+    module.add_function(wrap_pyfunction!(shutdown_begins, module)?)?;
     module.add_function(wrap_pyfunction!(close_as_told, module)?)?;
     module.add_function(wrap_pyfunction!(end_with_peer, module)?)
-}
-
-/// Give a coroutine the end once it has taken what waits; false where there is none that runs.
-fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
-    let attachment = connection.user.borrow();
-    let Some(attachment) = attachment.as_ref() else {
-        return false;
-    };
-    let object = &attachment.object;
-    let Ok(Some(inbox)) = object.get().local().map(|local| local.inbox.get()) else {
-        return false;
-    };
-    if inbox.task.borrow().is_none() {
-        return false;
-    }
-    inbox
-        .close_with
-        .set(Some(Box::new((code, reason.to_owned()))));
-    connection.pause(PAUSED_BY_INBOX | PAUSED_BY_END);
-    if inbox.finish() {
-        connection.engine().host.add_wake(object);
-    }
-    true
 }
 
 /// Whether the handler of a connection is a coroutine whose task has not ended.

@@ -2,7 +2,7 @@
 //! (`wait_closed`).
 
 use crate::attachment::{Attachment, HasRare as _, resolve_closers};
-use crate::calls::{Invoke as _, InvokeOwned as _};
+use crate::calls::{Ask as _, Invoke as _, InvokeOwned as _};
 use crate::connection::Connection;
 use crate::core::Conn;
 use crate::dropped;
@@ -20,6 +20,7 @@ use pyo3::types::PyTuple;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vespiary_engine::CloseReason;
+use vespiary_engine::wire::websocket::close::Code;
 
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -280,18 +281,24 @@ pub(crate) fn not_secured(
 }
 
 /// A handler that waits for the end, and receives nothing meanwhile, has no answer left to send:
-/// the peer's having finished is then the end. Where it is another task that waits, and nothing was
+/// the peer's having finished is then the end. So is its server's stop. Where it is another task that waits, and nothing was
 /// ever received, messages that wait may still get an answer: see [`is_end_awaited`].
 fn note_wait_for_end(py: Python<'_>, this: &Connection, connection: &Rc<Conn>) -> PyResult<()> {
     let host = &connection.endpoint().host;
     let Some(inbox) = this.local()?.inbox.get() else {
         return Ok(());
     };
+    let current = py.import("asyncio")?.invoke_method("current_task", ())?;
+    let is_own = (inbox.task.borrow().as_ref()).is_some_and(|task| current.is(task));
+    if is_own
+        && !connection.is_within_message()
+        && let Some(told) = inbox.told()
+    {
+        connection.close(Code(told.0), &told.1);
+    }
     if host.half_close {
         return Ok(());
     }
-    let current = py.import("asyncio")?.invoke_method("current_task", ())?;
-    let is_own = (inbox.task.borrow().as_ref()).is_some_and(|task| current.is(task));
     if is_own || inbox.is_untouched() {
         inbox.waits_for_end.set(true);
         inbox.waits_by_itself.set(is_own);
@@ -300,6 +307,30 @@ fn note_wait_for_end(py: Python<'_>, this: &Connection, connection: &Rc<Conn>) -
         }
     }
     Ok(())
+}
+
+/// Whether a task is suspended in `wait_closed()`, and waits for nothing else.
+pub(crate) fn is_task_at_end(
+    py: Python<'_>,
+    connection: &Conn,
+    task: &Py<PyAny>,
+) -> PyResult<bool> {
+    let user = connection.user.borrow();
+    let Some(rare) = user.as_ref().and_then(|user| user.rare.get()) else {
+        return Ok(false);
+    };
+    let rare = rare.borrow();
+    if rare.closers.is_empty() {
+        return Ok(false);
+    }
+    // Each of asyncio's tasks has this, in 3.11 to 3.14.
+    let Ok(awaited) = task.bind(py).attribute("_fut_waiter") else {
+        return Ok(false);
+    };
+    match rare.closers.iter().find(|future| awaited.is(*future)) {
+        Some(future) => Ok(!is_done(py, future)?),
+        None => Ok(false),
+    }
 }
 
 /// Whether the program waits for the connection's end, and receives nothing. `has_waited`: it has

@@ -49,6 +49,10 @@ use vespiary_port::{Address, Token};
 use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::profile::{Profile, Version};
 
+/// The host takes no more messages. It stands beside the host's reasons for not reading, most of
+/// which do not count any more then.
+const DROPPING: u8 = 0x80;
+
 /// A connection of an engine. Always behind an `Rc`.
 pub struct Connection<H: Host> {
     pub(crate) engine: Rc<Engine<H>>,
@@ -69,7 +73,7 @@ pub struct Connection<H: Host> {
     pub(crate) budget: Budget,
     pub(crate) admission: Cell<Admission>,
     pub(crate) close_frames: Cell<CloseFrames>,
-    /// The host's reasons for not reading.
+    /// The host's reasons for not reading, and [`DROPPING`].
     pub(crate) paused: Cell<u8>,
     /// Its address counts for its endpoint's limit per address.
     pub(crate) counted: Cell<bool>,
@@ -315,9 +319,10 @@ impl<H: Host> Connection<H> {
         reason
     }
 
-    /// Stop reading for a reason of the host's (a bit of its choice) until [`Connection::resume`]
-    /// takes that reason back. Bytes that have arrived already wait.
+    /// Stop reading for a reason of the host's (a bit of its choice but the highest) until
+    /// [`Connection::resume`] takes that reason back. Bytes that have arrived already wait.
     pub fn pause(self: &Rc<Self>, reason: u8) {
+        debug_assert!(reason & DROPPING == 0, "the highest bit is not the host's");
         self.paused.set(self.paused.get() | reason);
         self.unsettle();
     }
@@ -326,6 +331,20 @@ impl<H: Host> Connection<H> {
     pub fn resume(self: &Rc<Self>, reason: u8) {
         self.paused.set(self.paused.get() & !reason);
         self.unsettle();
+    }
+
+    /// Hand over no more messages. What the peer sends is read and dropped, although the host has
+    /// paused reading (but for [`Host::THROTTLING`]); its pings are answered, and its close frame or its FIN ends the connection as usual.
+    pub fn drop_messages(self: &Rc<Self>) {
+        self.paused.set(self.paused.get() | DROPPING);
+        self.moments.message_began.set(0);
+        self.unsettle();
+    }
+
+    /// Whether the host takes no more messages.
+    #[inline]
+    pub(crate) fn is_dropping(&self) -> bool {
+        self.paused.get() & DROPPING != 0
     }
 
     /// Send nothing more: what waits is written, and the peer of a stream sees the end of it, while
@@ -377,6 +396,9 @@ impl<H: Host> Connection<H> {
     /// Whether a reason for not reading stands although no more than the last bytes can come.
     #[cold]
     fn is_pause_kept(&self) -> bool {
+        if self.is_dropping() {
+            return self.paused.get() & H::THROTTLING != 0;
+        }
         let is_last = self.life.get().is_peer_ending();
         let yielding = if is_last { H::YIELDING } else { 0 };
         self.paused.get() & !yielding != 0

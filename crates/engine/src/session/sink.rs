@@ -38,7 +38,7 @@ pub(crate) trait Sink {
     fn is_blocked(&self) -> bool;
     /// Whether the connection is over, so that the rest of the input is dropped.
     fn is_aborted(&self) -> bool;
-    /// Whether messages may still be delivered: the connection is open and not over.
+    /// Whether messages may still be delivered: the connection is open, and the host takes them.
     fn may_deliver(&self) -> bool;
     /// Whether the peer's close frame has come, or is no longer awaited.
     fn is_close_received(&self) -> bool;

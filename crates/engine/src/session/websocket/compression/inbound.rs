@@ -87,7 +87,11 @@ pub(crate) fn resume<S: Sink>(assembly: &mut Assembling<S::Payload>, sink: &S) -
     let Some(deflate) = sink.negotiated().deflate.get() else {
         return Ok(());
     };
-    if sink.is_blocked() || !sink.may_deliver() {
+    if sink.is_blocked() {
+        return Ok(());
+    }
+    if !sink.may_deliver() {
+        abandon(sink);
         return Ok(());
     }
     let waiting = deflate.message.borrow_mut().as_mut().and_then(|message| {
@@ -106,6 +110,17 @@ pub(crate) fn resume<S: Sink>(assembly: &mut Assembling<S::Payload>, sink: &S) -
         ends,
     };
     inflate(&run, assembly, &packed)
+}
+
+/// The message under way is not delivered.
+pub(crate) fn abandon<S: Sink>(sink: &S) {
+    let Some(deflate) = sink.negotiated().deflate.get() else {
+        return;
+    };
+    if let Some(mut message) = deflate.message.take() {
+        message.waiting = None;
+        end(sink, deflate, message);
+    }
 }
 
 fn begin<S: Sink>(sink: &S, deflate: &Deflate) {

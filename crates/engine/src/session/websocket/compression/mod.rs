@@ -33,7 +33,7 @@ use vespiary_wire::websocket::deflate::{
 use vespiary_wire::websocket::extension;
 use vespiary_wire::websocket::profile::Version;
 
-pub(crate) use inbound::{is_waiting, on_data, resume};
+pub(crate) use inbound::{abandon, is_waiting, on_data, resume};
 pub(crate) use outbound::{Sharing, encode_alone, worst};
 pub(crate) use pool::Pool;
 

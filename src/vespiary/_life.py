@@ -42,7 +42,8 @@ class Life:
         stopped: Set when everything has ended.
         starting_tasks: What awaits the `on_start` of endpoints that were added later.
         hooks: The async `on_start` and `on_stop` that run.
-        start_limit: What ends an `on_start` that is awaited, when the server stops meanwhile.
+        start_hook: The async `on_start` that is awaited, if one is.
+        start_limit: What ends the wait for it, when the server stops meanwhile.
         stopper: The task that stops the server. It is nobody else's, so that the end does not
             depend on who waits for it.
         shutdown: How its connections end, once they do.
@@ -64,6 +65,7 @@ class Life:
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     starting_tasks: set[asyncio.Task[None]] = field(default_factory=set)
     hooks: set[Hook] = field(default_factory=set)
+    start_hook: Hook | None = None
     start_limit: asyncio.Timeout | None = None
     stopper: asyncio.Task[None] | None = None
     shutdown: Shutdown | None = None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Hook",
     "begin_hook",
+    "cancel_start",
     "end_hooks",
     "end_loop",
     "is_of_run",
@@ -162,26 +163,42 @@ async def start_handler(life: Life, site: Site, server: Server) -> bool:
     if hook is None:
         return True
     limit = asyncio.timeout(None)
+    life.start_hook, life.start_limit = hook, limit
     try:
         async with limit:
-            life.start_limit = limit
             if life.stopping:
                 life.limit_start(site.deadlines.drain_seconds)
             # A cancellation ends this wait, whatever the hook does about its own.
             await asyncio.wait({hook})
     except TimeoutError:
-        logger.warning("on_start was cancelled, because the server stops: %s", site.url)
+        _cancel_start(hook)
     finally:
-        life.start_limit = None
+        life.start_hook = life.start_limit = None
         if not hook.done():
             hook.cancel()
             await end_hooks({hook})
-    if not limit.expired():
+    is_ended_by_stop = hook.cancelled() and life.stopping
+    if not limit.expired() and not is_ended_by_stop:
         await settled(hook)
     elif hook.done() and not hook.cancelled():
         with contextlib.suppress(TimeoutError):
             await settled(hook)
-    return not limit.expired()
+    return not limit.expired() and not is_ended_by_stop
+
+
+def cancel_start(life: Life) -> None:
+    """Cancel the `on_start` that is awaited, as its server stops, unless it asks for that itself.
+
+    It goes on when it has asked for the stop, and so do tasks of its own that it may wait for.
+    """
+    if life.start_hook is not None and not is_within(life):
+        _cancel_start(life.start_hook)
+
+
+def _cancel_start(hook: Hook) -> None:
+    if not hook.done() and not hook.cancelling():
+        logger.warning("Cancelling %s, because the server stops", hook.get_name())
+        hook.cancel()
 
 
 async def end_hooks(hooks: Set[Hook], waiting: Set[asyncio.Task[None]] = frozenset()) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import signal
 import sys
@@ -155,7 +156,8 @@ class Signals:
             return False
         if self._watch is not None:
             self._watch.interrupt(number)
-        loop.call_soon_threadsafe(self._signalled, number)
+        # Whatever code the signal has interrupted, it is not that which asks.
+        loop.call_soon_threadsafe(self._signalled, number, context=contextvars.Context())
         self._count += 1
         if self._count > 1 and self._watch is None:
             self._watch = Watch(loop, number)

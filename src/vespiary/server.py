@@ -21,6 +21,7 @@ from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
     begin_hook,
+    cancel_start,
     end_hooks,
     end_loop,
     is_of_run,
@@ -158,7 +159,7 @@ class Server:
                 would listen there too.
         """
         site = Site.make(handler, url, options)
-        life = self._life
+        life = self._current()
         self._check_shared(site)
         if life is None:
             self._forget_added()
@@ -252,6 +253,7 @@ class Server:
         You can use the sockets from `on_start` until the server stops. An endpoint has one socket
         per address of its host name.
         """
+        self._current()
         return [one for address in self._addresses for one in address.datagram_sockets]
 
     async def start(self) -> None:
@@ -259,7 +261,8 @@ class Server:
 
         If the start fails, all listeners are closed, and `on_stop` is called for the handlers that
         have started. If the server is stopped during the start, for example in `on_start`, the same
-        happens, and `start` returns. A running `on_start` then has `drain_seconds` to return.
+        happens, and `start` returns. A running `on_start` is cancelled at once, unless it stops the
+        server itself. It then has `drain_seconds` to return.
 
         Raises:
             OSError: the address of an endpoint cannot be bound.
@@ -355,6 +358,7 @@ class Server:
                 known = [site.deadlines.drain_seconds for site in self._sites]
                 drain_seconds = min((one for one in known if one is not None), default=None)
             life.limit_start(drain_seconds)
+            cancel_start(life)
         elif life.stopper is None:
             life.begin_stopper(self._stop(life, drain_seconds))
         elif drain_seconds is not None:
@@ -558,7 +562,7 @@ class Server:
 
         With workers, those of all of them together.
         """
-        life, port, topics = self._life, self._ended_port, self._ended_topics
+        life, port, topics = self._current(), self._ended_port, self._ended_topics
         if life is not None:
             port = PortStatistics(**life.core.port_statistics())
             topics = TopicStatistics(**life.topics.statistics())
@@ -614,9 +618,14 @@ class Server:
 
     def _current(self) -> Life | None:
         """Return the run; None where there is none, or where its loop was closed without a stop."""
-        if self._life is not None and self._life.loop.is_closed():
+        life = self._life
+        if life is not None and life.loop.is_closed():
             for address in self._addresses:
                 address.forget()
+            # Nothing is known of it in a forked child.
+            with contextlib.suppress(RuntimeError):
+                self._ended_port = PortStatistics(**life.core.port_statistics())
+                self._ended_topics = TopicStatistics(**life.topics.statistics())
             self._life = None
         return self._life
 

@@ -72,7 +72,8 @@ def left_open(
         host, port = server.urls[0].removeprefix("tcp://").split(":")
         client = socket.create_connection((host, int(port)))
         client.sendall(b"hello")
-        await until(lambda: server.statistics().total.connections_open)
+        await until(lambda: server.statistics().total.messages_received)
+        server.publish("topic", "x")
         for _ in range(20):
             await asyncio.sleep(0)
         return client
@@ -96,16 +97,24 @@ def test_the_close_of_a_loop_logs_no_error_of_the_server(
 
 @loops
 @pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize("is_asked_first", [False, True])
 @pytest.mark.filterwarnings("error")
-def test_a_server_whose_loop_was_closed_has_stopped(make_loop: Loops, is_elsewhere: bool) -> None:
+def test_a_server_whose_loop_was_closed_has_stopped(
+    make_loop: Loops, is_elsewhere: bool, is_asked_first: bool
+) -> None:
     server, loop, client = left_open(make_loop, Echo)
     with client:
         loop.close()
 
     def ask() -> None:
-        server.stop_soon()
-        server.stop_soon()
-        assert server.statistics().running_seconds == 0
+        if is_asked_first:
+            server.stop_soon()
+            server.stop_soon()
+        after = server.statistics()
+        assert after.running_seconds == 0
+        assert (after.total.messages_received, after.total.connections_open) == (1, 0)
+        assert after.port.turns > 0
+        assert after.topics.published == 1
         with pytest.raises(RuntimeError, match="the server does not run"):
             server.publish("topic", "x")
 

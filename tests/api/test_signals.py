@@ -77,7 +77,7 @@ class Starting(Echo):
 
 async def main():
     server = vespiary.Server()
-    deadlines = vespiary.Deadlines(drain_seconds=0.1)
+    deadlines = vespiary.Deadlines(drain_seconds=3600)
     server.add(Starting(), "ws://127.0.0.1:0", deadlines=deadlines)
     async with server:
         await forever(server)
@@ -86,7 +86,7 @@ SERVES = """
 vespiary.serve(
     Starting(),
     "ws://127.0.0.1:0",
-    deadlines=vespiary.Deadlines(drain_seconds=0.1),
+    deadlines=vespiary.Deadlines(drain_seconds=3600),
     on_serving=lambda urls: print("serving", flush=True),
 )
 print("after", flush=True)
@@ -105,7 +105,7 @@ class Mistaken(Starting):
         await super().on_start(server)
 
 server = vespiary.Server()
-deadlines = vespiary.Deadlines(drain_seconds=0.1)
+deadlines = vespiary.Deadlines(drain_seconds=3600)
 server.add(Mistaken(), "ws://127.0.0.1:0", deadlines=deadlines)
 server.run()
 print("after", flush=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 import vespiary
+from vespiary._signals import Signals
 
 from .kit import TCP, WS, Echo, Recorder, forever, serving, turns, until
 
@@ -264,36 +266,93 @@ async def test_a_plain_on_start_may_stop_the_server() -> None:
     await server.wait_stopped()
 
 
-@pytest.mark.parametrize("is_forced", [False, True])
-async def test_an_on_start_under_way_is_cancelled_after_the_drain_or_when_asked_again(
-    is_forced: bool, caplog: pytest.LogCaptureFixture
+class Starts(Recorder):
+    """Its `on_start` takes until it is cancelled, and then some more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.ends: list[str] = []
+
+    async def on_start(self, server: vespiary.Server) -> None:  # type: ignore[override]
+        self.begun.set()
+        try:
+            await forever()
+        finally:
+            self.ends.append("cancelled")
+            await turns()
+            self.ends.append("cleaned up")
+
+
+async def _stop_twice(server: vespiary.Server) -> None:
+    server.stop_soon()
+    server.stop_soon()
+
+
+@pytest.mark.parametrize("stop", [stop_soon, stop_in_a_task, _stop_twice])
+async def test_an_on_start_under_way_is_cancelled_at_once_and_cleans_up(
+    stop: Callable[..., object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun, ended = asyncio.Event(), asyncio.Event()
+    before, starts = Recorder(), Starts()
+    server = vespiary.Server()
+    server.add(before, TCP)
+    server.add(starts, WS, deadlines=vespiary.Deadlines(drain_seconds=3600))
+    starting = asyncio.ensure_future(server.start())
+    await starts.begun.wait()
+    await stop(server)  # type: ignore[misc]
+    await server.wait_stopped()
+    # A second request cuts the cleanup short.
+    assert starts.ends == ["cancelled", "cleaned up"][: 1 if stop is _stop_twice else 2]
+    await starting
+    assert (before.names, starts.names) == (["start", "stop"], [])
+    assert "Cancelling on_start on ws://" in caplog.text
+
+
+async def test_an_on_start_that_does_not_end_is_cancelled_again_after_the_drain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun = asyncio.Event()
+    cancels: list[str] = []
 
     class Waits(Recorder):
         async def on_start(self, server: vespiary.Server) -> None:  # type: ignore[override]
             begun.set()
-            try:
-                await forever()
-            finally:
-                ended.set()
+            for name in ("first", "second"):
+                try:
+                    await forever()
+                except asyncio.CancelledError:
+                    cancels.append(name)
 
-    before, waits = Recorder(), Waits()
     server = vespiary.Server()
-    server.add(before, TCP)
-    server.add(waits, WS)
+    server.add(Waits, WS)
     starting = asyncio.ensure_future(server.start())
     await begun.wait()
-    if is_forced:
-        server.stop_soon()
-        server.stop_soon()
-        await server.wait_stopped()
-    else:
-        await server.stop(0.01)
-    assert ended.is_set()
+    await server.stop(0.01)
     await starting
-    assert (before.names, waits.names) == (["start", "stop"], [])
-    assert "on_start was cancelled" in caplog.text
+    assert cancels == ["first", "second"]
+    assert caplog.text.count("Cancelling on_start") == 1
+
+
+async def test_a_signal_that_interrupts_on_start_itself_cancels_it_at_once() -> None:
+    """Whose code a signal interrupts does not matter: `on_start` has not asked for the stop."""
+
+    class Interrupted(Starts):
+        async def on_start(self, server: vespiary.Server) -> None:  # type: ignore[override]
+            signal.raise_signal(signal.SIGUSR1)
+            await super().on_start(server)
+
+    handler = Interrupted()
+    server = vespiary.Server(signals=False)
+    server.add(handler, WS, deadlines=vespiary.Deadlines(drain_seconds=3600))
+    signals = Signals(asyncio.get_running_loop())
+    signals.join(server)
+    before = signal.signal(signal.SIGUSR1, lambda number, _: signals.receive(signal.SIGINT))
+    try:
+        await server.start()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        signals.leave(server, is_awaited=True)
+    assert handler.ends == ["cancelled", "cleaned up"]
 
 
 async def test_a_start_that_is_cancelled_is_undone() -> None:

@@ -138,6 +138,11 @@ impl<S> Subscriptions<S> {
         self.latest
     }
 
+    /// The spaces in which something has happened.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = TopicSpace> {
+        self.spaces.keys().copied()
+    }
+
     /// Forget a space: what is retained there, and who is subscribed.
     pub(crate) fn end_space(&mut self, space: TopicSpace) {
         self.spaces.remove(&space);

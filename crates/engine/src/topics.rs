@@ -196,6 +196,13 @@ impl<H: Host> Engine<H> {
         self.topics.borrow().traffic(space)
     }
 
+    /// The same for each space in which anything has happened.
+    pub fn topic_traffics(&self) -> Vec<(TopicSpace, TopicTraffic)> {
+        let topics = self.topics.borrow();
+        let spaces = topics.spaces();
+        spaces.map(|it| (it, topics.traffic(it))).collect()
+    }
+
     /// The message that a topic retains.
     pub fn retained(&self, space: TopicSpace, topic: &str) -> Option<Kept> {
         self.topics.borrow_mut().retained(space).get(topic)

@@ -13,6 +13,7 @@ use crate::imports;
 use crate::listener::{Listener, Socket, add_listener};
 use crate::loop_handle::{LoopHandle, forked_error};
 use crate::site::Site;
+use crate::statistics::{self, AtClose};
 use crate::thread_calls::{ThreadCall, on_loop};
 use crate::timer::{Target, Timer};
 use crate::topics::Topics;
@@ -24,7 +25,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     driver: &'static str,
     started: Instant,
     local: Confined<Local>,
+    at_close: OnceLock<AtClose>,
 }
 
 /// What only the loop's thread touches, until the loop is closed.
@@ -90,6 +92,7 @@ impl Core {
             driver,
             started: Instant::now(),
             local,
+            at_close: OnceLock::new(),
         }
     }
 
@@ -152,15 +155,9 @@ impl Core {
         on_loop(slf.py(), &slf.get().shared, move |py| act(py, core.get()))
     }
 
-    fn counters(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
-        let counters = self.engine()?.port_counters();
-        let statistics = PyDict::new(py);
-        statistics.set_item("driver", self.driver)?;
-        statistics.set_item("turns", counters.turns)?;
-        statistics.set_item("system_calls", counters.system_calls)?;
-        statistics.set_item("completions", counters.completions)?;
-        statistics.set_item("buffers_exhausted", counters.buffers_exhausted)?;
-        Ok(statistics.unbind())
+    /// What was counted until the loop was closed, once it is.
+    pub(crate) fn at_close(&self) -> Option<&AtClose> {
+        self.at_close.get()
     }
 }
 
@@ -429,9 +426,14 @@ impl Core {
         self.shared.add(py, call)
     }
 
-    /// What the driver did since its start, as the fields of PortStatistics.
+    /// What the driver did, until the close of the loop, as the fields of PortStatistics.
     fn port_statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
-        Self::ask(slf, |py, core| core.counters(py))
+        let asked = Self::ask(slf, |_, core| Ok(core.engine()?.port_counters()));
+        let counters = match slf.get().at_close() {
+            Some(at_close) => at_close.port,
+            None => asked?,
+        };
+        statistics::of_port(slf.py(), slf.get().driver, counters)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -459,6 +461,7 @@ impl Core {
         let Some(engine) = self.local()?.engine.take() else {
             return Ok(());
         };
+        let _ = self.at_close.set(AtClose::of(&engine));
         engine.host.is_closing.set(true);
         let ended = engine.shut_down(1000);
         let released = engine.host.let_go(py);

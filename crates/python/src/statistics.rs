@@ -1,12 +1,59 @@
-//! A connection's counters, as the fields of `ConnectionStatistics`.
+//! Counters as the fields of `ConnectionStatistics`, `PortStatistics` and `TopicStatistics`.
 
 use crate::calls::Invoke as _;
 use crate::core::Conn;
 use crate::ended::Ended;
+use crate::host::PyHost;
 use crate::imports;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::rc::Rc;
+use vespiary_engine::port::Counters;
+use vespiary_engine::{Engine, TopicSpace, TopicTraffic};
+
+/// What a driver did, as the fields of `PortStatistics`.
+pub(crate) fn of_port(py: Python<'_>, driver: &str, counters: Counters) -> PyResult<Py<PyDict>> {
+    let statistics = PyDict::new(py);
+    statistics.set_item("driver", driver)?;
+    statistics.set_item("turns", counters.turns)?;
+    statistics.set_item("system_calls", counters.system_calls)?;
+    statistics.set_item("completions", counters.completions)?;
+    statistics.set_item("buffers_exhausted", counters.buffers_exhausted)?;
+    Ok(statistics.unbind())
+}
+
+/// What an engine had counted when its loop was closed, for any thread.
+pub(crate) struct AtClose {
+    pub(crate) port: Counters,
+    topics: Vec<(TopicSpace, TopicTraffic)>,
+}
+
+impl AtClose {
+    pub(crate) fn of(engine: &Engine<PyHost>) -> Self {
+        Self {
+            port: engine.port_counters(),
+            topics: engine.topic_traffics(),
+        }
+    }
+
+    pub(crate) fn traffic(&self, space: TopicSpace) -> TopicTraffic {
+        let found = self.topics.iter().find(|(it, _)| *it == space);
+        found.map_or_else(TopicTraffic::default, |(_, traffic)| *traffic)
+    }
+}
+
+/// What happened in a server's topics, as the fields of `TopicStatistics`.
+pub(crate) fn of_topics(py: Python<'_>, traffic: TopicTraffic) -> PyResult<Py<PyDict>> {
+    let statistics = PyDict::new(py);
+    statistics.set_item("topics", traffic.topics)?;
+    statistics.set_item("patterns", traffic.patterns)?;
+    statistics.set_item("retained_messages", traffic.retained_messages)?;
+    statistics.set_item("retained_bytes", traffic.retained_bytes)?;
+    statistics.set_item("retained_refused", traffic.retained_refused)?;
+    statistics.set_item("published", traffic.published)?;
+    statistics.set_item("deliveries", traffic.deliveries)?;
+    Ok(statistics.unbind())
+}
 
 /// What has happened on a connection, or had when it ended.
 pub(crate) fn of_connection(

@@ -4,6 +4,7 @@ use crate::arguments;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::send::{publish_error, with_payload};
+use crate::statistics;
 use crate::wanted::Asker;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -131,20 +132,16 @@ impl Topics {
         })
     }
 
-    /// What happened, as the fields of TopicStatistics.
+    /// What happened until the close of the loop, as the fields of TopicStatistics.
     fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
-        Self::ask(slf, |py, core, space| {
-            let traffic = core.engine()?.topic_traffic(space);
-            let statistics = PyDict::new(py);
-            statistics.set_item("topics", traffic.topics)?;
-            statistics.set_item("patterns", traffic.patterns)?;
-            statistics.set_item("retained_messages", traffic.retained_messages)?;
-            statistics.set_item("retained_bytes", traffic.retained_bytes)?;
-            statistics.set_item("retained_refused", traffic.retained_refused)?;
-            statistics.set_item("published", traffic.published)?;
-            statistics.set_item("deliveries", traffic.deliveries)?;
-            Ok(statistics.unbind())
-        })
+        let asked = Self::ask(slf, |_, core, space| {
+            Ok(core.engine()?.topic_traffic(space))
+        });
+        let traffic = match slf.get().core.get().at_close() {
+            Some(at_close) => at_close.traffic(slf.get().space),
+            None => asked?,
+        };
+        statistics::of_topics(slf.py(), traffic)
     }
 
     /// The server has ended: forget what is retained.

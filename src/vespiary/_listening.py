@@ -2,8 +2,9 @@
 
 Endpoints that begin with an HTTP request share an address when they name the same host and port (or
 the same Unix socket), and are distinguished by path and host (see `routing`). What acts before the
-request is known belongs to the address, so its endpoints have to agree on it. Of the endpoints on
-port 0 those that name a path or a host share one port; the others get a port each.
+request is known belongs to the address, so its endpoints have to agree on it. Port 0 counts like
+any other port, also for an endpoint that is added later; but there an endpoint that cannot share
+gets a port of its own, where it would be an error otherwise.
 
 A host name is listened on at every address that it has. IPv6 sockets are for IPv6 alone
 (IPV6_V6ONLY, ipv6(7)), as those of asyncio, uvicorn and nginx are: `[::]` and `0.0.0.0` can then
@@ -117,29 +118,29 @@ class ListeningAddress:
         """
         if _key(site) not in self._keys:
             return False
+        fault = self._fault(site)
+        if fault is not None and not _may_be_elsewhere(site):
+            raise fault
+        return fault is None
+
+    def _fault(self, site: Site) -> ConfigurationError | None:
+        """Why an endpoint cannot share this address; None where it can."""
         first_route = self.sites[0].route
-        is_taken = site.route is None or first_route is None or self.router.has(site.route)
-        if not site.endpoint.is_unix and site.endpoint.port == 0:
-            # Only endpoints that name a path or a host were meant to share what the kernel chooses.
-            routes = (first_route, site.route)
-            if is_taken or any(route is None or route.serves_everything for route in routes):
-                return False
         if site.route is None or first_route is None:
-            raise ConfigurationError(
+            return ConfigurationError(
                 f"cannot listen on {site.url} and on {self.sites[0].url}, because only ws:// "
                 "and http:// endpoints can share an address: choose another port",
                 subject=site.url,
             )
-        if is_taken:
-            raise ConfigurationError(
+        if self.router.has(site.route):
+            return ConfigurationError(
                 f"{site.url} would serve the requests of another endpoint of this server: give it"
                 " another path, or a host=",
                 subject=site.url,
             )
-        self._check_agreement(site)
-        return True
+        return self._disagreement(site)
 
-    def _check_agreement(self, site: Site) -> None:
+    def _disagreement(self, site: Site) -> ConfigurationError | None:
         first = self.sites[0]
         pairs = [
             *((name, getattr(first.limits, name), getattr(site.limits, name)) for name in _LIMITS),
@@ -151,13 +152,14 @@ class ListeningAddress:
         ]
         for name, ours, theirs in pairs:
             if ours != theirs:
-                raise ConfigurationError(
+                return ConfigurationError(
                     f"{first.url} and {site.url} share an address, but {name} applies before "
                     f"the path of a request is known, and is different for them ({ours!r} and "
                     f"{theirs!r}): pass the same to both",
                     subject=name,
                     value=theirs,
                 )
+        return None
 
     def add(self, site: Site) -> None:
         """Serve one more endpoint here, from now on."""
@@ -419,6 +421,12 @@ def _listen_on_all(
             one.close()
         raise
     return listeners
+
+
+def _may_be_elsewhere(site: Site) -> bool:
+    """Whether any port does for an endpoint."""
+    is_given = site.options.get("sock") is not None or site.options.get("fd") is not None
+    return not is_given and not site.endpoint.is_unix and site.endpoint.port == 0
 
 
 def _key(site: Site) -> Hashable:

@@ -92,7 +92,7 @@ def given_socket(site: Site, backlog: int) -> socket.socket | None:
     """The socket that was given in place of an address, listening.
 
     Raises:
-        ConfigurationError: it is not a socket of the URL's kind.
+        ConfigurationError: it is not a socket of the URL's kind, or not one to serve on.
     """
     given, descriptor = site.options.get("sock"), site.options.get("fd")
     if given is None and descriptor is None:
@@ -106,18 +106,16 @@ def given_socket(site: Site, backlog: int) -> socket.socket | None:
                 subject="fd",
                 value=descriptor,
             ) from None
-    families = [socket.AF_UNIX] if site.endpoint.is_unix else [socket.AF_INET, socket.AF_INET6]
-    kind = _kind(site.endpoint)
-    if given.family not in families or given.type != kind:
-        noun = "datagram" if site.endpoint.is_datagram else "stream"
+    fault = _fault(given, site.endpoint)
+    if fault:
         if descriptor is not None:
+            # It stays the caller's.
             given.detach()
         raise ConfigurationError(
-            f"the socket that was given for {site.url} is {given.family.name} and"
-            f" {given.type.name}: it has to be a {noun} socket of the URL's kind",
+            f"the socket that was given for {site.url} is {fault}",
             subject="sock" if descriptor is None else "fd",
         )
-    is_stream = kind == socket.SOCK_STREAM
+    is_stream = _kind(site.endpoint) == socket.SOCK_STREAM
     if is_stream and not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         try:
             given.listen(backlog)
@@ -127,6 +125,38 @@ def given_socket(site: Site, backlog: int) -> socket.socket | None:
                 given.detach()
             raise
     return given
+
+
+def _fault(given: socket.socket, endpoint: Endpoint) -> str | None:
+    """Why a server cannot serve on a socket: what it is, and what it has to be."""
+    families = [socket.AF_UNIX] if endpoint.is_unix else [socket.AF_INET, socket.AF_INET6]
+    if given.family not in families or given.type != _kind(endpoint):
+        noun = "datagram" if endpoint.is_datagram else "stream"
+        is_named = f"{_name(given.family)} and {_name(given.type)}"
+        return f"{is_named}: it has to be a {noun} socket of the URL's kind"
+    if _is_connected(given):
+        advice = (
+            "bind it and do not connect it" if endpoint.is_datagram else "pass one that listens"
+        )
+        return f"connected to one peer, so it cannot serve others: {advice}"
+    name = given.getsockname()
+    is_bound = bool(name) if endpoint.is_unix else name[1] != 0
+    if not is_bound:
+        return "not bound to an address, so clients cannot reach it: call its bind() first"
+    return None
+
+
+def _is_connected(given: socket.socket) -> bool:
+    try:
+        given.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _name(number: int) -> str:
+    """The name of a family or a kind, where Python knows it."""
+    return str(getattr(number, "name", number))
 
 
 def _kind(endpoint: Endpoint) -> socket.SocketKind:

@@ -48,7 +48,9 @@ class ServerOptions(TypedDict, total=False):
             `example.com`, or `*.example.com` for every host below it. Default: every host.
         sock: A bound stream socket to listen on, in place of one that is made for the URL. It
             belongs to the server from the start on.
-        fd: The descriptor of such a socket, as a service manager passes it.
+        fd: The descriptor of such a socket, as a service manager passes it. It also belongs to the
+            server from the start on, which closes it: of a socket object, pass `detach()` and not
+            `fileno()`.
         mode: The permissions of a Unix socket's file, such as 0o660; default: what the umask gives.
         backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound is
             net.core.somaxconn. Default: 4096.

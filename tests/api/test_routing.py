@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import httpx
 import pytest
@@ -201,6 +202,49 @@ def test_conflicts_are_errors_where_the_endpoint_is_added() -> None:
         server.add(Echo, "ws://127.0.0.1:9001/b", limits=limits)
     with pytest.raises(vespiary.ConfigurationError, match="host= is only for ws://"):
         server.add(Echo, TCP, host="example.com")
+
+
+SMALL = vespiary.Limits(header_bytes_max=1000)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "ports"),
+    [
+        ([("ws", "/a", {}), ("ws", "/b", {})], "11"),
+        ([("ws", "/", {}), ("ws", "/a", {})], "11"),
+        ([("ws", "/", {}), ("http", "/", {})], "11"),
+        ([("ws", "/", {}), ("ws", "/", {"host": "example.com"})], "11"),
+        ([("ws", "/", {}), ("ws", "/", {})], "12"),
+        ([("ws", "/{x}", {}), ("ws", "/{y}", {})], "12"),
+        ([("ws", "/a", {}), ("ws", "/a", {}), ("http", "/a", {})], "121"),
+        ([("ws", "/a", {}), ("ws", "/b", {"limits": SMALL}), ("ws", "/c", {})], "121"),
+        ([("tcp", "", {}), ("ws", "/", {}), ("tcp", "", {})], "123"),
+    ],
+)
+@pytest.mark.parametrize("is_running", [False, True])
+async def test_endpoints_on_port_0_share_a_port_where_they_can(
+    endpoints: list[tuple[str, str, dict[str, Any]]], ports: str, is_running: bool
+) -> None:
+    server = vespiary.Server()
+    for number, (scheme, path, options) in enumerate(endpoints):
+        if is_running and number == 1:
+            await server.start()
+        handler = Page("page") if scheme == "http" else Echo()
+        server.add(handler, f"{scheme}://127.0.0.1:0{path}", **options)
+    if not is_running:
+        await server.start()
+    found = [vespiary.Endpoint.parse(url).port for url in server.urls]
+    await server.stop()
+    order = list(dict.fromkeys(found))
+    assert "".join(str(order.index(port) + 1) for port in found) == ports
+
+
+async def test_a_socket_is_not_given_to_two_endpoints_that_cannot_share_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        server = vespiary.Server()
+        server.add(Echo, "ws://127.0.0.1:0", sock=given)
+        with pytest.raises(vespiary.ConfigurationError, match="another path"):
+            server.add(Echo, "ws://127.0.0.1:0", sock=given)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -124,11 +125,59 @@ async def test_what_is_not_a_socket_of_the_kind_is_not_adopted() -> None:
 async def test_a_descriptor_that_cannot_listen_stays_the_caller_s() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        with pytest.raises(OSError, match="Invalid argument"):
+        with pytest.raises(vespiary.ConfigurationError, match="connected to one peer"):
             async with serving(Echo, "unix:///tmp/x.sock", fd=ours.fileno()):
                 pass
         ours.send(b"x")
         assert theirs.recv(1) == b"x"
+
+
+def _unbound(family: int, kind: int, peer: socket.socket) -> socket.socket:
+    return socket.socket(family, kind)
+
+
+def _connected(family: int, kind: int, peer: socket.socket) -> socket.socket:
+    peer.bind(("127.0.0.1", 0))
+    if kind == socket.SOCK_STREAM:
+        peer.listen()
+    made = socket.socket(family, kind)
+    made.connect(peer.getsockname())
+    return made
+
+
+_STREAM, _DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+
+
+@pytest.mark.parametrize("option", ["sock", "fd"])
+@pytest.mark.parametrize(
+    ("make", "family", "kind", "url", "words"),
+    [
+        (_unbound, socket.AF_INET, _STREAM, "ws://127.0.0.1:0", "not bound to an address"),
+        (_unbound, socket.AF_INET6, _STREAM, "tcp://[::1]:0", "not bound to an address"),
+        (_unbound, socket.AF_UNIX, _STREAM, "unix:///tmp/x.sock", "not bound to an address"),
+        (_unbound, socket.AF_INET, _DATAGRAM, "udp://127.0.0.1:0", "not bound to an address"),
+        (_unbound, socket.AF_UNIX, _DATAGRAM, "unixgram:///tmp/x.sock", "not bound to an address"),
+        (_connected, socket.AF_INET, _STREAM, "tcp://127.0.0.1:0", "connected to one peer"),
+        (_connected, socket.AF_INET, _DATAGRAM, "udp://127.0.0.1:0", "connected to one peer"),
+    ],
+)
+async def test_a_socket_on_which_nobody_could_be_served_is_refused_and_stays_open(
+    make: Callable[[int, int, socket.socket], socket.socket],
+    family: int,
+    kind: int,
+    url: str,
+    words: str,
+    option: str,
+) -> None:
+    class Datagrams(vespiary.Handler):
+        def on_datagram(self, datagram: vespiary.Datagram) -> None: ...
+
+    with socket.socket(family, kind) as peer, make(family, kind, peer) as given:
+        value = given if option == "sock" else given.fileno()
+        with pytest.raises(vespiary.ConfigurationError, match=words):
+            async with serving(Datagrams if kind == _DATAGRAM else Echo, url, **{option: value}):
+                pass
+        assert given.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == kind
 
 
 async def test_localhost_is_listened_on_at_all_its_addresses(

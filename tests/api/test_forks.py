@@ -75,6 +75,7 @@ from vespiary import sync
 
 ARGUMENTS = {{
     "send": ("x",), "send_part": ("x",), "subscribe": ("topic",), "unsubscribe": ("topic",),
+    "subscribe_pattern": ("topic/#",), "unsubscribe_pattern": ("topic/#",),
     "set_timer": (0, print), "call_soon_threadsafe": (print, "called"), "receive": (60,),
     "publish": ("topic", "from the child"), "subscribers": ("topic",),
     "add": (vespiary.Handler(), "tcp://127.0.0.1:0"),

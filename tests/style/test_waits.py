@@ -29,6 +29,14 @@ PAUSES: dict[str, dict[str, str]] = {
             "Timers of the loop are the subject."
         ),
     },
+    "api/test_interrupted_guests.py": {
+        "test_a_signal_in_the_guests_callback_stops_nothing": (
+            "Timers of the guest are the subject; the loop around it waits for the signal."
+        ),
+        "test_every_operation_can_run_within_every_other": (
+            "The loop must be idle first; nothing reports that it is."
+        ),
+    },
     "api/test_lifetime.py": {
         "BUSY_AT_EXIT": "The interpreter's exit has to take a while.",
         "CALLS_AT_EXIT": "The interpreter's exit has to take a while.",
@@ -49,6 +57,11 @@ PAUSES: dict[str, dict[str, str]] = {
         ),
     },
     "api/test_signals_to_blocked_programs.py": {ANY: "Programs that block are the subject."},
+    "api/test_timers.py": {
+        "test_a_timer_is_not_late_because_the_process_was_held_up_before": (
+            "A process that is held up is the subject."
+        ),
+    },
     "api/test_threads.py": {"block": "A blocked loop is the subject."},
     "sync/test_ends.py": {
         "test_an_interrupt_leaves_the_connection_sound": (

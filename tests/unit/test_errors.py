@@ -116,6 +116,7 @@ EXAMPLES = [
     WriteQueueFull(10, 5, message_bytes=7),
     ReceiveConflict("127.0.0.1:5"),
     errors.ThreadCallsFull(1, 1),
+    errors.WorkerFailed(1, "its on_start raised an error"),
     DriverUnavailable("uring", "EPERM"),
 ]
 

@@ -56,6 +56,7 @@ def test_the_version_is_shown_without_any_command() -> None:
         "vespiary.cli",
         "vespiary.cli.main",
         "vespiary.errors",
+        "vespiary.headers",
     }
 
 
@@ -71,9 +72,11 @@ LOCKS = {
     "vespiary.cli.locks",
     "vespiary.cli.main",
     "vespiary.errors",
+    "vespiary.headers",
     "vespiary.prove",
     "vespiary.prove.commands",
     "vespiary.prove.exits",
+    "vespiary.prove.folders",
     "vespiary.prove.locks",
     "vespiary.prove.locks.binaries",
     "vespiary.prove.locks.exits",

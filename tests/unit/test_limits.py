@@ -162,7 +162,7 @@ def test_a_count_that_is_accepted_is_one_that_a_server_starts_with(name: str, va
 @pytest.mark.parametrize("name", [item.name for item in dataclasses.fields(Limits)])
 def test_the_error_for_a_count_beyond_64_bits_says_the_range(name: str) -> None:
     fields: dict[str, Any] = {name: 1 << 63}
-    with pytest.raises(LimitsError, match=rf"Limits.{name} must be a whole number from 1 to"):
+    with pytest.raises(LimitsError, match=rf"Limits.{name} must be a whole number from [01] to"):
         Limits(**fields)
 
 

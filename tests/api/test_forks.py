@@ -76,6 +76,7 @@ from vespiary import sync
 ARGUMENTS = {{
     "send": ("x",), "send_part": ("x",), "subscribe": ("topic",), "unsubscribe": ("topic",),
     "subscribe_pattern": ("topic/#",), "unsubscribe_pattern": ("topic/#",),
+    "discard_retained": ("topic",), "retained": ("topic",), "subscribed_connections": ("topic",),
     "set_timer": (0, print), "call_soon_threadsafe": (print, "called"), "receive": (60,),
     "publish": ("topic", "from the child"), "subscribers": ("topic",),
     "add": (vespiary.Handler(), "tcp://127.0.0.1:0"),
@@ -240,7 +241,7 @@ QUIET = {
     "connection": {"abort", "close", "data", "is_open"},
     "client": {"abort", "close", "data", "is_open"},
     "blocking": {"is_open", "close_reason", "__exit__", *ATTRIBUTES},
-    "server": {"stop", "stop_soon", "urls", "datagram_sockets", "__aexit__"},
+    "server": {"stop", "stop_soon", "urls", "datagram_sockets", "worker", "__aexit__"},
     "timer": set(),
 }
 """What does nothing in a child, or what it says is known there; everything else is an error."""

@@ -281,8 +281,9 @@ pub(crate) fn not_secured(
 }
 
 /// A handler that waits for the end, and receives nothing meanwhile, has no answer left to send:
-/// the peer's having finished is then the end. So is its server's stop. Where it is another task that waits, and nothing was
-/// ever received, messages that wait may still get an answer: see [`is_end_awaited`].
+/// the peer's having finished is then the end. So is its server's stop. Where it is another task
+/// that waits, and nothing was ever received, messages that wait may still get an answer: see
+/// [`is_end_awaited`].
 fn note_wait_for_end(py: Python<'_>, this: &Connection, connection: &Rc<Conn>) -> PyResult<()> {
     let host = &connection.endpoint().host;
     let Some(inbox) = this.local()?.inbox.get() else {

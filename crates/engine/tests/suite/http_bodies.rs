@@ -229,7 +229,6 @@ fn a_malformed_body_is_refused_and_is_the_last(bench: &Bench) {
 }
 
 fn a_peer_that_ends_within_a_body_gets_no_answer(bench: &Bench) {
-    claims!("rfc9112/6.3/8");
     let place = bench.listen(plain(), telling(&[]));
     let mut peer = bench.connect(&place);
     peer.send(bench, &post("Content-Length: 6\r\n", b"honey"));

@@ -41,7 +41,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// The next one on the same connection.
     pub(super) fn next(self, request: &Request, is_upgrade: bool) -> Self {
-        let is_unread = requires!("rfc9112/9.3/5" => request.has_body());
+        let is_unread = request.has_body();
         Self {
             is_head: request.method == "HEAD",
             awaits_continue: request.expects_continue(),

@@ -106,7 +106,7 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
         sink.denied(404, &text, "");
         return give(session, sink, nothing_served());
     }
-    if !is_upgrade && request.has_body() {
+    if requires!("rfc9112/9.3/5" => !is_upgrade && request.has_body()) {
         return body::begin(session, sink, request);
     }
     ask(session, sink, request, Vec::new());

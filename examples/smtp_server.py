@@ -53,8 +53,8 @@ class Smtp(vespiary.Handler[bytes]):
             "RCPT": self.recipient,
             "DATA": self.data,
             "RSET": self.reset,
-            "NOOP": lambda *_: "250 OK",
-            "QUIT": lambda *_: "221 goodbye",
+            "NOOP": self.nothing,
+            "QUIT": self.goodbye,
         }
 
     def on_open(self, connection: vespiary.Connection[bytes]) -> None:
@@ -123,6 +123,14 @@ class Smtp(vespiary.Handler[bytes]):
             return "503 RCPT comes first"
         connection.data.lines = []
         return "354 end with a line that has only a dot"
+
+    def nothing(self, _: vespiary.Connection[bytes], __: str) -> str:
+        """NOOP."""
+        return "250 OK"
+
+    def goodbye(self, _: vespiary.Connection[bytes], __: str) -> str:
+        """QUIT."""
+        return "221 goodbye"
 
     def reset(self, connection: vespiary.Connection[bytes], _: str) -> str:
         """RSET."""

@@ -67,7 +67,6 @@ impl<H: Host> Connection<H> {
     /// Let no more than so many bytes go into the layers from now on, until the next call; the
     /// others wait in the write queue. `None` lifts the bound; at first there is none.
     pub fn limit_sending(self: &Rc<Self>, bytes: Option<usize>) {
-        self.is_send_limited.set(bytes.is_some());
         let mut rooms = self.engine.send_rooms.borrow_mut();
         match bytes {
             Some(bytes) if self.state() != State::Closed => rooms.insert(self.token, bytes),
@@ -78,9 +77,6 @@ impl<H: Host> Connection<H> {
     }
 
     fn send_room(&self) -> usize {
-        if !self.is_send_limited.get() {
-            return usize::MAX;
-        }
         let rooms = self.engine.send_rooms.borrow();
         rooms.get(&self.token).copied().unwrap_or(usize::MAX)
     }
@@ -328,10 +324,8 @@ fn depart<H: Host>(
             let rest = bytes.split_off(most);
             connection.outbound.borrow_mut().put_back(rest);
         }
-        if connection.is_send_limited.get() {
-            let left = room.saturating_sub(bytes.len());
-            let mut rooms = connection.engine.send_rooms.borrow_mut();
-            rooms.insert(connection.token, left);
+        if let Some(left) = (connection.engine.send_rooms.borrow_mut()).get_mut(&connection.token) {
+            *left = room.saturating_sub(bytes.len());
         }
         stack.send(&bytes)?;
         connection.engine.pool.borrow_mut().put(bytes);

@@ -289,7 +289,7 @@ impl<H: Host> Engine<H> {
         }
         self.end_subscriptions(connection);
         self.postponed.borrow_mut().remove(&connection.token);
-        if connection.is_send_limited.get() {
+        if connection.layered.get() {
             self.send_rooms.borrow_mut().remove(&connection.token);
         }
         self.report_end(connection, answered);

@@ -39,6 +39,8 @@ logger = logging.getLogger("vespiary")
 
 _SECONDS_LEAST = 0.001
 """Engine and loops count deadlines in milliseconds."""
+_EARLY_SECONDS = 0.002
+"""By how much a loop may call a timer too early: uvloop rounds to milliseconds."""
 
 
 class Guest:
@@ -114,9 +116,10 @@ class Guest:
         elif rest is not None:
             now = loop.time()
             due = now + max(rest, _SECONDS_LEAST)
-            # A timer that is early costs a turn; one for every turn would cost more. One that was
-            # due before now may have been interrupted.
-            if self._timer is None or due < self._due or self._due < now:
+            # A timer that is early costs a turn; one for every turn would cost more. One that is
+            # due may have fired and been interrupted.
+            is_due = self._due < now + _EARLY_SECONDS
+            if self._timer is None or due < self._due or is_due:
                 timed = functools.partial(_timed, weakref.ref(self))
                 guarded = self.core.guarded
                 timer = loop.call_at(due, guarded, timed, context=self._context)

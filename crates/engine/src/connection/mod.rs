@@ -80,9 +80,6 @@ pub struct Connection<H: Host> {
     pub(crate) client: bool,
     /// Its bytes go through layers, in both directions.
     pub(crate) layered: Cell<bool>,
-    /// Whether the engine knows how many bytes may go into the layers: see
-    /// [`Connection::limit_sending`].
-    pub(crate) is_send_limited: Cell<bool>,
     /// A layer was started while the connection lives: no more plain bytes may come.
     pub(crate) ends_plain: Cell<bool>,
     /// It stands on the engine's list of connections to be settled.
@@ -144,7 +141,6 @@ impl<H: Host> Connection<H> {
             counted: Cell::new(false),
             client,
             layered: Cell::new(false),
-            is_send_limited: Cell::new(false),
             ends_plain: Cell::new(false),
             unsettled: Cell::new(false),
             fullness: Cell::new(Fullness::Low),

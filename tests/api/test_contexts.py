@@ -306,7 +306,8 @@ async def test_calls_in_a_row_run_in_the_context_of_their_connection_alone(
         for client in clients:
             client.close()
         await until(lambda: server.statistics().total.connections_open == 0)
-        assert server.statistics().total.handler_errors == 1
+        # On threads a method may still be under way.
+        await until(lambda: server.statistics().total.handler_errors == 1)
     task.cancel()
     assert not wrong
     assert all(len(set(name.removesuffix("fail"))) == 1 for name in scheduled)

@@ -10,7 +10,7 @@ import vespiary
 
 from .kit import WS, Echo, Recorder, echo, serving, until
 
-LOOP = r"server\.call_soon_threadsafe\(\)"
+LOOP = r"(use|let) server\.call_soon_threadsafe\(\)"
 
 Call = Callable[[Any], object]
 
@@ -30,6 +30,7 @@ SERVER: dict[str, tuple[Call, str | None]] = {
     "stop_soon": (lambda it: it.stop_soon(), None),
     "subscribers": (lambda it: it.subscribers("topic"), None),
     "urls": (lambda it: it.urls, None),
+    "worker": (lambda it: it.worker, None),
     "wait_stopped": (lambda it: asyncio.run(it.wait_stopped()), "wait_stopped\\(\\)"),
 }
 """The call, and the method that its error names; None: it works in every thread."""
@@ -119,7 +120,7 @@ async def test_a_method_of_the_server_works_in_another_thread_or_says_what_does(
         if named is None:
             await asyncio.to_thread(call, server)
         else:
-            with pytest.raises(RuntimeError, match=f"{named} belongs to .* use {LOOP}"):
+            with pytest.raises(RuntimeError, match=f"{named} belongs to .* {LOOP}"):
                 await asyncio.to_thread(call, server)
 
 
@@ -156,7 +157,7 @@ async def test_a_method_of_a_connection_works_in_another_thread_or_says_what_doe
         if named is None:
             await asyncio.to_thread(call, connections[0])
         else:
-            with pytest.raises(RuntimeError, match=f"{named} belongs to .* use {LOOP}"):
+            with pytest.raises(RuntimeError, match=f"{named} belongs to .* {LOOP}"):
                 await asyncio.to_thread(call, connections[0])
 
 

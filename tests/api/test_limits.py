@@ -19,6 +19,7 @@ UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 SECONDS = 0.05
 
 
@@ -87,6 +88,7 @@ LIMITS = [
     Case("fragments_max", 1, url=WS, sent=UPGRADE + b"\x02\x81\0\0\0\0a\0\x81\0\0\0\0a"),
     Case("header_bytes_max", 100, url=WS, sent=UPGRADE),
     Case("headers_max", 2, url=WS, sent=UPGRADE),
+    Case("body_bytes_max", 2, url=WS, sent=POST),
     Case("topics_per_connection_max", 1, Subscribing),
     Case("subscriptions_max", 1, Subscribing),
     Case("topic_bytes_max", 1, Subscribing),

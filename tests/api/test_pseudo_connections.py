@@ -95,13 +95,14 @@ def statistics(server: Server) -> vespiary.EndpointStatistics:
     return server.statistics().endpoints[0]
 
 
-@pytest.mark.parametrize("options", [{}, {"executor": "threads"}], ids=["loop", "threads"])
-@pytest.mark.parametrize("handler", [Echo, echo, AsyncEcho])
+@pytest.mark.parametrize(
+    ("handler", "options"),
+    [(Echo, {}), (Echo, {"executor": "threads"}), (echo, {}), (AsyncEcho, {})],
+    ids=["plain", "threads", "coroutine", "async"],
+)
 async def test_every_form_of_handler_serves_the_peers(
     handler: Any, options: dict[str, Any]
 ) -> None:
-    if options and handler is not Echo:
-        pytest.skip("coroutines run on the loop")
     async with serving(handler, UDP, connections=True, **options) as server:
         with client() as one, client() as other:
             for length in (0, 1, 1472, 9000):

@@ -345,7 +345,7 @@ def test_an_exception_in_a_script_is_a_fault(websocket: Start, load: Load, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["udp://127.0.0.1:1"], "is not an address that can be loaded; use tcp://"),
+        (["ftp://127.0.0.1:1"], "is not an address that can be loaded; use tcp://"),
         (["tcp://127.0.0.1:1", "-H", "X: y"], "headers need a ws://"),
         (["tcp://127.0.0.1:1", "--compress"], "need a ws:// or wss:// address"),
         (["tcp://127.0.0.1:1", "--insecure"], "need a tls://, wss:// or https:// address"),

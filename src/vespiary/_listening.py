@@ -2,9 +2,9 @@
 
 Endpoints that begin with an HTTP request share an address when they name the same host and port (or
 the same Unix socket), and are distinguished by path and host (see `routing`). What acts before the
-request is known belongs to the address, so its endpoints have to agree on it. Port 0 counts like
-any other port, also for an endpoint that is added later; but there an endpoint that cannot share
-gets a port of its own, where it would be an error otherwise.
+request is known belongs to the address, so its endpoints have to agree on it. On port 0 those that
+name a path or a host share one port, also if they are added later. One that serves every request
+gets a port of its own, and so does one that cannot share, which is an error on any other port.
 
 A host name is listened on at every address that it has. IPv6 sockets are for IPv6 alone
 (IPV6_V6ONLY, ipv6(7)), as those of asyncio, uvicorn and nginx are: `[::]` and `0.0.0.0` can then
@@ -119,9 +119,13 @@ class ListeningAddress:
         if _key(site) not in self._keys:
             return False
         fault = self._fault(site)
-        if fault is not None and not _may_be_elsewhere(site):
-            raise fault
-        return fault is None
+        if not _may_be_elsewhere(site):
+            if fault is not None:
+                raise fault
+            return True
+        routes = (self.sites[0].route, site.route)
+        is_shareable = all(route is not None and not route.serves_everything for route in routes)
+        return fault is None and is_shareable
 
     def _fault(self, site: Site) -> ConfigurationError | None:
         """Why an endpoint cannot share this address; None where it can."""

@@ -52,9 +52,11 @@ HANG_SECONDS = 30.0
 
 
 def pytest_configure() -> None:
-    """Undo what a background shell does to its children: Ctrl-C would be ignored by ours too."""
+    """Undo what background shells and nohup do: ours and what they start would ignore signals."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

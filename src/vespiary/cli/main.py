@@ -75,7 +75,7 @@ class _Commands(click.Group):
             if error.errno not in _CANNOT_WRITE:
                 raise
             what = error.filename or "the output"
-            if error.filename is None:
+            if error.filename is None and sys.stdout is sys.__stdout__:
                 # Or the interpreter would try again at its exit, and end with 120.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise click.ClickException(f"{what} could not be written: {error.strerror}") from error

@@ -176,7 +176,7 @@ def test_few_samples_or_a_short_time_are_unclear_with_the_reason() -> None:
 
 
 def test_the_start_of_a_program_that_soon_ends_is_not_called_growth() -> None:
-    times = [number * 0.01 for number in range(130)]
+    times = [number * 0.01 for number in range(106)]
     trend = judge(times, [(8 + 6 * at) * MIB for at in times])
     assert trend.verdict == "unclear"
     assert trend.reason == "it may still be starting: a longer run may decide"

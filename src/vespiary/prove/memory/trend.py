@@ -48,7 +48,7 @@ for "grows" at the larger blocks, which are few."""
 
 _SAMPLES_MIN = 40
 _SECONDS_MIN = 1.0
-_GROWS_SECONDS_MIN = 1.5
+_GROWS_SECONDS_MIN = 1.0
 """What is left after the warm-up must be that long to be called growth: in less, many programs are
 still starting."""
 

@@ -126,6 +126,9 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A thread that waits in a write to a buffered standard error holds a lock that the
+            # interpreter needs at its exit.
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
 
     def __enter__(self) -> "Program":

@@ -115,7 +115,7 @@ class OneByte(vespiary.Handler):
 
 
 class FromThreads(vespiary.Handler):
-    """Send small messages from a thread, to a peer that does not read."""
+    """Send small messages from a thread; `send` waits, or raises in old versions, when it must."""
 
     def on_message(self, connection, message):
         sent = 0

@@ -37,6 +37,25 @@ def main() -> int:
         ],
         cargo,
     )
+    # These are not members of the workspace, so that the steps above say nothing of them.
+    for what, folder in (
+        ("native echo server of the benchmarks", "benches/choices/engine_echo"),
+        ("fuzz targets", "fuzz"),
+    ):
+        manifest = f"--manifest-path={folder}/Cargo.toml"
+        steps.run(
+            f"Rust: lints of the {what} (cargo clippy)",
+            [
+                "cargo",
+                "clippy",
+                manifest,
+                "--target-dir=target",
+                "--locked",
+                "--",
+                "-D",
+                "warnings",
+            ],
+        )
     steps.run("Python: format (ruff format)", [tools / "ruff", "format", "--check", "."])
     steps.run("Python: lints (ruff check)", [tools / "ruff", "check", "."])
     steps.run("Python: types (mypy --strict)", [tools / "mypy"])

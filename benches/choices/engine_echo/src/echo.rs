@@ -13,7 +13,7 @@ impl Host for Echo {
     type Endpoint = ();
     type User = ();
 
-    fn request(&self, _: &Rc<Connection<Self>>, _: http::Request) -> Answer {
+    fn request(&self, _: &Rc<Connection<Self>>, _: http::Request, _: Vec<u8>) -> Answer {
         Answer::Accept {
             protocol: None,
             headers: Vec::new(),

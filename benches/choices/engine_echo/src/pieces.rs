@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use vespiary_engine::port::{Address, Completion, Counters, Descriptor, Interest, Outcome};
-use vespiary_engine::port::{Outgoing, Port, Token, Wake};
+use vespiary_engine::port::{Completion, Descriptor, Outcome, Outgoing, Port, Token};
 
 /// What a masked echo of 32 bytes comes back as on WebSocket: two bytes of head, and the payload.
 const MESSAGE_BYTES: usize = 34;
@@ -36,118 +35,14 @@ impl Pieces {
 /// The operations that a wrapper of a port leaves alone.
 macro_rules! delegate {
     () => {
-        fn name(&self) -> &'static str {
-            self.inner.name()
-        }
-
-        fn now(&self) -> u64 {
-            self.inner.now()
-        }
-
-        fn accept(&mut self, listener: Descriptor, token: Token) {
-            self.inner.accept(listener, token);
-        }
-
-        fn cancel_accept(&mut self, token: Token) {
-            self.inner.cancel_accept(token);
-        }
-
-        fn receive(&mut self, socket: Descriptor, token: Token) {
-            self.inner.receive(socket, token);
-        }
-
-        fn cancel_receive(&mut self, token: Token) {
-            self.inner.cancel_receive(token);
-        }
-
-        fn cancel_send(&mut self, token: Token) {
-            self.inner.cancel_send(token);
-        }
-
-        fn connect(&mut self, socket: Descriptor, token: Token, address: &Address) {
-            self.inner.connect(socket, token, address);
-        }
-
-        fn cancel_connect(&mut self, token: Token) {
-            self.inner.cancel_connect(token);
-        }
-
-        fn poll(
-            &mut self,
-            descriptor: Descriptor,
-            token: Token,
-            interest: Interest,
-        ) -> std::io::Result<()> {
-            self.inner.poll(descriptor, token, interest)
-        }
-
-        fn unpoll(&mut self, descriptor: Descriptor, token: Token) {
-            self.inner.unpoll(descriptor, token);
-        }
-
-        fn open(
-            &mut self,
-            address: &Address,
-            source: Option<&Address>,
-        ) -> std::io::Result<Descriptor> {
-            self.inner.open(address, source)
-        }
-
-        fn listen(
-            &mut self,
-            address: &Address,
-            backlog: u32,
-            reuse_port: bool,
-        ) -> std::io::Result<Descriptor> {
-            self.inner.listen(address, backlog, reuse_port)
-        }
-
-        fn adopt(&mut self, listener: Descriptor) -> std::io::Result<()> {
-            self.inner.adopt(listener)
-        }
-
-        fn descriptor(&self) -> std::io::Result<Descriptor> {
-            self.inner.descriptor()
-        }
-
-        fn rest(&mut self) -> Option<std::time::Duration> {
-            self.inner.rest()
-        }
-
-        fn keep_alive(&mut self, socket: Descriptor, silence: std::time::Duration) {
-            self.inner.keep_alive(socket, silence);
-        }
-
-        fn shutdown(&mut self, socket: Descriptor) {
-            self.inner.shutdown(socket);
-        }
-
-        fn close(&mut self, socket: Descriptor, reset: bool) {
-            self.inner.close(socket, reset);
-        }
-
-        fn local_address(&self, socket: Descriptor) -> std::io::Result<Address> {
-            self.inner.local_address(socket)
-        }
-
-        fn peer_address(&self, socket: Descriptor) -> std::io::Result<Address> {
-            self.inner.peer_address(socket)
-        }
-
-        fn delivery(&self, socket: Descriptor) -> vespiary_engine::port::Delivery {
-            self.inner.delivery(socket)
-        }
-
-        fn unread(&self, socket: Descriptor) -> vespiary_engine::port::Unread {
-            self.inner.unread(socket)
-        }
-
-        fn waker(&self) -> std::sync::Arc<dyn Wake> {
-            self.inner.waker()
-        }
-
-        fn counters(&self) -> Counters {
-            self.inner.counters()
+        vespiary_engine::port::forward_to_port! {
+            inner:
+                name now accept cancel_accept receive cancel_receive cancel_send
+                connect cancel_connect open listen adopt bind adopt_datagrams
+                watch_datagrams unwatch_datagrams receive_datagrams
+                send_datagrams keep_alive shutdown close local_address
+                peer_address delivery unread descriptor rest counters poll
+                unpoll waker
         }
     };
 }

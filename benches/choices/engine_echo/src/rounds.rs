@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use vespiary_engine::port::{Address, Completion, Counters, Descriptor, Interest, Outcome};
-use vespiary_engine::port::{Outgoing, Port, Token, Wake};
+use vespiary_engine::port::{Completion, Descriptor, Outcome, Outgoing, Port, Token};
 
 /// Delegates everything and puts pauses into its batches.
 pub(crate) struct ShortRounds {

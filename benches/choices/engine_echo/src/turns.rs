@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use vespiary_engine::port::{Address, Completion, Counters, Descriptor, Interest, Outgoing};
-use vespiary_engine::port::{Port, Token, Wake};
+use vespiary_engine::port::{Completion, Descriptor, Outgoing, Port, Token};
 
 /// Delegates everything and cuts its batches.
 pub(crate) struct OneRoundATurn {

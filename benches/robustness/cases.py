@@ -118,8 +118,11 @@ def dead(version: Version, driver: str) -> Figures:
                 took = time.monotonic() - began
                 left = max(0, server.sockets() - before)
                 text = f"{left} of {DEAD_PER_KIND}"
+                # The end of a stream's one direction ends no connection: its handler may still send.
+                half = name == "TCP" and kind == "FIN"
+                what = f"{name}, {kind}{' (half-closed)' if half else ''}: descriptors still held"
                 yield (
-                    f"{name}, {kind}: descriptors still held",
+                    what,
                     f"{text} after {DEAD_SECONDS} s" if left else f"0 after {took:.1f} s",
                 )
                 for peer in peers:

@@ -118,7 +118,7 @@ def dead(version: Version, driver: str) -> Figures:
                 took = time.monotonic() - began
                 left = max(0, server.sockets() - before)
                 text = f"{left} of {DEAD_PER_KIND}"
-                # The end of a stream's one direction ends no connection: its handler may still send.
+                # The peer's FIN does not end a stream: its handler may still send.
                 half = name == "TCP" and kind == "FIN"
                 what = f"{name}, {kind}{' (half-closed)' if half else ''}: descriptors still held"
                 yield (

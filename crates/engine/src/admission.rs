@@ -17,7 +17,7 @@ use std::rc::Rc;
 use vespiary_port::{Address, Descriptor};
 use vespiary_wire::http::{self, Request};
 
-/// A proxy has said whom it connects for: that is the peer from now on.
+/// A proxy has named its client: the client is the peer from now on.
 pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: &Address) {
     leave_address(connection);
     connection.carrier.set_peer(address.clone());
@@ -30,8 +30,8 @@ pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: &Add
     }
 }
 
-/// Take the client that a trusted proxy names in its request for the peer, until its next request.
-/// The proxy's own address where it names none.
+/// Use the client that a trusted proxy names in its request as the peer, until the next request. If
+/// the request does not name a client, use the proxy's own address.
 pub(crate) fn client_named<H: Host>(
     connection: &Rc<Connection<H>>,
     request: &Request,

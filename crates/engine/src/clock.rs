@@ -1,18 +1,18 @@
 //! The engine's clock: that of the port, less the time in which this process was held up.
 //!
-//! A process that was stopped (SIGSTOP, a frozen container, a suspended machine), or whose handler
-//! blocked, finds after it that every deadline of every peer has passed, although nobody was late
-//! but the process itself. Two rules keep that from counting against the peers:
+//! If a process was stopped (SIGSTOP, a frozen container, a suspended machine), or a handler blocked,
+//! the deadlines of all peers may have passed when it continues, although only this process was late.
+//! Two rules prevent peers from being disconnected because of this:
 //!
 //! 1. **The process's own delay does not count.** A timer that fires more than [`LATE`] after its
-//!    time shows that nobody waited for it. The delay is subtracted from this clock, so that
-//!    all deadlines move by as much, and the clock stands [`GRACE`] before that timer, so that a
-//!    peer which waited for this process can go on. A process that is late in the next turn too
-//!    gets no grace: deadlines are met even by one that is always late.
+//!    time shows that nobody waited for it. The delay is subtracted from this clock, so that all
+//!    deadlines move by as much, and the clock stands [`GRACE`] before that timer, so that a peer
+//!    which waited for this process can continue. A process that is late in the next turn too gets
+//!    no grace: deadlines are met even by one that is always late.
 //! 2. **What the kernel holds is read before anything is judged** (see `connection/deadlines.rs`).
 //!
-//! Timers stand in the wheel by the port's clock. One that was set before a delay fires too early
-//! by this clock, finds nothing due, and is set again.
+//! Timers are in the wheel by the port's clock. One that was set before a delay fires too early by
+//! this clock, finds nothing due, and is set again.
 
 use std::cell::Cell;
 
@@ -21,7 +21,7 @@ const NANOSECONDS: u64 = 1_000_000;
 /// How late a timer may be before the process counts as held up.
 const LATE: u64 = 250 * NANOSECONDS;
 
-/// How long peers have to go on after the process was held up.
+/// How much time peers get to continue after the process was held up.
 const GRACE: u64 = 1_000 * NANOSECONDS;
 
 /// See the module's documentation.

@@ -144,7 +144,7 @@ impl<H: Host> Endpoint<H> {
         self.open.get()
     }
 
-    /// Handshakes under way now.
+    /// Handshakes in progress now.
     pub fn handshaking(&self) -> u32 {
         self.handshaking.get()
     }

@@ -1,5 +1,5 @@
-//! The seam between the engine and the developer's world: what a host is called with, and what it
-//! answers.
+//! The interface between the engine and the program that uses it: the methods that the engine calls,
+//! and their results.
 //!
 //! Every method of [`Host`] runs from the engine's loop and never inside another one. A host may
 //! send, close or abort from any of them: such requests take effect when the current round of the
@@ -50,7 +50,7 @@ pub enum Event {
         /// Its value: a count, bytes, or milliseconds.
         value: u64,
     },
-    /// `accept(2)` failed; accepting pauses and goes on.
+    /// `accept(2)` failed; accepting pauses and continues.
     AcceptFailed {
         /// The errno.
         errno: i32,
@@ -59,7 +59,7 @@ pub enum Event {
     },
 }
 
-/// The developer's world.
+/// The program that uses the engine.
 pub trait Host: Sized + 'static {
     /// The bytes of a message.
     type Payload: Payload;
@@ -91,8 +91,8 @@ pub trait Host: Sized + 'static {
         request: http::Request,
         body: Vec<u8>,
     ) -> Answer;
-    /// A client's connect has succeeded; the handshake, if there is one, begins. An abort from here
-    /// spares the server the request.
+    /// A client's connect has succeeded; the handshake, if there is one, begins. After an abort here
+    /// the request is not sent to the server.
     fn connected(&self, connection: &Rc<Connection<Self>>) {
         let _ = connection;
     }
@@ -119,8 +119,8 @@ pub trait Host: Sized + 'static {
         payload: Self::Payload,
         last: bool,
     );
-    /// The peer's close frame, or a fault that ends the connection, stands behind the messages
-    /// handed over: a host that puts messages aside may answer them now, and no later.
+    /// The peer's close frame, or a fault that ends the connection, is behind the messages handed
+    /// over: a host that puts messages aside may answer them now, and no later.
     fn ending(&self, connection: &Rc<Connection<Self>>) {
         let _ = connection;
     }
@@ -167,8 +167,8 @@ pub trait Host: Sized + 'static {
     }
     /// The host's answer to a request cannot be sent; the client gets 500.
     fn fault(&self, connection: &Rc<Connection<Self>>, text: &str);
-    /// Datagrams came, the oldest first. What is left of the batch when the socket is closed does
-    /// not come any more.
+    /// Datagrams came, the oldest first. The rest of the batch when the socket is closed does not
+    /// come any more.
     fn datagrams<'a>(
         &self,
         socket: &Rc<DatagramSocket<Self>>,
@@ -198,8 +198,8 @@ pub trait Host: Sized + 'static {
     }
     /// The completions of a round were handed over; what the host gathered from them may run now.
     fn round_over(&self);
-    /// Something was asked for that takes a turn. During a turn this means nothing; a host whose
-    /// turns another loop takes schedules one otherwise.
+    /// Something was requested that needs a turn. During a turn the host need not do anything.
+    /// Otherwise a host whose turns another loop takes must schedule one.
     #[inline]
     fn turn_wanted(&self) {}
     /// A timer that the host set is due.

@@ -197,7 +197,7 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &mut [u8]
     connection.unsettle();
 }
 
-/// Go on with what waits, unless the connection is still blocked.
+/// Continue with what waits, unless the connection is still blocked.
 pub(crate) fn take_held<H: Host>(
     connection: &Rc<Connection<H>>,
     inbound: &mut Inbound<H::Payload>,
@@ -287,7 +287,7 @@ fn conclude<H: Host>(
     }
 }
 
-/// What shall leave in place of what was queued; nothing when all of that was swallowed, or a layer
+/// What shall leave instead of what was queued; nothing when all of that was swallowed, or a layer
 /// is not ready for it.
 pub(crate) fn departing<H: Host>(connection: &Rc<Connection<H>>) -> Option<Outgoing> {
     match with_stack(connection, |stack| depart(connection, stack))? {

@@ -1,6 +1,6 @@
 //! Listeners, connections, write queues, limits, deadlines, counters, topics, drain.
 //!
-//! [`Engine`] stands between a completion port and a [`Host`], the developer's world. It is written
+//! [`Engine`] is between a completion port and a [`Host`], the program that uses it. It is written
 //! against the port's trait, so that the same code runs on io_uring, on epoll, and in a simulation
 //! from a seed.
 #![forbid(unsafe_code)]

@@ -29,7 +29,7 @@ limits! {
     ConnectionsPerAddress = "connections_per_address_max",
     /// New connections per second.
     AcceptsPerSecond = "accepts_per_second_max",
-    /// Handshakes under way.
+    /// Handshakes in progress.
     HandshakesPending = "handshakes_pending_max",
     /// Bytes of one message.
     MessageBytes = "message_bytes_max",
@@ -47,7 +47,7 @@ limits! {
     WriteBytes = "write_bytes_max",
     /// Bytes of one datagram.
     DatagramBytes = "datagram_bytes_max",
-    /// Datagrams whose handling is under way.
+    /// Datagrams whose handling is in progress.
     DatagramsPending = "datagrams_pending_max",
     /// Topics that one connection is subscribed to.
     TopicsPerConnection = "topics_per_connection_max",

@@ -1,9 +1,10 @@
 //! A listening socket: who is let in, and what happens to errors of `accept(2)`.
 //!
-//! A full descriptor table (`EMFILE`, `ENFILE`) or short kernel memory (`ENOBUFS`, `ENOMEM`) is not
-//! a reason to die, nor to spin: accepting pauses for a moment and goes on. Anyone who is over a
-//! limit gets an answer where the protocol has one (503 with HTTP), a reset otherwise; and those
-//! answers are themselves bounded.
+//! A full descriptor table (`EMFILE`, `ENFILE`) or a lack of kernel memory (`ENOBUFS`, `ENOMEM`)
+//! must neither end the process nor keep it busy with retries: accepting pauses for a moment and then
+//! continues. A client that exceeds a limit gets an answer if the protocol has one (503 with HTTP),
+//! and otherwise a reset. The number of connections that are answered in this way at the same time is
+//! limited too.
 
 use crate::carrier::ip_address;
 use crate::close::NotOpened;
@@ -18,8 +19,8 @@ use std::rc::Rc;
 use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Errno, Token};
 
-/// How long accepting pauses after an error: long enough not to spin, short enough not to be
-/// noticed.
+/// How long accepting pauses after an error: long enough to use little CPU time, short enough that
+/// clients do not notice it.
 const PAUSE_MILLISECONDS: u64 = 100;
 /// How many connections at a time are answered with the reason of their refusal; more are reset.
 const REFUSALS_MAX: u32 = 256;

@@ -65,7 +65,7 @@ pub struct Limits {
     pub connections_per_address_max: Option<u32>,
     /// Connections accepted a second.
     pub accepts_per_second_max: Option<u32>,
-    /// Connections whose handshake is under way.
+    /// Connections whose handshake is in progress.
     pub handshakes_pending_max: Option<u32>,
     /// Bytes of a message.
     pub message_bytes_max: u64,
@@ -81,7 +81,7 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// HTTP requests answered on one connection.
     pub requests_per_connection_max: Option<u32>,
-    /// Topics that a connection may be subscribed to. `None`: as many as it likes.
+    /// Topics that a connection may be subscribed to. `None`: no limit.
     pub topics_per_connection_max: Option<u32>,
     /// Subscriptions of all connections of the endpoint.
     pub subscriptions_max: Option<u32>,
@@ -89,13 +89,13 @@ pub struct Limits {
     pub topic_bytes_max: usize,
     /// Reading pauses while more bytes than this wait to be written.
     pub write_high_bytes: usize,
-    /// Reading goes on when no more bytes than this wait.
+    /// Reading continues when no more bytes than this wait.
     pub write_low_bytes: usize,
     /// The most bytes that may wait; then [`SlowConsumer`] decides.
     pub write_bytes_max: usize,
     /// Bytes of a datagram that is received.
     pub datagram_bytes_max: usize,
-    /// Datagrams whose handling, by a task of the host, is under way. The host counts them.
+    /// Datagrams whose handling, by a task of the host, is in progress. The host counts them.
     pub datagrams_pending_max: usize,
 }
 
@@ -194,12 +194,12 @@ pub struct WebSocketOptions {
     pub versions: Vec<Version>,
     /// Whether the extension `deflate-stream` of version 8 is granted, or asked for.
     pub deflate_stream: bool,
-    /// Whose pages may connect (a server's); `None` is all.
+    /// The origins whose pages may connect (to a server); `None`: all.
     pub origins: Option<Vec<OriginPattern>>,
     /// Whether a request without `Origin`, which no browser sends, is refused.
     pub origin_required: bool,
-    /// The subprotocols that a server speaks, the one it likes best first. One of them is chosen
-    /// where the host's answer leaves that open.
+    /// The subprotocols that a server supports, the preferred one first. One of them is chosen if the
+    /// host's answer does not choose one.
     pub subprotocols: Vec<String>,
     /// Further header lines of each response that opens a WebSocket (a server's).
     pub headers: Vec<(String, String)>,
@@ -226,7 +226,7 @@ impl WebSocketOptions {
     /// Whether a page of this origin, or a client without one, may connect.
     pub fn allows_origin(&self, origin: Option<&str>) -> bool {
         let Some(origin) = origin else {
-            // No browser's (RFC 6455 4.2.1), so that no page is behind it.
+            // Browsers always send `Origin` (RFC 6455 4.2.1), so this is not a page.
             return requires!("rfc6455/4.2.1/2" => !self.origin_required);
         };
         let Some(patterns) = &self.origins else {
@@ -272,15 +272,15 @@ pub struct Options {
     pub websocket: WebSocketOptions,
     /// Whether messages are handed over in parts as they arrive.
     pub parts: bool,
-    /// Which proxies say for whom they connect, by the PROXY protocol.
+    /// Which proxies name their client with the PROXY protocol.
     pub proxies: Proxies,
-    /// Which proxies say in each request for whom they ask, and in which header field.
+    /// Which proxies name their client in each request, and in which header field.
     pub forwarders: Option<(Proxies, ForwardedField)>,
     /// Whether the endpoint's connections are under TLS.
     pub secure: bool,
     /// Whether the host's filters stand between the socket and the framing.
     pub filtered: bool,
-    /// Whether reading goes on while the write queue is above its mark: for a client that sends
+    /// Whether reading continues while the write queue is above its mark: for a client that sends
     /// without having received anything. If both ends stopped reading until the other one reads,
     /// neither would read again.
     pub reads_when_crowded: bool,

@@ -1,9 +1,9 @@
 //! What waits to be written: a tail that messages are appended to, and full pieces before it.
 //!
 //! Everything a batch sends on a connection gathers here and leaves in one send. Bytes are copied
-//! into buffers from a pool; a message that is shared by many connections stands in the queue as it
-//! is. An idle connection holds no buffer: the tail goes to the port with the send and comes back
-//! to the pool with its completion.
+//! into buffers from a pool; a message that is shared by many connections is in the queue as it is.
+//! An idle connection holds no buffer: the tail goes to the port with the send and comes back to
+//! the pool with its completion.
 
 use crate::memory::with_capacity;
 use std::collections::VecDeque;
@@ -344,7 +344,7 @@ impl Outbound {
         self.flying -= bytes;
     }
 
-    /// So many bytes fly in place of what was taken.
+    /// This many bytes are in flight instead of those that were taken.
     pub(crate) fn departs(&mut self, bytes: usize) {
         self.flying += bytes;
     }
@@ -370,7 +370,7 @@ mod tests {
     use std::cell::Cell;
 
     thread_local! {
-        /// Pieces that were passed over in search of one to drop.
+        /// Pieces that were skipped in search of one to drop.
         pub(super) static STEPS: Cell<usize> = const { Cell::new(0) };
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use vespiary_port::Address;
 
-/// Addresses of proxies that say for whom they connect, or ask.
+/// Addresses of proxies that name their client when they connect, or in each request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     networks: Vec<(IpAddr, u8)>,

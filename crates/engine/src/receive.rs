@@ -108,7 +108,7 @@ pub(crate) fn unprotected() -> CloseReason {
     )
 }
 
-/// A layer was started by the message that was handled last, and unprotected bytes stand behind it:
+/// A layer was started by the message that was handled last, and unprotected bytes are behind it:
 /// the connection fails. Whether it does.
 #[cold]
 fn check_plain_end<H: Host>(
@@ -154,7 +154,7 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
         return;
     }
     if connection.is_dropping() {
-        // The message under way is not delivered.
+        // The message in progress is not delivered.
         inbound.session.assembly = None;
         compression::abandon(connection);
     }

@@ -56,7 +56,7 @@ impl Retained {
         topic.len() + payload.len()
     }
 
-    /// Keep a message in place of the topic's earlier one.
+    /// Keep a message instead of the topic's earlier one.
     pub(crate) fn put(
         &mut self,
         topic: &str,

@@ -13,7 +13,7 @@ pub enum SendError {
     LineBreak,
     /// The length does not fit the prefix, or a datagram.
     TooLong,
-    /// A message in parts is under way, or a part was sent where the framing has none.
+    /// A message in parts is in progress, or a part was sent where the framing has none.
     OutOfTurn,
     /// This end has said that it sends nothing more.
     Ended,

@@ -1,8 +1,9 @@
 //! What is settled at a round's end: one send each, reading on or off, closing, and the end itself.
 //!
-//! Whatever a callback or a completion changed about a connection, it is here that the port is
-//! asked for it. Settling may call the host (bytes that waited, `drained`, `ended`, `closed`),
-//! whose wishes mark connections as unsettled again; those are left for the next round.
+//! Callbacks and completions only change the state of a connection. Here the port is asked for the
+//! operations that follow from it. Settling may call the host (bytes that waited, `drained`, `ended`,
+//! `closed`). What the host requests then marks connections as unsettled again; these are settled in
+//! the next round.
 
 use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
 use crate::connection::{Admission, Connection, Event, Fullness, State};
@@ -264,7 +265,7 @@ impl<H: Host> Engine<H> {
             || !connection.client && connection.have_both_closed() && connection.unread().bytes == 0
     }
 
-    /// The connection is over: tell the host, and give back what it holds.
+    /// The connection is over: call the host, and release everything that it holds.
     fn finish(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         connection.enter(Event::Finish);
         connection.end_with(CloseReason::new(Cause::PeerClosed, ""));

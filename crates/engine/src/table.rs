@@ -1,8 +1,8 @@
-//! Rows found by token: an index, and a generation that tells a row from the one that stood there
-//! before.
+//! Rows that are found by a token: an index, and a generation that distinguishes a row from an
+//! earlier one in the same place.
 //!
-//! A completion that arrives for a row already gone finds nothing, instead of somebody else's
-//! connection.
+//! So a completion for a row that was removed finds nothing, and not the connection that uses its
+//! place now.
 
 use vespiary_port::Token;
 
@@ -69,7 +69,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Put in what `make` gives when told its token.
+    /// Insert what `make` returns when it is called with the new token.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Token) -> T) -> Token {
         let index = self.free.pop().unwrap_or_else(|| {
             self.rows.push(Row {

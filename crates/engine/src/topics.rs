@@ -1,4 +1,4 @@
-//! Topics: a message for everybody who subscribed, encoded once for each framing among them.
+//! Topics: a message is sent to all subscribers, and encoded once for each of their framings.
 //!
 //! Servers of one loop share an engine, and not their topics: each topic belongs to a space, and an
 //! endpoint's connections subscribe in the space that its host has given it.
@@ -33,7 +33,7 @@ pub struct Publish {
     pub compress: Option<bool>,
     /// Who does not get it.
     pub but: Option<Token>,
-    /// Whether it is kept for those who subscribe later, in place of the topic's earlier one.
+    /// Whether it is kept for those who subscribe later, instead of the topic's earlier one.
     pub retain: bool,
 }
 
@@ -266,7 +266,7 @@ impl<H: Host> Engine<H> {
         let Some(space) = endpoint.topics.get() else {
             return;
         };
-        // Those before come before.
+        // Changes that were reported earlier come first.
         self.report_subscriptions();
         let left = self.topics.borrow_mut().forget(space, connection.token);
         let count = endpoint.subscriptions.get();

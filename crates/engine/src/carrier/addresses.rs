@@ -12,7 +12,7 @@ use vespiary_port::Address;
 struct Known {
     peer: Option<Address>,
     local: Option<Address>,
-    /// The other end, where the peer is a client for whom that asks.
+    /// The address of the proxy at the other end, if the peer is a client of this proxy.
     proxy: Option<Address>,
 }
 

@@ -5,7 +5,7 @@
 //! datagram that the kernel refuses is dropped and counted. Where the kernel has no room, what
 //! waits is tried again a little later, up to `write_bytes_max` of it; what comes on top is dropped
 //! and counted. On a Unix socket it is the peer that has no room: one that takes nothing for some
-//! time loses what is sent to it, so that the others go on.
+//! time loses what is sent to it, so that the others continue.
 //!
 //! **Fairness**: one batch per turn, however much waits; the port reports in the next turn that
 //! there is more.
@@ -106,7 +106,7 @@ pub struct DatagramSocket<H: Host> {
     ending: Cell<Ending>,
 }
 
-/// Whether a socket goes on.
+/// Whether a socket continues.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     No,

@@ -12,7 +12,7 @@ pub(crate) use socket::Socket;
 use std::net::IpAddr;
 use vespiary_port::{Address, Delivery, Outgoing, Port, Token, Unread};
 
-/// The IP address in it, if it has one; an IPv4 address also where it stands in an IPv6 one.
+/// The IP address in it, if it has one; an IPv4 address also where it is in an IPv6 one.
 pub(crate) fn ip_address(address: &Address) -> Option<IpAddr> {
     match address {
         Address::Inet(address) => Some(address.ip().to_canonical()),

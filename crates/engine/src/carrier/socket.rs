@@ -99,7 +99,7 @@ impl Socket {
         self.receive.set(Receive::None);
     }
 
-    /// Ask that the receive stop, if it goes on.
+    /// Ask that the receive stop, if it continues.
     pub(crate) fn cancel_receive(&self, port: &mut dyn Port, token: Token) {
         if self.receive.get() == Receive::Outstanding {
             self.receive.set(Receive::Cancelled);
@@ -144,7 +144,7 @@ impl Socket {
         self.addresses.set_peer(address);
     }
 
-    /// Take somebody for whom the other end asks for the peer.
+    /// Use the client of the proxy at the other end as the peer.
     pub(crate) fn set_client(&self, address: Address) {
         self.addresses.set_client(address);
     }

@@ -5,7 +5,7 @@
 pub(crate) enum Admission {
     /// Nothing: it is only being refused.
     Refused,
-    /// A connection, and a handshake under way.
+    /// A connection, and a handshake in progress.
     Handshaking,
     /// A connection.
     Settled,

@@ -1,7 +1,7 @@
 //! The deadlines of a connection that closes, which ends in two phases.
 //!
 //! **First everything goes out**: what was queued before the close, then our close frame or our
-//! FIN. A slow reader may take as long as it likes, provided that it goes on reading: the write
+//! FIN. A slow reader may take as long as it likes, provided that it continues reading: the write
 //! deadline governs this phase. Where there is no write deadline, the close deadline takes its
 //! place, so that a peer that has stopped reading does not hold a closing connection. The same is
 //! true of a peer that has sent its own close frame, if the close deadline is shorter. The phase
@@ -12,8 +12,8 @@
 //! **Then the peer owes its end**: its close frame, and its FIN. The close deadline counts from the
 //! latest moment at which bytes were known to be in flight.
 //!
-//! What the kernel has taken is never destroyed with a reset at either deadline. The kernel goes on
-//! sending it after the descriptor is closed.
+//! What the kernel has taken is never destroyed with a reset at either deadline. The kernel
+//! continues sending it after the descriptor is closed.
 
 use super::deadlines::{LOOK_MILLISECONDS, Which, reached};
 use super::{Connection, Event};

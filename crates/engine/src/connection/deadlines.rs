@@ -1,33 +1,35 @@
 //! Deadlines: one timer per connection, set to the earliest of those that apply.
 //!
-//! The moments that deadlines count from are plain stores on the hot path; the timer is only moved
-//! when an earlier deadline appears. When it fires, what is due is acted upon, and otherwise it is
-//! set again. So a busy connection touches the timer wheel a few times per minute, whatever its
-//! message rate.
+//! On the hot path, only the moments are stored from which deadlines count. The timer is moved only
+//! when an earlier deadline appears. When it fires, the deadlines that are due are handled; if none
+//! is due, the timer is set again. So a busy connection uses the timer wheel a few times per minute,
+//! no matter how many messages it has.
 //!
-//! **Nothing is judged before what the kernel holds was read.** When a deadline for something that
-//! the peer owes is due and the socket holds bytes, the judgement is put off until some of them
-//! were received. It is put off no further: a peer that always has bytes on their way does not
-//! escape. How long that takes depends on this end alone, for example on when a receive buffer is
-//! free, so there is no bound on it; the socket is looked at again each millisecond. The process's
-//! own delays do not count either; see [`crate::clock`].
+//! **Before a peer counts as late, the bytes that the kernel holds are read.** If the peer's deadline
+//! is due and the socket holds bytes, the deadline is postponed until some of these bytes were
+//! received. It is postponed only once, so a peer cannot avoid it by sending all the time. How long
+//! this takes depends on this end alone (for example, on when a receive buffer is free), so it has no
+//! limit; the socket is checked again each millisecond. Delays of this process do not count either:
+//! see [`crate::clock`].
 //!
-//! **Progress is what the peer's kernel has acknowledged.** A reader that is slow but goes on meets
-//! the write deadline, and so it meets that of a ping while the bytes before the ping are on their
-//! way. It must take [`PROGRESS_BYTES_MIN`] bytes per deadline: a peer that takes single bytes to
-//! keep a connection does not go on. Asking the kernel costs a system call, so it is asked halfway
-//! to the deadline and at the deadline, and never while bytes leave at once.
+//! **Progress means that the peer's kernel has acknowledged bytes.** A peer that reads slowly, but
+//! keeps reading, meets the write deadline. It also meets the deadline of a ping as long as the bytes
+//! before this ping are not acknowledged. It must read [`PROGRESS_BYTES_MIN`] bytes per deadline, so
+//! that a peer cannot keep a connection by reading single bytes. Asking the kernel costs a system
+//! call. So it is asked only halfway to the deadline and at the deadline, and not at all if the
+//! kernel takes the bytes at once.
 //!
-//! **A silent WebSocket peer** is pinged each interval, answered or not, which keeps the path's
-//! middle-boxes awake; the timeout counts from the first ping that is unanswered. Any byte of the
-//! peer answers them all: it shows what a pong would. While bytes wait for a peer that does not
-//! read, the write deadline governs, and the ping behind them is not judged, unless the peer's
-//! kernel has answered nothing for the timeout: it answers also when it has no room.
+//! **A silent WebSocket peer** gets a ping at each interval, even if earlier pings were not answered,
+//! so that routers and proxies keep the connection. The timeout counts from the first unanswered
+//! ping. Any byte from the peer counts as the answer to all pings. While bytes wait for a peer that
+//! does not read, the write deadline applies, and not that of the ping after these bytes. But the
+//! peer's kernel must acknowledge something within the timeout of the ping: it does so even if it has
+//! no room for more bytes.
 //!
-//! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's.
+//! Deadlines are absolute: single bytes extend neither that of the handshake nor that of a message.
 //!
-//! Those of a connection that closes are in [`super::closing`], and what this end does while it
-//! does not read is in [`super::held`].
+//! The deadlines of a closing connection are in [`super::closing`]. What this end does while it does
+//! not read is in [`super::held`].
 
 use super::closing;
 use super::held::consider_look;
@@ -47,8 +49,8 @@ use vespiary_wire::websocket::frame::Opcode;
 /// How often a socket is checked that is not read, or whose peer has not acknowledged the last
 /// bytes before a close.
 pub(super) const LOOK_MILLISECONDS: u64 = 1_000;
-/// What a reader must take in half a write deadline: less than any segment, more than the single
-/// bytes of a peer that only wants to stay.
+/// How many bytes a peer must read to meet a write deadline: less than a TCP segment, but more than a
+/// peer that reads single bytes to keep the connection.
 const PROGRESS_BYTES_MIN: u64 = 512;
 
 /// A deadline that is not judged before the bytes that the socket holds have been read.
@@ -198,7 +200,7 @@ impl<H: Host> Engine<H> {
         let Some((due, _)) = earliest(connection, &options) else {
             return;
         };
-        // What is overdue, because its judgement was put off, is looked at again in a while: a turn
+        // A postponed deadline is overdue, and is checked again after a while: a turn
         // that cannot change it must not be followed by another at once.
         let due = due.max(self.now_ms() + 1);
         if connection.moments.timer.get().is_some() && connection.moments.timer_due.get() <= due {
@@ -296,7 +298,7 @@ impl<H: Host> Engine<H> {
                 self.missed(connection, Limit::HandshakeSeconds);
                 connection.handshake_too_late();
             }
-            // The peer still reads an HTTP answer, which is the write deadline's business.
+            // The peer still reads an HTTP answer: the write deadline applies.
             Which::KeepAlive
                 if connection.queued_bytes() > 0 && options.deadlines.write.is_some() =>
             {

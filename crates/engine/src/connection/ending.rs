@@ -10,15 +10,14 @@ use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::frame::Opcode;
 
 impl<H: Host> Connection<H> {
-    /// Whether a message that is sent in parts is under way.
+    /// Whether a message that is sent in parts is in progress.
     pub fn is_within_message(&self) -> bool {
         // Where there are no such messages, the flag says that nothing more is sent.
         let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
         websocket && self.state() == State::Open && self.sending_parts.get()
     }
 
-    /// Whether closing with `code` would say that all is well, although the last part of a message
-    /// was not sent.
+    /// Whether `code` would report a normal end, although the last part of a message was not sent.
     pub fn would_cut_message(&self, code: Code) -> bool {
         code.is_clean() && self.is_within_message()
     }
@@ -26,7 +25,7 @@ impl<H: Host> Connection<H> {
     /// End cleanly: what waits is written, the peer is notified, and its end is awaited for
     /// `close` at the most.
     ///
-    /// Within a message it is not clean: the peer gets 1011 in place of a code that says so.
+    /// Within a message the end is not clean: instead of a code for a clean end, the peer gets 1011.
     pub fn close(self: &Rc<Self>, code: Code, text: &str) {
         match self.state() {
             State::Closing | State::Closed => return,
@@ -109,7 +108,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// TLS has failed: its alert, which tells the peer why, is sent, and nothing else any more.
+    /// TLS has failed: only its alert is sent, which reports the reason to the peer.
     fn end_behind_alert(self: &Rc<Self>, reason: CloseReason) {
         self.end_with(reason);
         let pool = &mut self.engine.pool.borrow_mut();
@@ -165,8 +164,8 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Whether this end's close, which was `kept` as the reason, came to nothing because of
-    /// another: the peer did not answer it.
+    /// Whether another reason replaces this end's close, which was `kept` as the reason: the peer did
+    /// not answer the close.
     fn is_unacknowledged(&self, kept: &CloseReason, other: &CloseReason) -> bool {
         let is_ours = kept.cause == Cause::Closed && other.manner == Manner::Broken;
         let frames = self.close_frames.get();

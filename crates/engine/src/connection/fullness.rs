@@ -1,7 +1,7 @@
 //! How full a write queue is.
 
-/// From each of the others it returns to [`Fullness::Low`], once the queue has fallen to
-/// `write_low_bytes`.
+/// How full the queue is. From every other state it returns to [`Fullness::Low`] when the queue has
+/// fallen to `write_low_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fullness {
     /// There is room.

@@ -1,24 +1,24 @@
-//! A connection that this end does not read, and how its end is noticed all the same.
+//! A connection that this end does not read, and how its end is noticed nevertheless.
 //!
-//! While this end does not read (its host has paused, or the peer does not take what it is
-//! sent), the socket is looked at each second, that of a WebSocket each half second. Its end or its
-//! reset is noticed there. When it holds bytes, the time does not count, since it is this end that
-//! makes the peer wait; when it holds none, the peer is silent, and the time counts. Pings are sent
-//! each interval whether or not bytes wait, and their answers are not read: what shows that the
-//! peer lives is that its kernel acknowledges them. No message is read ahead of its time for that,
-//! and no bytes need a place to wait. That this end lives is shown by its [`super::heartbeat`].
+//! While this end does not read (the host has paused reading, or the peer does not read), the socket
+//! is checked each second, or each half second for a WebSocket. This check notices the FIN or the
+//! reset. If the socket holds bytes, the time does not count for the peer's deadlines, because this
+//! end makes the peer wait. If it holds none, the peer is silent, and the time counts. Pings are sent
+//! at each interval, no matter whether bytes wait. Their answers are not read: the acknowledgements
+//! by the peer's kernel show that the peer is still there. So no message must be read and stored to
+//! find the answers. This end shows that it is still there by its [`super::heartbeat`].
 //!
-//! A FIN that stands behind a few unread bytes ends the waiting: the bytes are messages, and they
-//! are the last. So they are read, whatever the host's queues hold ([`Host::YIELDING`]), and the
-//! end behind them is handed over at once. Behind more than [`HELD_MAX`] it is noticed when
-//! enough of them have been read, since small messages take many times their bytes in a queue. What
-//! is not read even then, because the program has paused reading or the peer does not read either,
-//! hides the FIN until it is read, unless the host only waits for the end. When the peer is gone
+//! If the FIN comes after a few unread bytes, these bytes are the last messages. So they are read,
+//! even if the host's queues are full ([`Host::YIELDING`]), and the end is reported at once after
+//! them. After more than [`HELD_MAX`] unread bytes, the FIN is noticed only when enough of them have
+//! been read, because small messages need much more memory in a queue. If the bytes are not read
+//! even then, because the program has paused reading or the peer does not read either, the FIN is
+//! not noticed until they are read, unless the host only waits for the end. When the peer is gone
 //! altogether, its kernel answers the next ping, or the kernel's own probe on a connection without
 //! pings, with a reset. A close frame behind unread bytes cannot be seen.
 //!
 //! A connection whose peer has finished sending, while this end has more to say (a stream, or an
-//! HTTP request that is not answered yet), is looked at in the same way: no receive is outstanding
+//! HTTP request that is not answered yet), is checked in the same way: no receive is outstanding
 //! that would report a reset.
 
 use super::deadlines::{LOOK_MILLISECONDS, Which};
@@ -34,7 +34,7 @@ use std::rc::Rc;
 use vespiary_port::Unread;
 use vespiary_trace::requires;
 
-/// When a connection that is not read is looked at next.
+/// When a connection that is not read is checked next.
 pub(super) fn consider_look<H: Host>(
     connection: &Connection<H>,
     options: &Options,
@@ -51,7 +51,7 @@ pub(super) fn consider_look<H: Host>(
 }
 
 impl<H: Host> Connection<H> {
-    /// This end stops reading, or goes on.
+    /// This end stops reading, or continues.
     pub(crate) fn note_held(self: &Rc<Self>, is_held: bool) {
         self.account_for_held(true);
         self.moments

@@ -12,18 +12,18 @@
 
 use vespiary_trace::requires;
 
-/// Where a connection stands in its life. In the order in which states follow each other.
+/// Where a connection is in its life. In the order in which states follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// A client's connect is under way.
+    /// A client's connect is in progress.
     Connecting,
     /// Its layers are not ready yet: a TLS handshake, a PROXY header.
     Securing,
-    /// An HTTP request is under way.
+    /// An HTTP request is in progress.
     Handshaking,
     /// An HTTP request was answered, and the next may come.
     BetweenRequests,
-    /// Messages flow.
+    /// Messages can be exchanged.
     Open,
     /// It ends.
     Closing,
@@ -158,7 +158,7 @@ impl Life {
         Self { sending, ..self }
     }
 
-    /// The same. Reading stops and goes on as often as it likes, until the end has come.
+    /// The same. Reading stops and continues as often as it likes, until the end has come.
     fn receives(self, receiving: Receiving) -> Self {
         let is_forward = receiving as u8 >= self.receiving as u8;
         if is_forward || self.receiving == Receiving::Paused {

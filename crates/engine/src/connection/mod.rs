@@ -49,8 +49,8 @@ use vespiary_port::{Address, Token};
 use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::profile::{Profile, Version};
 
-/// The host takes no more messages. It stands beside the host's reasons for not reading, most of
-/// which do not count any more then.
+/// The host takes no more messages. This bit is set next to the host's reasons for not reading. Most
+/// of these do not count any more then.
 const DROPPING: u8 = 0x80;
 
 /// A connection of an engine. Always behind an `Rc`.
@@ -58,7 +58,7 @@ pub struct Connection<H: Host> {
     pub(crate) engine: Rc<Engine<H>>,
     /// The endpoint of its listener, or the client's own: whose limits it counts for.
     pub(crate) front: Rc<Endpoint<H>>,
-    /// The endpoint that the host has chosen for the request under way, if it is another one.
+    /// The endpoint that the host has chosen for the request in progress, if it is another one.
     pub(crate) asked: Cell<Option<Rc<Endpoint<H>>>>,
     /// The same once the request is accepted.
     pub(crate) routed: OnceCell<Rc<Endpoint<H>>>,
@@ -82,12 +82,12 @@ pub struct Connection<H: Host> {
     pub(crate) layered: Cell<bool>,
     /// A layer was started while the connection lives: no more plain bytes may come.
     pub(crate) ends_plain: Cell<bool>,
-    /// It stands on the engine's list of connections to be settled.
+    /// It is on the engine's list of connections to be settled.
     pub(crate) unsettled: Cell<bool>,
     pub(crate) fullness: Cell<Fullness>,
     /// The host's `opened` was called.
     pub(crate) opened: Cell<bool>,
-    /// A message in parts is under way, or nothing more is sent at all.
+    /// A message in parts is in progress, or nothing more is sent at all.
     pub(crate) sending_parts: Cell<bool>,
     /// Those layers, except while they work.
     pub(crate) layers: Cell<Option<Box<Stack>>>,
@@ -105,7 +105,7 @@ impl<H: Host> Connection<H> {
         self.routed.get().unwrap_or(&self.front)
     }
 
-    /// The endpoint that serves the request under way.
+    /// The endpoint that serves the request in progress.
     pub fn asked_endpoint(&self) -> Rc<Endpoint<H>> {
         let asked = self.asked.take();
         let endpoint = asked.as_ref().unwrap_or_else(|| self.endpoint());
@@ -154,7 +154,7 @@ impl<H: Host> Connection<H> {
         })
     }
 
-    /// Where it stands in its life.
+    /// Where it is in its life.
     #[inline]
     pub fn state(&self) -> State {
         self.life.get().state
@@ -193,7 +193,7 @@ impl<H: Host> Connection<H> {
         next != life
     }
 
-    /// Whether messages flow.
+    /// Whether messages can be exchanged.
     #[inline]
     pub fn is_open(&self) -> bool {
         self.state() == State::Open
@@ -246,8 +246,8 @@ impl<H: Host> Connection<H> {
         ]
     }
 
-    /// The address of the other end; also after the end. `None` while a client's connect is under
-    /// way and it is not known, and where the kernel did not give it.
+    /// The address of the other end; also after the end. `None` while a client's connect is in
+    /// progress and it is not known, and where the kernel did not give it.
     pub fn peer_address(&self) -> Option<Address> {
         self.carrier.peer()
     }
@@ -323,7 +323,7 @@ impl<H: Host> Connection<H> {
         self.unsettle();
     }
 
-    /// Take a reason for not reading back; reading goes on when none is left.
+    /// Take a reason for not reading back; reading continues when none is left.
     pub fn resume(self: &Rc<Self>, reason: u8) {
         self.paused.set(self.paused.get() & !reason);
         self.unsettle();
@@ -345,7 +345,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Send nothing more: what waits is written, and the peer of a stream sees the end of it, while
-    /// receiving goes on. Once both ends have finished, the connection closes.
+    /// receiving continues. Once both ends have finished, the connection closes.
     pub fn send_end(self: &Rc<Self>) -> Result<(), SendError> {
         let options = self.endpoint().options.borrow();
         if self.state() != State::Open {

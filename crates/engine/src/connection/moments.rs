@@ -23,7 +23,7 @@ pub(crate) struct Moments {
     pub(crate) ping_unanswered: Cell<u64>,
     /// What the peer had acknowledged then.
     pub(crate) ping_mark: Cell<u64>,
-    /// When the message that is under way began.
+    /// When the message that is in progress began.
     pub(crate) message_began: Cell<u64>,
     /// Since when bytes wait for the kernel.
     pub(crate) write_began: Cell<u64>,

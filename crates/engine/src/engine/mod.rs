@@ -47,7 +47,7 @@ pub(crate) enum Due {
 
 /// The engine of one worker thread.
 pub struct Engine<H: Host> {
-    /// The developer's world.
+    /// The program that uses the engine.
     pub host: H,
     pub(crate) port: RefCell<Box<dyn Port>>,
     pub(crate) connections: RefCell<Table<Rc<Connection<H>>>>,
@@ -58,7 +58,7 @@ pub struct Engine<H: Host> {
     /// The memory in which datagrams are received; there while sockets for them are.
     pub(crate) arrivals: RefCell<Option<Box<Arrivals>>>,
     pub(crate) unsettled: RefCell<Vec<Rc<Connection<H>>>>,
-    /// Connections that used up their budget in this turn and go on in the next.
+    /// Connections that used up their budget in this turn and continue in the next.
     pub(crate) resting: RefCell<Vec<Rc<Connection<H>>>>,
     /// Answers to requests, to be given when the round is settled.
     pub(crate) answers: RefCell<Vec<(Rc<Connection<H>>, Answer)>>,
@@ -77,7 +77,7 @@ pub struct Engine<H: Host> {
     random: RefCell<Random>,
     /// Where the date of HTTP answers comes from.
     pub(crate) wall_clock: Cell<fn() -> SystemTime>,
-    /// Whom the callbacks that run now are for; named when one of them panics.
+    /// The connection whose callback runs now; named when the callback panics.
     pub(crate) current: Cell<Token>,
     /// Timers that are due and have not been handled.
     due: RefCell<VecDeque<Due>>,
@@ -137,8 +137,8 @@ impl<H: Host> Engine<H> {
         self.port.borrow().now()
     }
 
-    /// Milliseconds of the engine's clock at the latest turn, which leaves out the time in which
-    /// this process was held up.
+    /// Milliseconds of the engine's clock at the latest turn, which omits the time in which this
+    /// process was held up.
     #[inline]
     pub fn now_ms(&self) -> u64 {
         self.clock.milliseconds()

@@ -14,7 +14,7 @@
 //! made in a callback only mark their connection as unsettled. Rounds are bounded by the inline
 //! budget: a handler that sends more each time its send completes would otherwise keep the turn for
 //! itself. A connection whose receives exceed the same budget within one batch has the rest of its
-//! bytes put aside, and goes on in the next turn, behind the others.
+//! bytes put aside, and continues in the next turn, behind the others.
 
 use super::{Due, Engine, NOBODY};
 use crate::close::{Cause, CloseReason};

@@ -3,7 +3,7 @@
 //!
 //! A little input may inflate to very much. A step's worth is inflated only when what came before
 //! it has been taken, so that no more than that is ever held; each step is charged to the
-//! connection's budget of frames, so that a peer whose megabytes are zeros starves nobody.
+//! connection's budget of frames, so that a peer that sends compressed zeros does not delay others.
 
 use super::{Flow, Layer, Progress, Received};
 use crate::close::{Cause, CloseReason, out_of_memory};

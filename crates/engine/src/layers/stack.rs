@@ -282,7 +282,7 @@ impl Stack {
         self.is_ready() && std::mem::take(&mut self.awaits_ready)
     }
 
-    /// Take a layer away. What it has not used, and what waited for it to become ready, goes on.
+    /// Take a layer away. What it has not used, and what waited for it to become ready, continues.
     fn remove(&mut self, index: usize, unused: &[u8]) -> Result<(), CloseReason> {
         let slot = self.slots.remove(index);
         self.give(index, unused)?;
@@ -363,8 +363,8 @@ impl Stack {
         self.send_below(index, own)
     }
 
-    /// Say that this end sends nothing more, each layer in its own way, the topmost first. Nothing
-    /// the second time.
+    /// Report to the peer that this end sends nothing more, each layer in its own way, the topmost
+    /// first. A second call does nothing.
     pub(crate) fn end(&mut self) -> Result<(), CloseReason> {
         if std::mem::replace(&mut self.end_sent, true) {
             return Ok(());

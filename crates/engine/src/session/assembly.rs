@@ -59,7 +59,7 @@ impl TextCheck {
     }
 }
 
-/// A message under way.
+/// A message in progress.
 pub(crate) struct Assembly<P> {
     pub(crate) kind: Kind,
     binary: Option<P>,

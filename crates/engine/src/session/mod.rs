@@ -55,7 +55,7 @@ pub(crate) enum Stage {
 /// The receiving half of a connection's protocol.
 pub(crate) struct Session<P> {
     pub(crate) stage: Stage,
-    /// The message under way, where it did not come whole.
+    /// The message in progress, where it did not come whole.
     pub(crate) assembly: Option<Box<Assembly<P>>>,
 }
 

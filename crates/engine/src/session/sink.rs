@@ -2,8 +2,8 @@
 //!
 //! A session turns bytes into messages and knows nothing of sockets, timers or write queues.
 //! Whatever it finds out it reports to a [`Sink`], and before each step it asks the sink whether it
-//! may go on. The trait is generic and never an object: a session that is compiled for the engine's
-//! connections has their code inlined, and one that is compiled for a test needs no port.
+//! may continue. The trait is generic and never an object: a session that is compiled for the
+//! engine's connections has their code inlined, and one that is compiled for a test needs no port.
 //!
 //! Every method takes `&self`. A message's handler may send, pause or close from inside the report,
 //! so the sink changes under a session that is in the middle of its input.
@@ -91,7 +91,7 @@ pub(crate) trait HttpSink: Sink {
     fn client_named(&self, request: &Request) -> Result<(), Limit>;
     /// Ask the host which endpoint serves a request; its options, `None` when there is none.
     fn route(&self, request: &Request) -> Option<Rc<Options>>;
-    /// The options of the endpoint that serves the request under way.
+    /// The options of the endpoint that serves the request in progress.
     fn request_options(&self) -> Rc<Options>;
     /// The request is accepted: the connection belongs to the endpoint that serves it.
     fn settle_route(&self);
@@ -117,7 +117,7 @@ pub(crate) trait HttpSink: Sink {
     fn accepted(&self, headers: Vec<(String, String)>);
     /// All bytes behind what waits to be sent are compressed, in both directions.
     fn begin_deflate_stream(&self);
-    /// Messages flow from here on.
+    /// Messages can be exchanged from here on.
     fn opened(&self);
     /// Close for this reason once what waits is written.
     fn finish(&self, reason: CloseReason);

@@ -1,5 +1,5 @@
-//! The wire form of a message: what stands before its payload, what stands behind it, and whether
-//! the payload is masked.
+//! The wire form of a message: what stands before its payload, what is behind it, and whether the
+//! payload is masked.
 //!
 //! Every message that leaves gets its form here: copied into a write queue, referred to where its
 //! owner keeps it, encoded once for many subscribers, or as a part of a message.

@@ -46,7 +46,7 @@ pub(crate) fn role(is_client: bool) -> Role {
     }
 }
 
-/// Whether text that is not UTF-8 is mended and not refused.
+/// Whether invalid UTF-8 in a text is replaced (U+FFFD) and not refused.
 #[cold]
 fn replaces_text<S: Sink>(sink: &S) -> bool {
     let role = role(sink.is_client());
@@ -130,7 +130,7 @@ fn broken<S: Sink>(sink: &S, error: &ProtocolError) -> CloseReason {
     reason.with_code(error.code)
 }
 
-/// The message under way, where it did not come whole.
+/// The message in progress, where it did not come whole.
 type Assembling<P> = Option<Box<super::assembly::Assembly<P>>>;
 
 fn with_room<P: Payload>(length: usize) -> Result<P, CloseReason> {

@@ -8,7 +8,7 @@
 //! Sixteen kilobytes received may become sixteen megabytes. What is inflated is therefore charged
 //! to the connection's budget of frames, and so is each stop of the inflater on its way; when the
 //! connection is blocked, by that or by a handler that pauses in the midst of a message's parts,
-//! the rest of the run waits, and [`resume`] goes on with it before anything else is read.
+//! the rest of the run waits, and [`resume`] continues with it before anything else is read.
 
 use super::pool::Inflating;
 use super::{Deflate, FRAME_BYTES};
@@ -82,7 +82,7 @@ pub(crate) fn is_waiting<S: Sink>(sink: &S) -> bool {
     })
 }
 
-/// Go on with what waits, unless the connection is still blocked.
+/// Continue with what waits, unless the connection is still blocked.
 pub(crate) fn resume<S: Sink>(assembly: &mut Assembling<S::Payload>, sink: &S) -> Outcome {
     let Some(deflate) = sink.negotiated().deflate.get() else {
         return Ok(());
@@ -112,7 +112,7 @@ pub(crate) fn resume<S: Sink>(assembly: &mut Assembling<S::Payload>, sink: &S) -
     inflate(&run, assembly, &packed)
 }
 
-/// The message under way is not delivered.
+/// The message in progress is not delivered.
 pub(crate) fn abandon<S: Sink>(sink: &S) {
     let Some(deflate) = sink.negotiated().deflate.get() else {
         return;
@@ -236,7 +236,7 @@ fn step<S: Sink>(
     Ok(filled)
 }
 
-/// A piece of a message that goes on.
+/// A piece of a message that continues.
 fn add_piece<S: Sink>(
     run: &Run<'_, S>,
     assembly: &mut Assembling<S::Payload>,

@@ -1,6 +1,7 @@
 //! permessage-deflate on a connection: what it keeps, and what it borrows.
 //!
-//! A connection that agreed on compression has a [`Deflate`], and that has as little as it can:
+//! A connection that agreed on compression has a [`Deflate`], which holds as little memory as
+//! possible:
 //!
 //! | | when |
 //! |---|---|
@@ -13,7 +14,7 @@
 //! that agreed and is silent costs some hundred bytes. What is held is accounted to the endpoint.
 //!
 //! **Order.** Where the context is taken over, what was compressed has to be sent: a message that
-//! is dropped would be missing from the peer's window, and all that follow would be noise. So room
+//! is dropped would be missing from the peer's window, and all later messages would be garbled. So room
 //! is asked for before compressing, for as much as the message could take at the worst, and what
 //! was compressed with a context is never dropped. An endpoint with the policy drop-oldest does not
 //! take its context over.
@@ -148,7 +149,7 @@ impl Deflate {
         sink.count_compression(change);
     }
 
-    /// The connection has ended: give back what is worth having, and forget the rest.
+    /// The connection has ended: return what others can use to the pool, and free the rest.
     pub(crate) fn release<S: Sink>(&self, sink: &S) {
         let mut pool = sink.compression_pool().borrow_mut();
         if let Some(compressor) = self.compressor.take() {
@@ -165,8 +166,8 @@ impl Deflate {
     }
 }
 
-/// What an endpoint would have at most; the policy for slow consumers may have a say. The extension
-/// is one of RFC 6455's.
+/// The most that an endpoint agrees to; the policy for slow consumers can restrict it. The extension
+/// belongs to RFC 6455.
 fn settings(options: &Options, version: Version, is_client: bool) -> Option<Settings> {
     if version != Version::Rfc6455 {
         return None;

@@ -3,7 +3,7 @@
 //! A short request may be answered with megabytes to compress. As what is inflated is, what is
 //! compressed is therefore charged to the budget of frames of the connection that it goes out on.
 //! That refuses or delays no message: a connection without budget is not read from until the next
-//! turn, and anyone who asks for long answers waits behind its neighbours. What is compressed once
+//! turn, so a peer that asks for long answers waits and the others do not. What is compressed once
 //! for many subscribers is charged to none of them.
 
 use super::{Deflate, FRAME_BYTES, Pool};

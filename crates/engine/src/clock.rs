@@ -1,8 +1,8 @@
 //! The engine's clock: that of the port, less the time in which this process was held up.
 //!
-//! If a process was stopped (SIGSTOP, a frozen container, a suspended machine), or a handler blocked,
-//! the deadlines of all peers may have passed when it continues, although only this process was late.
-//! Two rules prevent peers from being disconnected because of this:
+//! If a process was stopped (SIGSTOP, a frozen container, a suspended machine), or a handler
+//! blocked, the deadlines of all peers may have passed when it continues, although only this
+//! process was late. Two rules prevent peers from being disconnected because of this:
 //!
 //! 1. **The process's own delay does not count.** A timer that fires more than [`LATE`] after its
 //!    time shows that nobody waited for it. The delay is subtracted from this clock, so that all

@@ -1,5 +1,5 @@
-//! The interface between the engine and the program that uses it: the methods that the engine calls,
-//! and their results.
+//! The interface between the engine and the program that uses it: the methods that the engine
+//! calls, and their results.
 //!
 //! Every method of [`Host`] runs from the engine's loop and never inside another one. A host may
 //! send, close or abort from any of them: such requests take effect when the current round of the
@@ -91,8 +91,8 @@ pub trait Host: Sized + 'static {
         request: http::Request,
         body: Vec<u8>,
     ) -> Answer;
-    /// A client's connect has succeeded; the handshake, if there is one, begins. After an abort here
-    /// the request is not sent to the server.
+    /// A client's connect has succeeded; the handshake, if there is one, begins. After an abort
+    /// here the request is not sent to the server.
     fn connected(&self, connection: &Rc<Connection<Self>>) {
         let _ = connection;
     }

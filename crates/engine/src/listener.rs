@@ -1,10 +1,10 @@
 //! A listening socket: who is let in, and what happens to errors of `accept(2)`.
 //!
 //! A full descriptor table (`EMFILE`, `ENFILE`) or a lack of kernel memory (`ENOBUFS`, `ENOMEM`)
-//! must neither end the process nor keep it busy with retries: accepting pauses for a moment and then
-//! continues. A client that exceeds a limit gets an answer if the protocol has one (503 with HTTP),
-//! and otherwise a reset. The number of connections that are answered in this way at the same time is
-//! limited too.
+//! must neither end the process nor keep it busy with retries: accepting pauses for a moment and
+//! then continues. A client that exceeds a limit gets an answer if the protocol has one (503 with
+//! HTTP), and otherwise a reset. The number of connections that are answered in this way at the
+//! same time is limited too.
 
 use crate::carrier::ip_address;
 use crate::close::NotOpened;

@@ -198,8 +198,8 @@ pub struct WebSocketOptions {
     pub origins: Option<Vec<OriginPattern>>,
     /// Whether a request without `Origin`, which no browser sends, is refused.
     pub origin_required: bool,
-    /// The subprotocols that a server supports, the preferred one first. One of them is chosen if the
-    /// host's answer does not choose one.
+    /// The subprotocols that a server supports, the preferred one first. One of them is chosen if
+    /// the host's answer does not choose one.
     pub subprotocols: Vec<String>,
     /// Further header lines of each response that opens a WebSocket (a server's).
     pub headers: Vec<(String, String)>,

@@ -1,9 +1,9 @@
 //! What is settled at a round's end: one send each, reading on or off, closing, and the end itself.
 //!
 //! Callbacks and completions only change the state of a connection. Here the port is asked for the
-//! operations that follow from it. Settling may call the host (bytes that waited, `drained`, `ended`,
-//! `closed`). What the host requests then marks connections as unsettled again; these are settled in
-//! the next round.
+//! operations that follow from it. Settling may call the host (bytes that waited, `drained`,
+//! `ended`, `closed`). What the host requests then marks connections as unsettled again; these are
+//! settled in the next round.
 
 use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
 use crate::connection::{Admission, Connection, Event, Fullness, State};

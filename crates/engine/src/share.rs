@@ -5,9 +5,9 @@
 //! one by chance. Connections live long, so what was decided in a moment stays. Therefore each
 //! process says in shared memory how many connections it has, and one that has clearly more than
 //! the one with the fewest **stands back**: it accepts nothing for a moment, and then looks again.
-//! The process with the fewest connections never stands back, so at least one process always accepts.
-//! If this process is too busy to accept, another one takes a waiting connection: after two checks at
-//! which the connection waited and no process accepted anything.
+//! The process with the fewest connections never stands back, so at least one process always
+//! accepts. If this process is too busy to accept, another one takes a waiting connection: after
+//! two checks at which the connection waited and no process accepted anything.
 
 use vespiary_port::Descriptor;
 

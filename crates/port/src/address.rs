@@ -1,4 +1,4 @@
-//! Where a socket is, or shall be: an internet address and port, or a Unix socket's name.
+//! The address of a socket: an internet address and port, or a Unix socket's name.
 //!
 //! Sources: ip(7), ipv6(7), unix(7).
 

@@ -1,9 +1,9 @@
-//! Bytes on their way: what is received is lent, what is sent is owned.
+//! Buffers: received bytes are lent to the caller, and bytes to be sent are owned by the driver.
 //!
-//! Received bytes lie in a [`Lease`]: a buffer of a pool that all connections of a port share, so
-//! that an idle connection holds none. Dropping the lease gives the buffer back at once; a lease
-//! kept for long keeps the buffer from the others, and when all are kept receiving ends with
-//! `ENOBUFS`.
+//! Received bytes are in a [`Lease`]: a buffer of a pool that all connections of a port share, so
+//! that an idle connection holds none. Dropping the lease returns the buffer to the pool at once.
+//! While a lease is kept, nobody else can use its buffer. If all buffers are kept, receiving ends
+//! with `ENOBUFS`.
 //!
 //! Bytes to send go in an [`Outgoing`], which the driver owns while the kernel may read them.
 //! Nothing in it moves or is freed before the send's completion gives it back (rule 1 of the port):
@@ -16,7 +16,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-/// Bytes that somebody else owns, kept alive until they are sent.
+/// Bytes of another owner, kept alive until they are sent.
 ///
 /// # Safety
 ///
@@ -125,7 +125,7 @@ impl Outgoing {
         self.remaining == 0
     }
 
-    /// Take note that `count` further bytes went. Panics when that is more than remained.
+    /// Record that `count` more bytes were sent. Panics if that is more than remained.
     #[inline]
     pub fn advance(&mut self, count: usize) {
         assert!(
@@ -157,7 +157,7 @@ impl Outgoing {
         }
     }
 
-    /// The first piece of what is left; empty when all has gone.
+    /// The first piece of the rest; empty when all has gone.
     pub fn first(&self) -> &[u8] {
         match &self.body {
             Body::One(bytes) => &bytes[self.offset..],

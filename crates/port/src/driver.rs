@@ -31,7 +31,7 @@ impl std::str::FromStr for Preference {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// uring: receive buffers, shared by all connections. Default 256. Only as many as are needed
-    /// are in use, the warmest first; when more arrives in one turn, receiving goes on a turn
+    /// are in use, the warmest first; when more arrives in one turn, receiving continues a turn
     /// later.
     pub buffers: u16,
     /// uring: bytes of one receive buffer. Default 131072: a message of 64 KiB and its header come

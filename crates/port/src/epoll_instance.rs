@@ -47,7 +47,7 @@ impl Instance {
     }
 
     /// Watch a descriptor, which is watched already if `is_known`. It may have been closed, and its
-    /// number given to another, behind our back.
+    /// number given to another descriptor, without our knowledge.
     pub(crate) fn watch(
         &self,
         descriptor: Descriptor,

@@ -50,8 +50,8 @@ impl Held {
     }
 }
 
-/// How many forks lie between this process and the one that loaded the library, as far as they
-/// happened after its first port was opened.
+/// How many forks there were from the process that loaded the library to this one. Only those after
+/// the first port was opened are counted.
 #[inline]
 pub fn count() -> usize {
     FORKS.load(Ordering::Relaxed)

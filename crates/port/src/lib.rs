@@ -1,21 +1,21 @@
 //! The completion port: operations in, completions out, in batches.
 //!
-//! One trait, [`Port`], and three drivers behind it: [`uring`], [`epoll`] and [`sim`]. The engine
-//! above is written against the trait alone, so what the simulation proves holds for the kernel's
-//! two drivers.
+//! There are three drivers with one trait, [`Port`]: [`uring`], [`epoll`] and [`sim`]. The engine
+//! uses only the trait. So what a test in the simulation shows about the engine also holds with the
+//! two drivers of the kernel.
 //!
-//! The rules every driver keeps:
+//! The rules that every driver keeps:
 //!
 //! 1. A buffer, its operation and its owner live until the last completion for them.
-//!    [`Port::cancel_receive`] and its kin are requests, not facts: the operation's final
+//!    [`Port::cancel_receive`] and the other cancels are only requests: the operation's final
 //!    completion still comes, exactly once.
 //! 2. Completions are taken in a batch with [`Port::next`], never from inside an operation: an
 //!    operation that completes at once puts its completion in the queue and returns.
 //! 3. Every queue has a limit.
 //! 4. An idle connection holds no buffer: received bytes come in a [`Lease`] on a buffer shared by
 //!    all.
-//! 5. A driver panics on a caller's broken invariant (two sends in flight on one token), never on
-//!    what the kernel or the peer did.
+//! 5. A driver panics if the caller breaks a rule (two sends in flight on one token), but not
+//!    because of what the kernel or the peer does.
 
 mod address;
 mod buffers;
@@ -120,7 +120,7 @@ pub enum Outcome {
     Accepted(Descriptor),
     /// Accepting stopped: cancelled (`ECANCELED`) or failed (`EMFILE`, ...). Final for the accept.
     AcceptEnded(Errno),
-    /// Bytes arrived. The receive goes on.
+    /// Bytes arrived. The receive continues.
     Received(Lease),
     /// The receive ended: `None` for the peer's orderly end of stream, an errno otherwise
     /// (`ECANCELED` after a cancel; `ENOBUFS` when no buffer was free: receive again). Final for
@@ -132,8 +132,8 @@ pub enum Outcome {
     Sent(Result<usize, Errno>, Outgoing),
     /// A connect finished. Final.
     Connected(Result<(), Errno>),
-    /// A foreign descriptor is ready, or a socket for datagrams is readable; told at most once per
-    /// turn for as long as it stays so.
+    /// A foreign descriptor is ready, or a socket for datagrams is readable; reported at most once
+    /// per turn while it stays so.
     Ready(Interest),
 }
 
@@ -152,7 +152,7 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
-/// The completion port. One a worker thread; operations and completions on that thread only.
+/// The completion port. Each worker thread has one, and uses it only on this thread.
 ///
 /// At most one accept or receive, one send, one connect may be outstanding on a token at a time (a
 /// receive and a send together are usual). A token may be used again for a new owner once every
@@ -289,8 +289,8 @@ pub trait Port {
     /// came or `timeout` ran out (`None`: no limit; zero: do not wait), and gather the batch for
     /// [`Port::next`].
     ///
-    /// Runs no callback and touches nothing of the caller's, so a caller may release its locks
-    /// around it.
+    /// Runs no callback and accesses no data of the caller, so the caller may release its locks
+    /// meanwhile.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// The descriptor that another loop watches to take turns when there is something to do: see
@@ -303,9 +303,10 @@ pub trait Port {
     fn rest(&mut self) -> Option<Duration>;
 
     /// The next completion of the current batch, including those of operations that completed at
-    /// once since the turn. `None`: the batch is done, for now: a caller who then begins operations
-    /// (sends what it gathered) asks again before the turn, since what completed at once keeps that
-    /// from waiting. A limit a turn keeps a batch that feeds itself from going on for ever.
+    /// once since the turn. `None`: the batch has no more completions at the moment. If the caller
+    /// then begins operations (sends what it gathered), it must ask again before the next turn:
+    /// operations that completed at once keep that turn from waiting. The number of completions per
+    /// turn is limited, so a batch ends even if each completion begins a new operation.
     fn next(&mut self) -> Option<Completion>;
 
     /// What wakes this port's turn from other threads.

@@ -28,8 +28,7 @@ impl<Extra: Default> Sends<Extra> {
         }
     }
 
-    /// Keep `outgoing` until [`Sends::remove`]. Its bytes do not move, whatever becomes of the
-    /// slots.
+    /// Keep `outgoing` until [`Sends::remove`]. Its bytes do not move, even if the slots do.
     pub(crate) fn insert(&mut self, token: Token, outgoing: Outgoing) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.tokens.push(NOBODY);

@@ -44,7 +44,7 @@ pub(crate) fn monotonic() -> u64 {
 /// Whether an error of accept(2) says that accepting must pause: the process, the system or the
 /// memory is at its limit, or the descriptor does not accept at all.
 pub(crate) fn ends_accept(errno: Errno) -> bool {
-    // Everything else is the fate of one connection that died in the queue: accept(2), "Error
+    // Every other error concerns one connection that ended in the queue: accept(2), "Error
     // handling".
     matches!(
         errno.0,
@@ -426,7 +426,7 @@ impl SocketFiles {
         Ok(())
     }
 
-    /// A socket listens here: a forked child must not.
+    /// Remember a listening socket, so that a forked child closes it.
     pub(crate) fn hold(&mut self, listener: Descriptor) {
         if !self.listeners.contains(&listener) {
             self.listeners.push(listener);
@@ -453,12 +453,12 @@ impl SocketFiles {
     }
 }
 
-/// Remove the socket file that a server which did not end well left behind: only a socket, and only
-/// when connecting to it is refused, which says that nobody listens.
+/// Remove the socket file of a server that was killed: only if it is a socket, and only if
+/// connecting to it is refused, because then nobody listens.
 fn remove_stale(path: &Path, kind: i32) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(file) if file.file_type().is_socket() => (),
-        // What is not a socket is left alone; bind tells EADDRINUSE.
+        // A file that is not a socket is kept; bind then reports EADDRINUSE.
         Ok(_) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

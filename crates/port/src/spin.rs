@@ -1,9 +1,9 @@
-//! Looking for completions for a while before sleeping for them.
+//! Polling for completions for a while before sleeping.
 //!
 //! Going to sleep and being woken costs a processor switch or an interrupt, 30 to 100 us on a
-//! virtual machine. A port that spins trades processor time for that. How long it spins follows its
-//! luck: found something, twice as long the next time; found nothing, half as long. So an idle
-//! server hardly spins.
+//! virtual machine. A port that spins avoids this, but uses processor time. If it finds something,
+//! it spins twice as long the next time; if it finds nothing, half as long. So an idle server
+//! hardly spins.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ pub(crate) struct Spin {
     current: Duration,
 }
 
-/// An unlucky port still spins this part of the longest time, to notice when its luck turns.
+/// A port that finds nothing still spins for this part of the longest time, to notice when there is
+/// something to find again.
 const LEAST_PART: u32 = 16;
 /// Looks between two readings of the clock.
 const LOOKS_A_READING: u32 = 16;

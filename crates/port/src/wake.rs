@@ -10,10 +10,11 @@ use crate::{Descriptor, Wake};
 /// The descriptor that a turn watches, and whether it has been written to since the latest turn.
 ///
 /// The flag saves the system call of a second wake-up. It is cleared at the end of a turn, before
-/// the caller looks at what it was woken for; so anyone who finds it set after that has put his
-/// work where it will be seen. A read of the count that came later than the flag's clearing would
-/// take the wake-up of the next turn with it: so drivers watch for its growing, and only where the
-/// descriptor's level is watched the count is read back to zero, before the flag is cleared.
+/// the caller handles the work that it was woken for. So if a thread finds the flag set, the caller
+/// has not yet looked at the work, and will see what this thread has added. If the count were read
+/// after the flag was cleared, the read would also consume the wake-up of the next turn. So drivers
+/// only watch whether the count grows. Where the descriptor's level is watched, the count is read
+/// back to zero before the flag is cleared.
 pub(crate) struct Waker {
     descriptor: Descriptor,
     pending: AtomicBool,

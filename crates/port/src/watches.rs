@@ -1,11 +1,16 @@
 //! Foreign descriptors under watch, by an epoll instance of their own.
 //!
-//! io_uring can poll a descriptor too, but not with the semantics that programs of select(2) and
-//! epoll(7) rely on. Its poll holds the file open, so that a socket which is closed while it is
-//! watched goes on to hold its address and never sends its FIN; it always reports that the peer has
-//! shut down its sending side, so that a watch for writing alone ends at once, for ever; and it
-//! takes descriptors that can never be polled for ready ones. An epoll instance has none of these
-//! faults, belongs to no thread, and can itself be polled by a ring.
+//! io_uring can poll a descriptor too, but not with the semantics that programs which use select(2)
+//! and epoll(7) rely on:
+//!
+//! * Its poll keeps the file open. So a socket that is closed while it is watched keeps its
+//!   address, and never sends its FIN.
+//! * It always reports that the peer has shut down its sending side. So a watch for writing alone
+//!   completes at once, again and again.
+//! * It reports descriptors that can never be polled as ready.
+//!
+//! An epoll instance has none of these faults, belongs to no thread, and can itself be polled by a
+//! ring.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

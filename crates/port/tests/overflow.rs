@@ -67,7 +67,7 @@ impl Connections {
         }
     }
 
-    /// Go on after a turn in which more came than there were buffers in use.
+    /// Continue after a turn in which more came than there were buffers in use.
     fn receive_again(&mut self, token: Token, outcome: &Outcome) {
         let is_short = matches!(outcome, Outcome::ReceiveEnded(Some(Errno(libc::ENOBUFS))));
         assert!(is_short, "{outcome:?}");

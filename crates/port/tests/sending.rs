@@ -89,7 +89,7 @@ fn a_cancelled_send_says_what_went_and_gives_the_rest_back(driver: &Driver) {
     let bytes = pattern(50_000_000);
     let mut sent = 0;
     rig.port.send(socket, FIRST, Outgoing::one(bytes.clone()));
-    // Short sends go on until the window is full and nothing moves.
+    // Short sends continue until the window is full and nothing moves.
     let mut idle_turns = 0;
     while idle_turns < 5 {
         idle_turns += 1;

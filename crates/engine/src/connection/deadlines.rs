@@ -2,34 +2,34 @@
 //!
 //! On the hot path, only the moments are stored from which deadlines count. The timer is moved only
 //! when an earlier deadline appears. When it fires, the deadlines that are due are handled; if none
-//! is due, the timer is set again. So a busy connection uses the timer wheel a few times per minute,
-//! no matter how many messages it has.
+//! is due, the timer is set again. So a busy connection uses the timer wheel a few times per
+//! minute, no matter how many messages it has.
 //!
-//! **Before a peer counts as late, the bytes that the kernel holds are read.** If the peer's deadline
-//! is due and the socket holds bytes, the deadline is postponed until some of these bytes were
-//! received. It is postponed only once, so a peer cannot avoid it by sending all the time. How long
-//! this takes depends on this end alone (for example, on when a receive buffer is free), so it has no
-//! limit; the socket is checked again each millisecond. Delays of this process do not count either:
-//! see [`crate::clock`].
+//! **Before a peer counts as late, the bytes that the kernel holds are read.** If the peer's
+//! deadline is due and the socket holds bytes, the deadline is postponed until some of these bytes
+//! were received. It is postponed only once, so a peer cannot avoid it by sending all the time. How
+//! long this takes depends on this end alone (for example, on when a receive buffer is free), so it
+//! has no limit; the socket is checked again each millisecond. Delays of this process do not count
+//! either: see [`crate::clock`].
 //!
 //! **Progress means that the peer's kernel has acknowledged bytes.** A peer that reads slowly, but
-//! keeps reading, meets the write deadline. It also meets the deadline of a ping as long as the bytes
-//! before this ping are not acknowledged. It must read [`PROGRESS_BYTES_MIN`] bytes per deadline, so
-//! that a peer cannot keep a connection by reading single bytes. Asking the kernel costs a system
-//! call. So it is asked only halfway to the deadline and at the deadline, and not at all if the
-//! kernel takes the bytes at once.
+//! keeps reading, meets the write deadline. It also meets the deadline of a ping as long as the
+//! bytes before this ping are not acknowledged. It must read [`PROGRESS_BYTES_MIN`] bytes per
+//! deadline, so that a peer cannot keep a connection by reading single bytes. Asking the kernel
+//! costs a system call. So it is asked only halfway to the deadline and at the deadline, and not at
+//! all if the kernel takes the bytes at once.
 //!
-//! **A silent WebSocket peer** gets a ping at each interval, even if earlier pings were not answered,
-//! so that routers and proxies keep the connection. The timeout counts from the first unanswered
-//! ping. Any byte from the peer counts as the answer to all pings. While bytes wait for a peer that
-//! does not read, the write deadline applies, and not that of the ping after these bytes. But the
-//! peer's kernel must acknowledge something within the timeout of the ping: it does so even if it has
-//! no room for more bytes.
+//! **A silent WebSocket peer** gets a ping at each interval, even if earlier pings were not
+//! answered, so that routers and proxies keep the connection. The timeout counts from the first
+//! unanswered ping. Any byte from the peer counts as the answer to all pings. While bytes wait for
+//! a peer that does not read, the write deadline applies, and not that of the ping after these
+//! bytes. But the peer's kernel must acknowledge something within the timeout of the ping: it does
+//! so even if it has no room for more bytes.
 //!
 //! Deadlines are absolute: single bytes extend neither that of the handshake nor that of a message.
 //!
-//! The deadlines of a closing connection are in [`super::closing`]. What this end does while it does
-//! not read is in [`super::held`].
+//! The deadlines of a closing connection are in [`super::closing`]. What this end does while it
+//! does not read is in [`super::held`].
 
 use super::closing;
 use super::held::consider_look;
@@ -49,8 +49,8 @@ use vespiary_wire::websocket::frame::Opcode;
 /// How often a socket is checked that is not read, or whose peer has not acknowledged the last
 /// bytes before a close.
 pub(super) const LOOK_MILLISECONDS: u64 = 1_000;
-/// How many bytes a peer must read to meet a write deadline: less than a TCP segment, but more than a
-/// peer that reads single bytes to keep the connection.
+/// How many bytes a peer must read to meet a write deadline: less than a TCP segment, but more than
+/// a peer that reads single bytes to keep the connection.
 const PROGRESS_BYTES_MIN: u64 = 512;
 
 /// A deadline that is not judged before the bytes that the socket holds have been read.

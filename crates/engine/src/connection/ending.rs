@@ -25,7 +25,8 @@ impl<H: Host> Connection<H> {
     /// End cleanly: what waits is written, the peer is notified, and its end is awaited for
     /// `close` at the most.
     ///
-    /// Within a message the end is not clean: instead of a code for a clean end, the peer gets 1011.
+    /// Within a message the end is not clean: instead of a code for a clean end, the peer gets
+    /// 1011.
     pub fn close(self: &Rc<Self>, code: Code, text: &str) {
         match self.state() {
             State::Closing | State::Closed => return,
@@ -164,8 +165,8 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Whether another reason replaces this end's close, which was `kept` as the reason: the peer did
-    /// not answer the close.
+    /// Whether another reason replaces this end's close, which was `kept` as the reason: the peer
+    /// did not answer the close.
     fn is_unacknowledged(&self, kept: &CloseReason, other: &CloseReason) -> bool {
         let is_ours = kept.cause == Cause::Closed && other.manner == Manner::Broken;
         let frames = self.close_frames.get();

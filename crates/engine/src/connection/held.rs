@@ -1,21 +1,22 @@
 //! A connection that this end does not read, and how its end is noticed nevertheless.
 //!
-//! While this end does not read (the host has paused reading, or the peer does not read), the socket
-//! is checked each second, or each half second for a WebSocket. This check notices the FIN or the
-//! reset. If the socket holds bytes, the time does not count for the peer's deadlines, because this
-//! end makes the peer wait. If it holds none, the peer is silent, and the time counts. Pings are sent
-//! at each interval, no matter whether bytes wait. Their answers are not read: the acknowledgements
-//! by the peer's kernel show that the peer is still there. So no message must be read and stored to
-//! find the answers. This end shows that it is still there by its [`super::heartbeat`].
+//! While this end does not read (the host has paused reading, or the peer does not read), the
+//! socket is checked each second, or each half second for a WebSocket. This check notices the FIN
+//! or the reset. If the socket holds bytes, the time does not count for the peer's deadlines,
+//! because this end makes the peer wait. If it holds none, the peer is silent, and the time counts.
+//! Pings are sent at each interval, no matter whether bytes wait. Their answers are not read: the
+//! acknowledgements by the peer's kernel show that the peer is still there. So no message must be
+//! read and stored to find the answers. This end shows that it is still there by its
+//! [`super::heartbeat`].
 //!
 //! If the FIN comes after a few unread bytes, these bytes are the last messages. So they are read,
 //! even if the host's queues are full ([`Host::YIELDING`]), and the end is reported at once after
-//! them. After more than [`HELD_MAX`] unread bytes, the FIN is noticed only when enough of them have
-//! been read, because small messages need much more memory in a queue. If the bytes are not read
-//! even then, because the program has paused reading or the peer does not read either, the FIN is
-//! not noticed until they are read, unless the host only waits for the end. When the peer is gone
-//! altogether, its kernel answers the next ping, or the kernel's own probe on a connection without
-//! pings, with a reset. A close frame behind unread bytes cannot be seen.
+//! them. After more than [`HELD_MAX`] unread bytes, the FIN is noticed only when enough of them
+//! have been read, because small messages need much more memory in a queue. If the bytes are not
+//! read even then, because the program has paused reading or the peer does not read either, the FIN
+//! is not noticed until they are read, unless the host only waits for the end. When the peer is
+//! gone altogether, its kernel answers the next ping, or the kernel's own probe on a connection
+//! without pings, with a reset. A close frame behind unread bytes cannot be seen.
 //!
 //! A connection whose peer has finished sending, while this end has more to say (a stream, or an
 //! HTTP request that is not answered yet), is checked in the same way: no receive is outstanding

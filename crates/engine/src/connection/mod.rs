@@ -49,8 +49,8 @@ use vespiary_port::{Address, Token};
 use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::profile::{Profile, Version};
 
-/// The host takes no more messages. This bit is set next to the host's reasons for not reading. Most
-/// of these do not count any more then.
+/// The host takes no more messages. This bit is set next to the host's reasons for not reading.
+/// Most of these do not count any more then.
 const DROPPING: u8 = 0x80;
 
 /// A connection of an engine. Always behind an `Rc`.

@@ -7,20 +7,19 @@
 //!
 //! * A batch costs one system call. A multishot recvmsg of io_uring completes once per datagram,
 //!   and each completion has to be taken, parsed, and its buffer given back.
-//! * The outcome of a send is known at once: the kernel copies a datagram or refuses it, and waits
-//!   for nobody. So no memory has to outlive the call.
-//! * What nobody takes stays in the socket's own buffer, which has a limit, and the kernel counts
-//!   what it drops there.
+//! * The outcome of a send is known at once: the kernel copies a datagram or refuses it, and does
+//!   not wait. So no memory has to outlive the call.
+//! * Datagrams that are not taken stay in the socket's own buffer, which has a limit. The kernel
+//!   counts the datagrams that it drops there.
 //!
 //! **Coalescing** (UDP GRO and GSO, udp(7)): where a sender, or the network device, has put several
 //! datagrams of one peer together, the kernel hands them over in one piece, which is cut here. What
 //! waits to be sent is put together in the same way: datagrams in a row that have one peer and one
-//! length, of which the last may be shorter. Where a device cannot send them so, the socket goes on
-//! without it.
+//! length, of which the last may be shorter. Where a device cannot send them so, the socket
+//! continues without it.
 //!
-//! An error that an earlier datagram caused (an ICMP message) is reported by whatever call comes
-//! next on the socket, and takes its place; the datagram of that call is neither sent nor received.
-//! Both directions therefore try again.
+//! If an earlier datagram caused an error (an ICMP message), the next call on the socket reports
+//! this error, and neither sends nor receives its own datagram. So both directions then try again.
 //!
 //! Sources: udp(7), ip(7), ipv6(7), unix(7), recvmmsg(2), sendmmsg(2).
 

@@ -130,7 +130,7 @@ fn describe(departures: &mut Departures) -> Result<u32, Errno> {
             Err(error) if index == 0 => return Err(crate::socket::errno_of(&error)),
             Err(_) => break,
         };
-        // What was pushed in a row stands in a row.
+        // What was pushed in a row is in a row.
         let slot = &bytes[one.start..one.start + length];
         headers.vectors[index] = libc::iovec {
             iov_base: slot.as_ptr().cast_mut().cast(),

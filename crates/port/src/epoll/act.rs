@@ -1,4 +1,4 @@
-//! Going on with operations: at once, or when epoll says that they can.
+//! Continuing operations: at once, or when epoll reports that they can continue.
 
 use std::mem;
 
@@ -44,7 +44,7 @@ impl Epoll {
         Ok(sent)
     }
 
-    /// Go on with the send that waits for room.
+    /// Continue with the send that waits for room.
     pub(super) fn resume_send(&mut self, descriptor: Descriptor, number: u32) {
         let (token, outgoing) = self.sends.remove(number);
         self.table.slot(descriptor).send = NO_SEND;

@@ -1,23 +1,25 @@
 //! The completion port on epoll(7), for where io_uring is absent or forbidden.
 //!
-//! epoll says when an operation may go on, not that it has; the driver goes on with it and makes
-//! the completion. What it does when:
+//! epoll does not report that an operation is complete, but that it can continue. The driver then
+//! continues the operation and creates the completion:
 //!
 //! * **Sending** is tried at once, in [`Port::send`]; the completion waits in a queue for
 //!   [`Port::next`]. Only when the socket is full does the driver ask epoll for room. After a short
 //!   send the next one is not tried before epoll says that there is room: it could only fail.
 //! * **Receiving** is done in [`Port::next`], when the caller is ready for the bytes. All
 //!   connections receive into the same few buffers, so the bytes are in the cache when they are
-//!   looked at, and one receive a connection and turn lets no connection starve another.
+//!   parsed. There is one receive per connection and turn, so no connection delays the others for
+//!   long.
 //! * **Interest is dropped late.** Events are level-triggered, and epoll is asked once for a
 //!   connection's life in the usual case. A paused receive stays registered until the first
 //!   unwanted event comes; a pause that ends before costs no system call. `EPOLLERR` and `EPOLLHUP`
 //!   cannot be masked, so a descriptor with nothing outstanding that shows them is taken out of
 //!   epoll altogether.
-//! * **A stale event** is one for a descriptor's earlier life, gathered before the close. It is
-//!   known by the generation that epoll carries for us. A descriptor that a forked child still
-//!   holds stays in epoll after our close and cannot be removed any more (epoll(7), question 6):
-//!   when stale events keep coming, the driver makes a new epoll instance.
+//! * **A stale event** belongs to a descriptor that was closed after the event was gathered, and
+//!   whose number is used again. It is recognised by the generation that epoll stores with each
+//!   descriptor. A descriptor that a forked child still holds stays in epoll after our close, and
+//!   cannot be removed any more (epoll(7), question 6). If stale events keep coming, the driver
+//!   creates a new epoll instance.
 
 mod act;
 
@@ -42,7 +44,7 @@ use table::{REGISTERED, Table};
 
 const IN: u8 = libc::EPOLLIN as u8;
 const OUT: u8 = libc::EPOLLOUT as u8;
-/// Cannot be masked, and make every waiting operation go on to find out.
+/// Cannot be masked, and make every waiting operation continue to find out.
 const BROKEN: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 
 /// What epoll carries for the waker's descriptor; no other descriptor has it.

@@ -143,7 +143,7 @@ impl Port for Epoll {
         slot.token = token;
         slot.state |= POLLING;
         // Ask epoll even for what it was asked for before: the descriptor may have been closed, and
-        // its number given to another, behind our back.
+        // its number given to another descriptor, without our knowledge.
         slot.mask = 0;
         self.watch(descriptor, mask).map_err(|errno| {
             self.table.slot(descriptor).state &= !POLLING;

@@ -29,7 +29,8 @@ pub(super) struct Slot {
     pub(super) token: Token,
     /// Number of the send that waits for room, or [`NO_SEND`].
     pub(super) send: u32,
-    /// Counts the descriptor's lives, so that an event for an earlier one is known as stale.
+    /// Counts how often this number was opened, so that an event for an earlier descriptor is
+    /// recognised as stale.
     pub(super) generation: u16,
     /// Of the constants above.
     pub(super) state: u8,
@@ -90,7 +91,7 @@ impl Table {
         self.slots.get(usize::try_from(descriptor).ok()?)
     }
 
-    /// The descriptor begins or ends a life: nothing known of the old one holds.
+    /// The descriptor was opened or closed: forget everything about the earlier one.
     pub(super) fn renew(&mut self, descriptor: Descriptor) {
         let slot = self.slot(descriptor);
         *slot = Slot {

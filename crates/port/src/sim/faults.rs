@@ -17,14 +17,14 @@ pub struct Faults {
     pub accept_error_permille: u16,
     /// A receive ends because no buffer is free, though one is.
     pub no_buffer_permille: u16,
-    /// A cancel takes effect late; until then the operation goes on.
+    /// A cancel takes effect late; until then the operation continues.
     pub late_cancel_permille: u16,
-    /// An operation is carried out, or a cancel takes effect, while it is asked for; what completes
-    /// comes in the same batch, as the kernels' drivers have it when they can.
+    /// An operation is carried out, or a cancel takes effect, at once; its completion is in the
+    /// same batch, as with the kernel's drivers if this is possible.
     pub at_once_permille: u16,
     /// A peer stops reading for a while after it was sent bytes.
     pub stall_permille: u16,
-    /// The same for a socket of the port's own: for worlds in which it is client and server.
+    /// The same for a socket of the port itself: for tests in which it is client and server.
     pub own_stall_permille: u16,
     /// For how long at most.
     pub stall_microseconds_max: u32,
@@ -36,7 +36,7 @@ pub struct Faults {
     pub datagram_loss_permille: u16,
     /// A datagram arrives twice.
     pub datagram_double_permille: u16,
-    /// Bytes that are under way or unread in one direction before a sender must wait.
+    /// Bytes that are in progress or unread in one direction before a sender must wait.
     pub window_bytes: usize,
     /// Receive buffers of the port.
     pub buffers: u16,

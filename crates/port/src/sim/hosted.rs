@@ -8,7 +8,7 @@
 //! to the caller's timeout. Two situations make it wait for the kernel instead:
 //!
 //! * nothing is scheduled and there is no timeout, so that only the kernel or another thread can
-//!   make the program go on;
+//!   make the program continue;
 //! * a [`Hold`] is taken, because a thread works for the program. Then time passes as fast as it
 //!   really does. Otherwise every deadline would be over before the thread has begun.
 

@@ -5,15 +5,15 @@
 //!
 //! **Time** is virtual: a turn that has nothing to hand out moves the clock to the next thing that
 //! happens, or to its timeout. Every turn takes a microsecond. When nothing can happen any more a
-//! turn without a timeout returns at once, with nothing: it is the test's move.
+//! turn without a timeout returns at once, with nothing: the test must act next.
 //!
 //! **Pauses** of the process itself are simulated too: [`World::pass`] lets time pass while the
 //! caller is busy, and [`World::stop`] stops the process in its next turn, as SIGSTOP, a frozen
 //! container or a suspended machine do. What peers do meanwhile waits in the sockets.
 //!
-//! **The contract** is watched strictly: the simulation panics on a second operation of a kind on
-//! one token or socket before the final completion of the first was taken, on a close with an
-//! operation outstanding, and on a descriptor that is not open. [`World::assert_no_leaks`] at a
+//! **The rules of [`crate::Port`]** are checked: the simulation panics on a second operation of a
+//! kind on one token or socket before the final completion of the first was taken, on a close with
+//! an operation outstanding, and on a descriptor that is not open. [`World::assert_no_leaks`] at a
 //! test's end finds what was forgotten.
 //!
 //! **Faults** are chosen with [`Faults`]. What is simulated is what the kernels' drivers may do: a
@@ -140,7 +140,8 @@ impl Sim {
         self.now = state.now;
     }
 
-    /// Perhaps go on with the socket's operations now, and let what completes come in this batch.
+    /// Perhaps continue with the socket's operations now, and let what completes come in this
+    /// batch.
     fn perhaps_at_once(&mut self, descriptor: Option<Descriptor>) {
         let mut state = self.state.borrow_mut();
         let chance = state.faults.at_once_permille;
@@ -418,7 +419,7 @@ impl Port for Sim {
             let mut state = self.state.borrow_mut();
             state.now = match state.now.checked_add(TURN) {
                 Some(now) => now,
-                // What must not wait goes on, so that tasks can be cancelled and the loop closed.
+                // What must not wait continues, so that tasks can be cancelled and the loop closed.
                 None if timeout == Some(Duration::ZERO) => state.now,
                 None => {
                     let text = "the simulation's clock ends 584 years after its start";
@@ -427,7 +428,8 @@ impl Port for Sim {
             };
             let stop = state.take_stop();
             if stop > 0 {
-                // A process that goes on after SIGSTOP finds its wait interrupted, without events.
+                // A process that continues after SIGSTOP finds its wait interrupted, without
+                // events.
                 state.now = state.now.saturating_add(stop);
                 self.now = state.now;
                 return Ok(());

@@ -1,4 +1,4 @@
-//! What a simulation is made of, and how it goes on.
+//! What a simulation is made of, and how it continues.
 //!
 //! An operation is carried out as soon as it can be, in [`State::progress`]; its completion is
 //! posted, and comes out at the time that chance gives it. Completions of one operation keep their

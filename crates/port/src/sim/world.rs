@@ -130,7 +130,7 @@ impl World {
         self.state.borrow().sockets.len()
     }
 
-    /// Panic, naming what is left, unless every operation had its final completion, every lease was
+    /// Panic, naming the rest, unless every operation had its final completion, every lease was
     /// given back, and no socket is open or watched.
     pub fn assert_no_leaks(&self) {
         let state = self.state.borrow();
@@ -167,7 +167,7 @@ impl World {
     }
 }
 
-/// The far end of one of the port's connections, in the test's hands.
+/// The other end of one of the port's connections, which the test controls.
 ///
 /// It reads what comes by itself, like a peer that keeps up, and keeps it for [`Peer::read`]; only
 /// a stalled one lets the port wait.
@@ -251,7 +251,7 @@ impl Peer {
         }
     }
 
-    /// Stop reading, or go on.
+    /// Stop reading, or continue.
     pub fn stall(&self, stalled: bool) {
         let mut state = self.world.state.borrow_mut();
         let now = state.now;
@@ -263,7 +263,7 @@ impl Peer {
         state.stir(self.end.other());
     }
 
-    /// Be gone without a word, as a machine is whose cable is pulled: nothing is read or
+    /// Disappear without any packet, like a machine whose cable is pulled: nothing is read or
     /// acknowledged from now on.
     pub fn vanish(&self) {
         let mut state = self.world.state.borrow_mut();

@@ -232,8 +232,8 @@ impl Active {
 }
 
 impl Active {
-    /// Enter the ring, and look for untold resets when that is due. Those found end the wait by the
-    /// completions of their receives.
+    /// Enter the ring, and check for unreported resets when that is due. If there are any, the
+    /// completions of their receives end the wait.
     fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
         let is_bounded = least > 0 && timeout.is_some() && !self.sweep.is_idle();
         let start = if is_bounded { monotonic() } else { self.now };

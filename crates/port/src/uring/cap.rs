@@ -1,10 +1,10 @@
 //! A cap on what one multishot receive brings.
 //!
-//! Within one call the kernel goes on receiving for as long as a socket has bytes and the ring has
-//! buffers; a peer that sends as fast as it can keeps it there, and everything that comes must be
-//! put somewhere, however little of it the owner still wants. Linux 6.17 and newer end a multishot
-//! receive after a number of bytes that is given at its start. Older ones refuse it with
-//! `EINVAL`; there the buffers in the ring are the only bound.
+//! Within one call the kernel continues receiving for as long as a socket has bytes and the ring
+//! has buffers; a peer that sends as fast as it can keeps it there, and everything that comes must
+//! be stored, even if the owner wants only a little of it. Linux 6.17 and newer end a multishot
+//! receive after a number of bytes that is given at its start. Older ones refuse it with `EINVAL`;
+//! there the buffers in the ring are the only bound.
 
 use std::sync::OnceLock;
 
@@ -13,11 +13,11 @@ use io_uring::{IoUring, opcode, squeue};
 
 use super::submit::RECV_MULTISHOT;
 
-/// As much as the engine puts aside for one connection; small against any other cost of receiving
-/// so much is it to begin again.
+/// As much as the engine stores for one connection. Beginning a receive again costs little compared
+/// with receiving this many bytes.
 const BYTES: u32 = 256 << 10;
 
-/// Where `optlen` stands in `struct io_uring_sqe` of `linux/io_uring.h`.
+/// Where `optlen` is in `struct io_uring_sqe` of `linux/io_uring.h`.
 const OPTLEN: std::ops::Range<usize> = 44..48;
 
 /// Put the cap on a multishot receive, if this kernel takes one.

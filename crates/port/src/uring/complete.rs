@@ -9,7 +9,7 @@ use crate::socket;
 use crate::{Completion, Errno, Outcome, Token};
 
 impl Active {
-    /// What a kernel's completion means; `None` for one that is the driver's own affair.
+    /// What a kernel's completion means; `None` for one of the driver's own operations.
     pub(super) fn complete(&mut self, entry: Entry) -> Option<Completion> {
         let payload = entry.user_data & !KIND;
         match entry.user_data & KIND {

@@ -4,9 +4,9 @@
 //! has completed. What was chosen, and why:
 //!
 //! * `SINGLE_ISSUER`, `DEFER_TASKRUN`, `COOP_TASKRUN`: the kernel finishes operations only while
-//!   this thread is in that call, never by interrupting it; so completions come in batches, and
-//!   between two calls nothing changes under our hands. `SUBMIT_ALL`: one bad submission does not
-//!   hold back the rest.
+//!   this thread is in that call, and never interrupts it for that. So completions come in batches,
+//!   and nothing changes between two calls. `SUBMIT_ALL`: after an invalid submission, the others
+//!   are still submitted.
 //! * The ring is made disabled and belongs to **the thread that takes the first turn**. From then
 //!   on the port must be used on that thread alone.
 //! * Accept and receive are multishot: submitted once, they complete many times. Receive takes a
@@ -17,18 +17,18 @@
 //!   multishot. The kernel wakes one waiter per connection, the first of its list, and a multishot
 //!   accept stays at the front: one process would take every connection. A single accept goes to
 //!   the end of the list when it is submitted again.
-//! * A multishot receive does not tell every reset: the driver looks for them (`sweep`).
+//! * A multishot receive does not report every reset, so the driver checks for them (`sweep`).
 //! * On a Unix socket receive is not multishot: since Linux 6.17 the kernel would take a Unix
 //!   socket that is empty for one that gets a wake-up when there is more, and never look at an end
 //!   that had come already.
-//! * A send carries `MSG_WAITALL`: the kernel goes on by itself after a short write, so a send
+//! * A send carries `MSG_WAITALL`: the kernel continues by itself after a short write, so a send
 //!   completes short only when it was cancelled or failed on the way, or had more chunks than one
 //!   send takes.
 //! * A submission queue that is full is submitted and used on. A completion queue that is full
-//!   makes the kernel keep completions in a list, which the next turn fetches; multishot operations
-//!   end then, and are begun again by the driver (accept) or the owner (receive, reported as
-//!   `ENOBUFS`). The same end comes to a multishot receive that has brought as much as one may
-//!   (`cap`).
+//!   makes the kernel keep completions in a list, which the next turn fetches. Multishot operations
+//!   then end, and are begun again by the driver (accept) or the owner (receive, reported as
+//!   `ENOBUFS`). A multishot receive that has received as much as it may (`cap`) ends in the same
+//!   way.
 //!
 //! * **Foreign descriptors** are watched by an epoll instance, which the ring polls when something
 //!   is watched (`crate::watches` has the reason).
@@ -150,8 +150,8 @@ struct Active {
     accepts: Vec<Accept>,
     /// Multishot receives outstanding; how many, not which.
     receives: usize,
-    /// Looks for resets that a multishot receive does not tell, and whose receives were cancelled
-    /// for one.
+    /// Checks for resets that a multishot receive does not report, and the receives that were
+    /// cancelled because of one.
     sweep: Sweep,
     nudged: HashSet<Token>,
     /// Unix sockets, and the receives on them.

@@ -1,15 +1,15 @@
-//! Finds sockets that were reset behind bytes, which a multishot receive never tells.
+//! Finds sockets that were reset after they received bytes, which a multishot receive does not
+//! report.
 //!
-//! When bytes and then a reset arrive before the kernel comes to receive, it receives the bytes,
-//! sees that the queue is empty now, and goes to sleep until the next wake-up; but the reset's
-//! wake-up is the one it has just answered, and no other will come. (For the peer's FIN it knows
-//! better.) Seen on Linux 6.18: of connections whose peers send and reset at once, one in ten.
+//! If bytes and then a reset arrive before the kernel receives, it receives the bytes, sees that
+//! the queue is now empty, and sleeps until the next wake-up. But the wake-up of the reset was the
+//! one that it has just handled, and there is no other. (It does not make this mistake with a FIN.)
+//! On Linux 6.18 this happened to one in ten connections whose peers send and reset at once.
 //!
-//! So the driver looks by itself, with `poll(2)` and no events asked for, which tells errors and
-//! hang-ups only. It looks at a slice of the sockets at a time, and only after something has been
-//! received: a driver that is idle sleeps. What it finds it nudges: it cancels the receive, and
-//! the owner, who gets `ENOBUFS` as when a buffer was missing, receives again and gets the
-//! reset.
+//! So the driver checks the sockets with `poll(2)` and an empty set of events, which reports only
+//! errors and hang-ups. It checks some of the sockets at a time, and only after something has been
+//! received, so an idle driver sleeps. If it finds a reset, it cancels the receive. The owner gets
+//! `ENOBUFS`, as if no buffer was free, receives again, and then gets the reset.
 
 use std::time::Duration;
 

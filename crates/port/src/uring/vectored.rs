@@ -25,7 +25,7 @@ impl Vectored {
         })
     }
 
-    /// Describe what is left of `outgoing`.
+    /// Describe the rest of `outgoing`.
     pub(super) fn point_to(&mut self, outgoing: &Outgoing) -> *const libc::msghdr {
         let mut count = 0;
         for (vector, piece) in self.vectors.iter_mut().zip(outgoing.pieces()) {

@@ -157,8 +157,8 @@ impl Rig {
         }
     }
 
-    /// Send all of `outgoing`, going on after short sends, until `done` says so after a turn; what
-    /// was sent, given back. Nothing else may complete.
+    /// Send all of `outgoing`, continuing after short sends, until `done` says so after a turn;
+    /// what was sent, given back. Nothing else may complete.
     pub fn send_while(
         &mut self,
         socket: Descriptor,

@@ -14,10 +14,10 @@
 //! that agreed and is silent costs some hundred bytes. What is held is accounted to the endpoint.
 //!
 //! **Order.** Where the context is taken over, what was compressed has to be sent: a message that
-//! is dropped would be missing from the peer's window, and all later messages would be garbled. So room
-//! is asked for before compressing, for as much as the message could take at the worst, and what
-//! was compressed with a context is never dropped. An endpoint with the policy drop-oldest does not
-//! take its context over.
+//! is dropped would be missing from the peer's window, and all later messages would be garbled. So
+//! room is asked for before compressing, for as much as the message could take at the worst, and
+//! what was compressed with a context is never dropped. An endpoint with the policy drop-oldest
+//! does not take its context over.
 
 mod inbound;
 mod outbound;
@@ -166,8 +166,8 @@ impl Deflate {
     }
 }
 
-/// The most that an endpoint agrees to; the policy for slow consumers can restrict it. The extension
-/// belongs to RFC 6455.
+/// The most that an endpoint agrees to; the policy for slow consumers can restrict it. The
+/// extension belongs to RFC 6455.
 fn settings(options: &Options, version: Version, is_client: bool) -> Option<Settings> {
     if version != Version::Rfc6455 {
         return None;

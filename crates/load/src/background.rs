@@ -15,7 +15,7 @@ use crate::run::{Phase, Progress, Run};
 /// How often the thread tells its progress and looks whether it shall stop.
 const STEP: Duration = Duration::from_millis(50);
 
-/// A run under way on its own thread. Dropping it stops the run at once and waits for the thread.
+/// A run in progress on its own thread. Dropping it stops the run at once and waits for the thread.
 #[derive(Debug)]
 pub struct BackgroundRun {
     news: Arc<News>,
@@ -39,7 +39,7 @@ struct State {
 }
 
 impl BackgroundRun {
-    /// Start `plan` on a new thread. What stands in the way of its beginning is reported here.
+    /// Start `plan` on a new thread. Errors that prevent the start are reported here.
     pub fn start(plan: Plan) -> Result<Self, Error> {
         let (tell, told) = mpsc::channel();
         let thread = thread::Builder::new()

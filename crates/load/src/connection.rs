@@ -107,7 +107,7 @@ pub struct Connection {
     pub waiting: Option<Box<Waiting>>,
     /// When a message last came back, or the stage began.
     pub progress: Nanoseconds,
-    /// The handshake under way.
+    /// The handshake in progress.
     pub handshake: Option<Box<Handshake>>,
     /// Negative while there is none.
     pub socket: Descriptor,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 
-/// Why a run cannot begin or go on.
+/// Why a run cannot begin or continue.
 #[derive(Debug)]
 pub enum Error {
     /// The plan is wrong; the text names the option and what it allows.

@@ -1,4 +1,4 @@
-//! Messages of the caller's own, in place of noise.
+//! Messages of the caller's own, instead of noise.
 
 use crate::datagrams::{DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN};
 use crate::error::Error;

@@ -3,7 +3,7 @@
 //! that waiting counts as latency and a stalled server cannot slow the clock it is measured by.
 //!
 //! The rate is a row of segments, in each of which it is constant or grows evenly. The last one
-//! lasts for ever.
+//! lasts forever.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Pace {
         (!pace.segments.is_empty()).then_some(pace)
     }
 
-    /// Go on with a rate that grows from `first` to `last` messages per second within `length`.
+    /// Continue with a rate that grows from `first` to `last` messages per second within `length`.
     fn push(&mut self, first: f64, last: f64, length: Duration) {
         let length = length.as_secs_f64() * 1e9;
         let (start, before) = self.segments.last().map_or((0.0, 0.0), |last| {

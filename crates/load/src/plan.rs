@@ -100,7 +100,7 @@ pub struct Plan {
     pub tls: TlsSettings,
     /// What the server does with messages.
     pub reply: Reply,
-    /// Payloads to send in turn, in place of noise of `size` bytes.
+    /// Payloads to send in turn, instead of noise of `size` bytes.
     pub own: Vec<Vec<u8>>,
     /// How messages are distinguished.
     pub framing: Framing,
@@ -118,7 +118,7 @@ pub struct Plan {
     /// Grow to the rate within this time, evenly; without a rate, let one connection after the
     /// other begin to send.
     pub ramp_up: Duration,
-    /// Rates, and how long each is kept, in place of `rate` and `duration`.
+    /// Rates, and how long each is kept, instead of `rate` and `duration`.
     pub steps: Vec<(f64, Duration)>,
     /// Messages per second over all connections. Latency then counts from when a message was due,
     /// so a server that stalls cannot hide the messages it kept from being sent.

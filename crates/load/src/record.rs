@@ -174,8 +174,8 @@ pub struct Record {
     /// Nanoseconds from the beginning of a connect to the open connection.
     pub connects: Histogram<u64>,
     /// Nanoseconds from a message's sending, or from when it was due, to its whole echo. Messages
-    /// without an echo count with the time that they waited for it. Of the interval under way; see
-    /// [`crate::series`].
+    /// without an echo count with the time that they waited for it. Of the interval in progress;
+    /// see [`crate::series`].
     pub replies: Histogram<u64>,
     /// The same of the intervals before.
     pub earlier_replies: Histogram<u64>,
@@ -201,7 +201,7 @@ impl Record {
         }
     }
 
-    /// The series' interval under way ends now.
+    /// The series' interval in progress ends now.
     pub fn end_interval(&mut self, now: Nanoseconds) {
         self.series.end_interval(now, &self.counts, &self.replies);
         let added = self.earlier_replies.add(&self.replies);

@@ -76,7 +76,7 @@ pub struct Progress {
     pub latency: Latency,
 }
 
-/// A run under way.
+/// A run in progress.
 pub struct Run {
     shared: Shared,
     connections: Vec<Connection>,
@@ -139,7 +139,7 @@ impl Run {
         }
     }
 
-    /// Go on for `max_wait` or until the run is done.
+    /// Continue for `max_wait` or until the run is done.
     pub fn step(&mut self, max_wait: Duration) -> Result<Progress, Error> {
         let until = self
             .shared
@@ -212,7 +212,7 @@ impl Run {
         self.shared.clock.start_monotonic()
     }
 
-    /// The result of what was done so far, while the run goes on.
+    /// The result of what was done so far, while the run continues.
     pub fn so_far(&mut self) -> Report {
         let mut times = self.times;
         if times.sending > 0 && times.sent == 0 {

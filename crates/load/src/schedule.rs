@@ -65,7 +65,7 @@ impl Schedule {
         ((self.end - self.start) / 100).clamp(GRACE_MIN, GRACE_MAX)
     }
 
-    /// When it is looked at what has been sent.
+    /// When the next check of what has been sent is due.
     pub fn deadline(&self) -> Nanoseconds {
         self.end.saturating_add(self.grace())
     }

@@ -49,13 +49,13 @@ impl Series {
         self.begin = now;
     }
 
-    /// When the interval under way is over.
+    /// When the interval in progress is over.
     pub fn next(&self) -> Nanoseconds {
         let doublings = (self.points.len() / POINTS_DOUBLE).min(20);
         self.begin.saturating_add(INTERVAL << doublings)
     }
 
-    /// The interval under way ends now.
+    /// The interval in progress ends now.
     pub fn end_interval(&mut self, now: Nanoseconds, counts: &Counts, latencies: &Histogram<u64>) {
         let before = std::mem::replace(&mut self.counts, *counts);
         if now > self.begin {

@@ -15,7 +15,7 @@ pub struct Shape {
     before: Vec<u8>,
     after: Vec<u8>,
     framing: Framing,
-    /// Messages in place of the pattern's, as they go over the wire.
+    /// Messages instead of the pattern's, as they go over the wire.
     own: Vec<Vec<u8>>,
 }
 

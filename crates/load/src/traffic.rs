@@ -23,7 +23,7 @@ use crate::websocket;
 
 /// A send takes no further message once it holds this many bytes.
 const SEND_BYTES: usize = 256 << 10;
-/// Pongs are owed for the latest ping only (RFC 6455 section 5.5.3); beyond this they are left out.
+/// Pongs are owed for the latest ping only (RFC 6455 section 5.5.3); beyond this they are omitted.
 const PENDING_BYTES_MAX: usize = 64 << 10;
 /// What has been sent of the bytes that wait is thrown away in portions of this size.
 const COMPACT_BYTES: usize = 64 << 10;
@@ -282,7 +282,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Take a control frame; whether to go on.
+    /// Take a control frame; whether to continue.
     fn take_control(
         &mut self,
         shared: &mut Shared,
@@ -350,7 +350,8 @@ impl Connection {
         }
     }
 
-    /// Enter `completed` messages that came back intact, and go on with what that makes room for.
+    /// Enter `completed` messages that came back intact, and continue with what that makes room
+    /// for.
     pub fn account(&mut self, shared: &mut Shared, completed: u32, has_entries: bool) {
         if completed == 0 && !has_entries {
             return;

@@ -8,7 +8,7 @@
 //! After a difference the bytes are held from the start of their message on, and
 //! [`crate::matching`] finds out by content what they are: a later message (so those before it are
 //! missing), one that was missing, one that came before, an altered one, or none of these. Then
-//! comparing goes on in place.
+//! comparing continues in place.
 
 use crate::clock::Nanoseconds;
 use crate::matching::{Known, Verdict};
@@ -97,7 +97,7 @@ impl Expectation {
         self.message
     }
 
-    /// Bytes of the message under way that have come back as they were sent.
+    /// Bytes of the message in progress that have come back as they were sent.
     pub fn offset(&self, shape: &Shape) -> usize {
         match &self.doubt {
             Some(doubt) if !doubt.held.is_empty() => {
@@ -298,7 +298,7 @@ impl Expectation {
         self.offset = 0;
     }
 
-    /// The WebSocket message under way has ended. `kind_kept`: it is text as what was sent, or
+    /// The WebSocket message in progress has ended. `kind_kept`: it is text as what was sent, or
     /// binary as that.
     pub fn end(&mut self, shape: &Shape, sent: u64, kind_kept: bool, books: &mut dyn Books) {
         let expected = shape.payload(self.cursor);

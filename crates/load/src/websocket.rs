@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::target::Resource;
 
-/// The handshake under way: its key, and what has come of the response.
+/// The handshake in progress: its key, and what has come of the response.
 #[derive(Debug)]
 pub struct Handshake {
     key: String,

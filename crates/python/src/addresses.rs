@@ -1,4 +1,4 @@
-//! Addresses as the Python side writes them.
+//! Addresses in the form that Python code uses.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ pub(crate) fn address_object(py: Python<'_>, address: Option<&Address>) -> PyRes
     match address {
         Some(Address::Inet(address)) => {
             let host = match address {
-                // Without its zone a link-local address names nothing (RFC 4007 section 11).
+                // A link-local address is ambiguous without its zone (RFC 4007 section 11).
                 SocketAddr::V6(v6) if v6.scope_id() != 0 => {
                     format!("{}%{}", v6.ip(), v6.scope_id())
                 }

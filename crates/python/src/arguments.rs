@@ -106,7 +106,7 @@ pub(crate) fn seconds(given: &Bound<'_, PyAny>) -> PyResult<f64> {
         .map_err(|_| wrong(given, "a timer is set to a number of seconds"))
 }
 
-/// The payload of a ping; an empty one becomes one that no other ping has.
+/// The payload of a ping; an empty one is replaced by a payload that no other ping has.
 pub(crate) fn ping_payload(given: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let payload: Vec<u8> = match given.extract::<&[u8]>() {
         Ok(payload) => payload.to_vec(),

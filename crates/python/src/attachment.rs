@@ -29,7 +29,7 @@ pub(crate) struct Attachment {
     pub(crate) object: Py<Connection>,
     /// The `contextvars.Context` of its handler, from the first call on.
     context: OnceCell<Owned>,
-    /// What most connections never have: one word in those.
+    /// What most connections never need; it takes one word in these.
     pub(crate) rare: OnceCell<Box<RefCell<Rare>>>,
 }
 
@@ -76,7 +76,7 @@ impl Attachment {
         self.inbox().is_some_and(|inbox| inbox.is_lent.get())
     }
 
-    /// Count the reference to the object no more: its finalizer takes it back.
+    /// Do not count the reference to the object any more: its finalizer counts it again.
     pub(crate) fn lend(&self) {
         if self
             .inbox()
@@ -88,7 +88,7 @@ impl Attachment {
         }
     }
 
-    /// Count it again; whether it was lent.
+    /// Count it again. Returns whether it was lent.
     pub(crate) fn take_back(&self) -> bool {
         let was_lent = self
             .inbox()

@@ -4,11 +4,12 @@
 //! functions. `Receive` is the awaitable: it returns a message that waits, or yields the
 //! connection's `Wait`. `Wait` has what asyncio's tasks ask of a future that they suspend on
 //! (`get_loop`, `add_done_callback`, `result`, the flag `_asyncio_future_blocking`: CPython's
-//! Modules/_asynciomodule.c, `task_step`), and nothing else; it is never handed to anybody but a
-//! task. They are two, because asyncio takes whatever has that flag for a whole future.
+//! Modules/_asynciomodule.c, `task_step`), and nothing else; only a task gets it. There are two
+//! types, because asyncio treats every object that has this flag as a complete future.
 //!
-//! The connection keeps one of each, in a circle that its end breaks. The kept `Receive` is given
-//! out again when nobody else has it, so that an `await` allocates nothing.
+//! The connection keeps one of each. They also refer to the connection, and the end of the
+//! connection breaks this cycle of references. The `Receive` that is kept is used again if nobody
+//! else refers to it, so that an `await` allocates nothing.
 
 use crate::awaitable_classes::{receive_class, wait_class};
 use crate::calls::Invoke as _;
@@ -134,7 +135,8 @@ pub(crate) unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     }
 }
 
-/// There is nothing to clear: every circle goes through the connection, which clears its part.
+/// There is nothing to clear: every cycle of references includes the connection, which clears its
+/// part.
 pub(crate) unsafe extern "C" fn traverse(
     object: *mut ffi::PyObject,
     visit: ffi::visitproc,

@@ -1,14 +1,14 @@
-//! What the garbage collector sees of a loop that was dropped and not closed.
+//! How the garbage collector finds a loop that was dropped without being closed.
 //!
-//! The engine holds objects of Python's: handlers, connections with their tasks and contexts,
-//! timers. These refer to the loop, and the loop holds the engine. So the collector is shown what
-//! the engine holds, as if the `Core` held it; then such a loop is found to be garbage, and asyncio
+//! The engine holds Python objects: handlers, connections with their tasks and contexts, timers.
+//! These refer to the loop, and the loop holds the engine. So `Core` reports to the collector the
+//! objects that the engine holds. The collector then finds that such a loop is garbage, and asyncio
 //! closes it, with a `ResourceWarning`, before anything is cleared.
 //!
-//! It may run in any thread, and in the middle of anything. A loop that is in a turn is in use, and
-//! shows nothing. Outside of turns all code that touches the engine is attached to the interpreter,
-//! as the collector is (without a GIL it stops all other threads that are); and what is borrowed at
-//! that moment is skipped, which only makes the loop look as if it were in use.
+//! The collector may run in any thread, and at any moment. A loop that is in a turn is in use, and
+//! reports nothing. Outside of turns, all code that uses the engine is attached to the interpreter,
+//! as the collector is (without a GIL, the collector stops all other attached threads). Objects
+//! that are borrowed at that moment are skipped, so that the loop only seems to be in use.
 
 use crate::attachment::Attachment;
 use crate::callback::Callback;

@@ -1,8 +1,9 @@
 //! `vespiary.Connection`: the handler's view of a connection.
 //!
-//! The object outlives the engine's connection: when that ends, its reference is taken away and
-//! what is worth knowing afterwards is kept, for any thread to read. From other threads most
-//! methods are run by the loop (see `thread_calls`); those that give an awaitable are refused.
+//! The object exists longer than the engine's connection. When the connection ends, the reference
+//! to it is removed, and the values that programs can still read (from any thread) are kept. If
+//! another thread calls a method, the loop usually executes it (see `thread_calls`); methods that
+//! return an awaitable raise an error there.
 
 use crate::addresses::address_text;
 use crate::confined::{Confine, Confined};
@@ -103,7 +104,7 @@ impl Connection {
         }
     }
 
-    /// Its key in `Senders`.
+    /// The connection's key in `Senders`.
     pub(crate) fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }

@@ -117,8 +117,8 @@ impl Core {
     }
 
     /// The calling thread runs the loop from now on, or changes or closes it while no thread runs
-    /// it: asyncio sees to it that one thread at a time does. Servers and connections stay in their
-    /// thread, until the loop is closed (`is_closing`).
+    /// it. asyncio ensures that only one thread at a time does so. Servers and connections stay in
+    /// their thread until the loop is closed (`is_closing`).
     pub(crate) fn enter_thread(&self, is_closing: bool) -> PyResult<()> {
         if self.shared.is_here() {
             return Ok(());

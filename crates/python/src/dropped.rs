@@ -8,8 +8,8 @@
 //! connection. Until the connection has ended its object therefore stays valid, whatever the
 //! program does.
 //!
-//! While a task waits for a message or for room the reference is counted: the task would be garbage
-//! otherwise where nothing else refers to it or to the connection.
+//! While a task waits for a message or for room, the reference is counted. Otherwise the task would
+//! be garbage if nothing else refers to it or to the connection.
 
 use crate::attachment::Attachment;
 use crate::connection::{Connection, close};
@@ -133,7 +133,7 @@ pub(crate) fn take_back(object: &Bound<'_, Connection>) -> bool {
     attachment.as_ref().is_some_and(Attachment::take_back)
 }
 
-/// A client's connection is open: it is the program's alone.
+/// A client's connection is open: only the program refers to it from now on.
 pub(crate) fn begin(object: &Bound<'_, Connection>) {
     if DEALLOC.get().is_some()
         && let Some(inbox) = inbox(object)

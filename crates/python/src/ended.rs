@@ -32,7 +32,7 @@ impl Ended {
 #[derive(Default)]
 pub(crate) struct EndedCell(AtomicPtr<Ended>);
 
-/// Stands for: not ended, but closed or aborted by another thread, which sends nothing more.
+/// Means: not ended, but another thread has closed or aborted it, and sends nothing more.
 const CLOSED_ELSEWHERE: *mut Ended = ptr::without_provenance_mut(1);
 
 impl EndedCell {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use vespiary_engine::Engine;
 
-/// Panics in one run: a further one means that the engine itself cannot go on.
+/// Panics in one run: a further one means that the engine itself cannot continue.
 const PANICS_MAX: usize = 8;
 
 /// Run the engine on the batch that it has waited for.

@@ -250,7 +250,7 @@ impl Host for PyHost {
         let endpoint = &connection.endpoint().host;
         if endpoint.has_inbox() {
             self.with_inbox(connection, Inbox::finish);
-            // A task that still runs may have more to say; it closes when it returns.
+            // A task that still runs may send more; the connection is closed when it returns.
             let may_answer = endpoint.spawn.is_some() && !self.is_end_awaited(connection, false);
             return if may_answer || endpoint.half_close {
                 AfterEnd::Keep

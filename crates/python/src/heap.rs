@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 ///
 /// A message of 64 KiB that is freed at the heap's end makes free(3) shrink the heap and the next
 /// message grow it again, a page fault for every 4 KiB. Up to 16 MiB are kept instead, and blocks
-/// up to 4 MiB come from the heap (mallopt(3)). Where glibc's own variables are set, those
-/// stand.
+/// up to 4 MiB come from the heap (mallopt(3)). If glibc's own variables are set, nothing is
+/// changed.
 #[pyfunction]
 pub(crate) fn keep_heap() {
     static ONCE: std::sync::Once = std::sync::Once::new();

@@ -1,5 +1,5 @@
-//! `Hooks`: what an endpoint calls, by name. Written by the Python side, taken apart when the
-//! endpoint is made.
+//! `Hooks`: the functions that an endpoint calls, by name. Python code creates it, and it is read
+//! when the endpoint is created.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -74,7 +74,7 @@ hooks! {
     unsubscribe,
     /// Called with a connection that has ended, and its CloseReason.
     close,
-    /// Called with a connection that has ended: whether calls of its handler are still under way.
+    /// Called with a connection that has ended: whether calls of its handler are still in progress.
     working,
     /// Called when the peer of a stream has finished sending.
     end,

@@ -3,9 +3,8 @@
 //!
 //! All of this runs on the loop's thread, attached to the interpreter, from the engine's loop:
 //! `Core::select` is its only caller. An exception of a handler, of whatever class, closes that
-//! handler's connection, is logged once and counted, and concerns nobody else. Only
-//! KeyboardInterrupt and SystemExit go further: they end the loop's `select` once the batch is
-//! done.
+//! handler's connection, is logged once and counted, and does not affect other connections. Only
+//! KeyboardInterrupt and SystemExit are passed on: they end the loop's `select` after the batch.
 
 use crate::attachment::{Attachment, HasRare as _};
 use crate::board::Copied;
@@ -101,7 +100,7 @@ impl PyHost {
         self.in_turn.get()
     }
 
-    /// A turn begins or ends. Returns whether one was under way.
+    /// A turn begins or ends. Returns whether one was in progress.
     pub(crate) fn set_in_turn(&self, on: bool) -> bool {
         self.in_turn.replace(on)
     }

@@ -3,12 +3,11 @@
 //! `await connection.receive()` and `async for` give an object that is awaitable, iterator and
 //! future in one. A message that waits is returned without suspending the task. Otherwise the task
 //! suspends on the object as on any future of asyncio's, and registers its wake-up; the first
-//! message of a batch marks the connection, and when the batch's completions are all handed over
-//! the wake-up is called, in the task's context, from the loop itself. That spares the trip through
-//! the loop's queue of callbacks, once for a whole batch of messages, and still never runs a task
-//! inside another callback.
+//! message of a batch marks the connection. When all completions of the batch are handed over, the
+//! wake-up is called from the loop itself, in the task's context. So a whole batch of messages does
+//! not need the loop's queue of callbacks, and a task still never runs inside another callback.
 //!
-//! The inbox is bounded: at `inbox_messages_max` or `inbox_bytes_max` reading pauses, and goes on
+//! The inbox is bounded: at `inbox_messages_max` or `inbox_bytes_max` reading pauses, and continues
 //! when the inbox is empty.
 
 use crate::awaitables;
@@ -187,7 +186,7 @@ impl Inbox {
     ) -> PyResult<Py<PyAny>> {
         let py = object.py();
         self.waits_for_end.set(false);
-        // One is kept, in a circle that the connection's end breaks.
+        // One is kept, in a cycle of references that the connection's end breaks.
         if let Some(kept) = self.receiving.borrow().as_ref()
             && awaitables::is_free(kept, iterating)
         {
@@ -374,7 +373,7 @@ impl Inbox {
         self.bytes.set(0);
     }
 
-    /// The connection is gone: break the circle through the awaitable that is kept.
+    /// The connection is gone: break the cycle of references through the awaitable that is kept.
     pub(crate) fn let_go(&self) {
         drop(self.receiving.take());
         drop(self.wait.take());

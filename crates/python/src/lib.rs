@@ -1,7 +1,7 @@
 //! The only crate that knows Python: `vespiary._core`.
 //!
-//! The engine is confined to the thread of its loop, and says so at run time; what other threads
-//! may do goes through `shared`. So the module needs no global lock, and declares that.
+//! Only the thread of its loop may use the engine, which is checked at run time. Other threads use
+//! queues (see `thread_calls`). So the module does not need the GIL, and declares that.
 
 // Doc comments of what Python sees are Python docstrings, and its arguments come by value.
 #![allow(

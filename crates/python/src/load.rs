@@ -16,7 +16,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LoadRun>()
 }
 
-/// A load run under way. It begins when it is made, and is stopped when it is dropped.
+/// A load run in progress. It begins when it is made, and is stopped when it is dropped.
 ///
 /// Errors: `ValueError` for a plan that is wrong, `OSError` where the system refuses what the
 /// run needs; both say what to do.

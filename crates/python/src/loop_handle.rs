@@ -53,7 +53,7 @@ impl Queue {
         }
     }
 
-    /// Add a call, and see that somebody runs it.
+    /// Add a call, and wake the thread that runs it.
     fn push(&mut self, call: ThreadCall, bytes: usize) {
         let is_first = self.calls.is_empty();
         self.calls.push(call);
@@ -191,7 +191,7 @@ impl LoopHandle {
         }
         let calls = self.take_calls(&mut queue);
         let returned = std::mem::take(&mut queue.returned);
-        // What is dropped may run code of its own: not under the lock.
+        // Dropping an object may run Python code, so the lock is not held meanwhile.
         drop(queue);
         drop(returned);
         calls
@@ -225,7 +225,7 @@ impl LoopHandle {
         self.queue().push(ThreadCall::Raise(error), 0);
     }
 
-    /// Set the bell that each call rings, or none; returns the one before it.
+    /// Set the [`Bell`] that each call rings, or none; returns the previous one.
     pub(crate) fn set_bell(&self, bell: Option<Arc<Bell>>) -> Option<Arc<Bell>> {
         std::mem::replace(&mut self.queue().bell, bell)
     }
@@ -245,8 +245,8 @@ impl LoopHandle {
         queue.wake();
     }
 
-    /// The loop is closed: nothing is queued any more, and who waits for room or for a result
-    /// gets an error.
+    /// The loop is closed: nothing is queued any more, and threads that wait for room or for a
+    /// result get an error.
     pub(crate) fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;

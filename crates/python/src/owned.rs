@@ -1,5 +1,5 @@
-//! References to objects of a program's, whose end may run Python code (`__del__`, a weak
-//! reference's callback): it is guarded as every call is (see `process`).
+//! References to objects of the program. Dropping one may run Python code (`__del__`, the callback
+//! of a weak reference), so it is guarded like every call (see `process`).
 
 use crate::process;
 use pyo3::ffi;

@@ -1,10 +1,11 @@
 //! Messages in parts (`send_part`), each of which has one sender.
 //!
-//! A part has nothing on it that says to which message it belongs, so parts of two senders would
-//! become one message. The sender is known by a context variable of the connection: with the first
-//! part it gets a value for this message, in the context of who sends it. The holder of that value
-//! sends the other parts: the same task or callback, and tasks and threads that it has started
-//! since (`asyncio.wait_for`, `asyncio.to_thread`). With the last part the variable is reset.
+//! A part does not contain the message that it belongs to, so parts of two senders would become one
+//! message. The sender is recognised by a context variable of the connection. With the first part,
+//! the variable gets a value for this message, in the context of the sender. Only code with this
+//! value in its context may send the other parts: the same task or callback, and tasks and threads
+//! that it has started since (`asyncio.wait_for`, `asyncio.to_thread`). With the last part the
+//! variable is reset.
 
 use crate::attachment::HasRare as _;
 use crate::calls::Invoke as _;
@@ -28,7 +29,7 @@ const NOT_THE_SENDER: &str = "another task or callback is sending a message in p
 /// Who sends a message in parts.
 pub(crate) struct Sender {
     variable: Py<PyAny>,
-    /// The variable's value for the message that is under way.
+    /// The variable's value for the message that is in progress.
     message: Option<Py<PyAny>>,
     token: Token,
 }
@@ -36,7 +37,7 @@ pub(crate) struct Sender {
 /// What resets the variable, in the context in which it was set.
 type Token = Arc<Mutex<Option<Py<PyAny>>>>;
 
-/// What is left to be done in the sender's context.
+/// The rest to be done in the sender's context.
 enum Step {
     Begin(Py<PyAny>, Py<PyAny>, Token),
     End(Py<PyAny>, Token),
@@ -88,10 +89,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Check that a message that is under way is the sender's.
+/// Check that a message that is in progress is the sender's.
 fn check(py: Python<'_>, connection: &Rc<Conn>, senders: Option<&Py<PyAny>>) -> PyResult<()> {
     if connection.state() != State::Open {
-        // Nobody sends anything any more, which is what the sender gets to know.
+        // Nothing can be sent any more, so the sender gets this error.
         return Ok(());
     }
     let known = connection.rare(|rare| {
@@ -162,7 +163,7 @@ impl Sender {
         Step::Begin(self.variable.clone_ref(py), message, self.token.clone())
     }
 
-    /// The message ends, if one is under way.
+    /// The message ends, if one is in progress.
     fn end(&mut self, py: Python<'_>) -> Option<Step> {
         self.message.take()?;
         Some(Step::End(self.variable.clone_ref(py), self.token.clone()))

@@ -157,7 +157,7 @@ impl Pings {
     }
 
     /// Take those that a pong answers: the latest with its payload, and all before it, whose pongs
-    /// the peer may leave out (RFC 6455 section 5.5.3).
+    /// the peer may omit (RFC 6455 section 5.5.3).
     pub(crate) fn take_answered(&mut self, payload: &[u8]) -> Vec<Py<Ping>> {
         let place = self.0.iter().rposition(|(sent, _)| **sent == *payload);
         let count = place.map_or(0, |place| place + 1);

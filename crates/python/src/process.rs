@@ -6,11 +6,11 @@
 //!
 //! At the interpreter's exit CPython (up to 3.13) ends every thread that asks for the GIL, with
 //! `pthread_exit`, which unwinds the thread's stack; a Rust frame on it aborts the whole process.
-//! So native code that has released the GIL does not ask for it once the exit has begun: such a
-//! thread waits for the process to end, as CPython 3.14 has its own threads do. A handler that runs
-//! at that moment asks for it in the interpreter's own code, where nothing of ours can prevent it,
-//! and so may any Python code that we call. Its thread is caught where the unwinding reaches that
-//! call, and waits there; `calls` sends every call of a Python object through it.
+//! So native code that has released the GIL does not ask for it after the exit has begun: such a
+//! thread waits for the process to end, as threads of CPython 3.14 do. But a handler that runs at
+//! that moment, and any Python code that we call, asks for the GIL in the interpreter's own code,
+//! where we cannot prevent it. Such a thread is stopped when the unwinding reaches our call, and
+//! waits there. `calls` makes every call of a Python object in this way.
 
 use crate::calls::Invoke as _;
 use crate::imports;
@@ -261,7 +261,7 @@ pub(crate) fn end_child(py: Python<'_>, error: Option<PyErr>) -> ! {
 #[pyfunction]
 fn interpreter_exits(py: Python<'_>) {
     IS_EXITING.store(true, Ordering::SeqCst);
-    // The main thread itself may ask for it: it is not ended.
+    // The main thread may still ask for the GIL, because it is not ended.
     py.detach(|| {
         while ATTACHING.load(Ordering::SeqCst) > 0 {
             std::thread::sleep(Duration::from_micros(100));

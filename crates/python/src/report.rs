@@ -1,4 +1,4 @@
-//! What is logged: the native side's facts, given to `vespiary._logging`.
+//! Logging: the native code passes what happened to `vespiary._logging`.
 
 use crate::addresses::address_text;
 use crate::calls::Invoke as _;

@@ -1,6 +1,6 @@
 //! Connections on which other threads send: how much they may send without an answer.
 //!
-//! A thread's message is queued for the loop, and the thread goes on without knowing whether the
+//! A thread's message is queued for the loop, and the thread continues without knowing whether the
 //! connection had room. So that nothing is lost, what was accepted in this way is promised: the
 //! write queue takes it even when it is full. That is bounded. The first message of a connection is
 //! sent while its thread waits for the loop, which then says how many bytes may be ahead: an eighth

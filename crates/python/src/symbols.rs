@@ -75,7 +75,7 @@ impl File {
 /// A function's name, its file and line.
 type Place = (String, Option<String>, Option<u32>);
 
-/// What a file tells, which is read when it is first asked for.
+/// The contents of a file, which is read at the first use.
 fn with_file<T>(path: &str, ask: impl FnOnce(&File) -> T) -> PyResult<T> {
     LOADERS.with_borrow_mut(|loaders| {
         if !loaders.contains_key(path) {

@@ -24,7 +24,7 @@ use vespiary_engine::wire::websocket::close::Code;
 /// * `cue`: the handler's `on_shutdown` has to be called;
 /// * `finishing`: its coroutine gets the messages that wait and then the end of its iteration, and
 ///   the connection is closed when it returns; what comes meanwhile is dropped;
-/// * `sending`: a message in parts is under way, ask again later;
+/// * `sending`: a message in parts is in progress, ask again later;
 /// * `closing`: it is closed once what is queued is written.
 #[pyfunction]
 fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'static str> {
@@ -129,7 +129,8 @@ fn close_as_told(connection: &Connection) -> PyResult<()> {
     Ok(())
 }
 
-/// Whether the peer's FIN ends a stream although it stands behind messages, which nobody receives.
+/// Whether the peer's FIN ends a stream although unread messages come before it, which nobody
+/// receives.
 #[pyfunction]
 fn end_with_peer(connection: &Connection, on: bool) -> PyResult<()> {
     if let Some(living) = connection.living()? {
@@ -215,9 +216,8 @@ fn failure<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>>
     }
 }
 
-/// A handler that lets the end of its own connection pass through is not a failure: the peer may
-/// disconnect at any time. The end may have been given to the handler while it is not yet handed
-/// over to everybody else.
+/// If a handler does not catch the end of its own connection, this is not a failure: the peer may
+/// disconnect at any time. The handler may get the end before it is reported elsewhere.
 pub(crate) fn is_own_end(connection: &Connection, error: &Bound<'_, PyAny>) -> bool {
     let py = error.py();
     let is_given = || connection.inbox().is_ok_and(Inbox::is_finished);

@@ -1,14 +1,15 @@
 //! How a thread waits for the loop of another thread.
 //!
-//! A thread that has a loop itself must not merely wait: the other loop may ask something of this
-//! one at the same moment, and neither would answer. So it answers meanwhile. What other threads
-//! ask of its own loop (to send, to close, for a value) is done in the middle of its wait, as if
-//! its handler had called the method there, and in the order in which it was asked. Callables of
-//! `call_soon_threadsafe` are the program's code: they stay queued until the handler has returned.
+//! A thread that has a loop itself must not only wait: if the other loop calls this one at the same
+//! moment, both would wait forever. So while it waits, the thread executes the calls that other
+//! threads make to its own loop (send, close, return a value), in their order, as if its handler
+//! had made them. Functions for `call_soon_threadsafe` are code of the program: they stay queued
+//! until the handler has returned.
 //!
-//! Room in a connection's write queue is another matter. It comes when a peer reads, which may be
-//! a connection of the waiting thread's own loop. So a thread whose loop runs does not wait for
-//! that: it gets `WriteQueueFull`, as on the connection's own loop.
+//! Waiting for room in a write queue is different. There is room when the peer reads, and this peer
+//! may be a connection of the waiting thread's own loop. So a thread whose loop runs does not wait
+//! for
+//! room: it gets `WriteQueueFull`, as on the connection's own loop.
 
 use crate::loop_handle::LoopHandle;
 use crate::process::detached;
@@ -32,7 +33,7 @@ pub(crate) fn adopt(handle: &Arc<LoopHandle>) {
     });
 }
 
-/// Wakes a thread that waits.
+/// Wakes a waiting thread when another one rings it.
 #[derive(Default)]
 pub(crate) struct Bell {
     is_rung: Mutex<bool>,
@@ -45,7 +46,7 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    /// Wait until it was rung since the last wait, or until `deadline`.
+    /// Wait until the bell has been rung since the last wait, or until `deadline`.
     fn wait(&self, deadline: Instant) {
         let mut is_rung = self.is_rung.lock().unwrap_or_else(PoisonError::into_inner);
         if !*is_rung {

@@ -1,16 +1,16 @@
 //! Turns of the engine, taken for an asyncio loop.
 //!
-//! **Our own loop** waits in `turns`, as others wait in select(2). Completions run in place, turn
-//! after turn, and asyncio gets control only when it has something to do: a foreign descriptor is
-//! ready, a callback or a timer was scheduled, the loop is to stop, or the time is up. A server
-//! whose handlers need nothing of asyncio's never leaves it.
+//! **Our own loop** waits in `turns`, as other loops wait in select(2). Completions are handled
+//! there, turn after turn. asyncio gets control only when it has something to do: a foreign
+//! descriptor is ready, a callback or a timer was scheduled, the loop must stop, or the time is
+//! over. If the handlers of a server use nothing of asyncio, `turns` does not return.
 //!
 //! **A loop that is not ours** watches the engine's descriptor and its next deadline, and calls
 //! `turns_of_guest`, which does not wait. What is asked for outside a turn, by a task that sends,
-//! has a callback scheduled, or makes the descriptor readable ([`crate::wanted`]). A callback
-//! takes at most [`GUEST_TURNS`]: the second submits to io_uring what the handlers of the
-//! first have sent, which would otherwise take another trip through the loop. What is left waits
-//! until the loop's other callbacks had their turn.
+//! has a callback scheduled, or makes the descriptor readable ([`crate::wanted`]). A callback takes
+//! at most [`GUEST_TURNS`]: the second submits to io_uring what the handlers of the first have
+//! sent, which would otherwise take another trip through the loop. The rest waits until the loop's
+//! other callbacks had their turn.
 
 use crate::core::Core;
 use crate::engine_run;
@@ -92,7 +92,7 @@ impl Core {
         let engine = self.engine()?;
         engine.host.wanted.begin_turn();
         if engine.host.is_in_turn() {
-            // A loop within a handler's call; the turn goes on when the handler returns.
+            // A loop within a handler's call; the turn continues when the handler returns.
             return Ok(None);
         }
         let _turn = InTurn::enter(&engine)?;

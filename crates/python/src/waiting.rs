@@ -85,8 +85,8 @@ pub(crate) enum What {
 /// once. asyncio logs a future that failed and was never awaited, so the future is made when
 /// somebody awaits.
 ///
-/// What `close()` returns may be ignored. The others do nothing else than wait: one that nobody
-/// awaits is a mistake, and a RuntimeWarning as with Python's own coroutines.
+/// The result of `close()` may be ignored. The others only wait, so it is a mistake not to await
+/// them: this causes a RuntimeWarning, as with Python's own coroutines.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Waiting {
     connection: Py<Connection>,
@@ -280,9 +280,9 @@ pub(crate) fn not_secured(
     Ok(())
 }
 
-/// A handler that waits for the end, and receives nothing meanwhile, has no answer left to send:
-/// the peer's having finished is then the end. So is its server's stop. Where it is another task
-/// that waits, and nothing was ever received, messages that wait may still get an answer: see
+/// A handler that waits for the end, and receives nothing meanwhile, sends no more answers. So the
+/// connection ends when the peer has finished sending, or when its server stops. If another task
+/// waits, and nothing was ever received, the messages that wait may still get an answer: see
 /// [`is_end_awaited`].
 fn note_wait_for_end(py: Python<'_>, this: &Connection, connection: &Rc<Conn>) -> PyResult<()> {
     let host = &connection.endpoint().host;
@@ -404,7 +404,7 @@ pub(crate) fn settle<'py>(
     Err(error)
 }
 
-/// The connection has ended: anyone who waits for it goes on.
+/// The connection has ended: resolve the futures of those who wait for it.
 pub(crate) fn resolve_at_end(
     py: Python<'_>,
     attachment: &Attachment,

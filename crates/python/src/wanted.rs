@@ -27,7 +27,7 @@ pub(crate) struct Wanted {
     is_guest: Cell<bool>,
     /// A callback of the loop's takes a turn soon.
     is_scheduled: Cell<bool>,
-    /// A call is under way that schedules a turn at its end.
+    /// A call is in progress that schedules a turn at its end.
     has_asker: Cell<bool>,
     /// That call shall do so.
     is_noted: Cell<bool>,
@@ -60,7 +60,7 @@ impl Wanted {
 }
 
 impl PyHost {
-    /// A turn is wanted, and none is under way. Runs no Python code.
+    /// A turn is wanted, and none is in progress. Runs no Python code.
     #[inline]
     pub(crate) fn want_turn(&self) {
         if !self.wanted.is_guest.get() {

@@ -105,7 +105,7 @@ fn begins(input: &[u8], start: &[u8]) -> bool {
     input.iter().zip(start).all(|(one, other)| one == other)
 }
 
-/// Version 1. The addresses are looked at when the line is complete.
+/// Version 1. The addresses are checked when the line is complete.
 fn line(input: &[u8]) -> Result<Option<Header>, ProxyError> {
     let seen = &input[..input.len().min(LINE_BYTES_MAX)];
     let Some(end) = memchr::memchr(b'\n', seen) else {
@@ -127,7 +127,7 @@ fn line(input: &[u8]) -> Result<Option<Header>, ProxyError> {
 fn line_source(text: &str) -> Option<Source> {
     let rest = text.strip_prefix("PROXY ")?;
     if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") {
-        // What stands behind it must be ignored.
+        // What is behind it must be ignored.
         return Some(Source::Unnamed);
     }
     let mut words = rest.split(' ');
@@ -262,7 +262,7 @@ impl Family {
 }
 
 /// Walk the values behind the addresses, from `at` on: each has a type, a length of two bytes, and
-/// so many bytes. A checksum among them must be right (section 2.2.3); the others are passed over.
+/// so many bytes. A checksum among them must be right (section 2.2.3); the others are skipped.
 ///
 /// Where the family names no addresses, there may be some all the same, so nothing is walked.
 fn check_values(header: &[u8], mut at: usize) -> Result<(), ProxyError> {

@@ -111,8 +111,8 @@ impl Validator {
 
 /// Replaces in one text after another what is not UTF-8 by U+FFFD, each text fed in pieces.
 ///
-/// Each maximal run of bytes that begins a character and cannot go on becomes one, as the Unicode
-/// standard recommends (section 3.9, "U+FFFD substitution of maximal subparts") and
+/// Each maximal run of bytes that begins a character and cannot continue becomes one, as the
+/// Unicode standard recommends (section 3.9, "U+FFFD substitution of maximal subparts") and
 /// [`String::from_utf8_lossy`] does. HyBi-09 section 8.1 asks a client for it.
 #[derive(Clone, Default, Debug)]
 pub struct Replacer {

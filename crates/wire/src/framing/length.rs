@@ -60,7 +60,7 @@ impl Format {
     }
 }
 
-/// The peer announced a length that cannot be taken. The stream cannot go on.
+/// The peer announced a length that cannot be taken. The stream cannot continue.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum FramingError {
     /// The message is longer than the limit.

@@ -10,7 +10,7 @@ use std::fmt;
 /// A line without its terminator: borrowed when the input held all of it, else owned.
 pub type Line<'a> = Cow<'a, [u8]>;
 
-/// A line cannot be taken. The stream cannot go on: where the next line begins is unknown.
+/// A line cannot be taken. The stream cannot continue: where the next line begins is unknown.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum LineError {
     /// The line is longer than the limit.

@@ -133,7 +133,7 @@ impl BodyReader {
         let next = match (self.at, byte) {
             (At::Size(size, digits), byte) if byte.is_ascii_hexdigit() => {
                 let digit = (byte as char).to_digit(16).map_or(0, u64::from);
-                // Zeros before a size are digits too, and must not go on for ever.
+                // Zeros before a size are digits too, and must not continue forever.
                 if requires!("rfc9112/7.1/3" => digits >= SIZE_DIGITS_MAX) {
                     return Err(malformed("the size of a chunk is too large"));
                 }

@@ -3,7 +3,7 @@
 //! Each proxy on the way appends the address that it was asked from, so the list is read from its
 //! end. The last element is the word of the proxy that this end talks to. Where that names another
 //! proxy that is trusted, the element before it is that proxy's word, and so on. What stands before
-//! the first address that is not a trusted proxy may be anybody's invention, and is not looked at.
+//! the first address that is not a trusted proxy may be anybody's invention, and is not checked.
 
 use super::Headers;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -97,7 +97,7 @@ fn named_for(element: &str) -> Option<SocketAddr> {
     found.filter(|_| count == 1)
 }
 
-/// A node (RFC 7239 section 6): an address and perhaps a port. IPv6 addresses stand in brackets;
+/// A node (RFC 7239 section 6): an address and perhaps a port. IPv6 addresses are in brackets;
 /// without a port they are often seen without.
 fn node(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {

@@ -25,7 +25,7 @@ pub trait Headers {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The comma-separated elements of all lines with this name, trimmed; empty ones are left out
+    /// The comma-separated elements of all lines with this name, trimmed; empty ones are omitted
     /// (RFC 9110 section 5.6.1). For headers whose elements hold no quoted commas.
     fn header_tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.header_all(name)

@@ -1,9 +1,9 @@
 //! Heads in few bytes, for those that are kept for as long as their connection lives.
 //!
 //! A head is a sequence of texts: method, target, version, then names and values of its header
-//! lines. A text that heads often have, as it is, takes one byte; any other stands there in UTF-8
-//! and ends with a line feed, which none of them contains (RFC 9110 section 5.5, RFC 9112 section
-//! 3). The bytes of the frequent ones begin no UTF-8 (RFC 3629 section 4).
+//! lines. A text that heads often have, as it is, takes one byte; any other is there in UTF-8 and
+//! ends with a line feed, which none of them contains (RFC 9110 section 5.5, RFC 9112 section 3).
+//! The bytes of the frequent ones begin no UTF-8 (RFC 3629 section 4).
 
 use super::Request;
 

@@ -12,7 +12,7 @@
 //!            LineStart -CR-> HeadReturn -LF-> Done
 //! ```
 //!
-//! One empty line before a request is passed over (RFC 9112 section 2.2).
+//! One empty line before a request is skipped (RFC 9112 section 2.2).
 
 use super::Limits;
 use super::headers::{is_token_byte, is_value_byte};
@@ -28,7 +28,7 @@ pub enum Fault {
     MethodTooLong,
     /// The target is empty or holds a space, a control character or a byte above ASCII.
     Target,
-    /// What stands in the version's place is not `HTTP/` digit `.` digit.
+    /// What is in the version's place is not `HTTP/` digit `.` digit.
     Version,
     /// The version is not 1.x.
     VersionUnsupported,
@@ -171,7 +171,7 @@ impl Scanner {
         self.headers
     }
 
-    /// Goes on over `bytes`, which begin where they began at the first call and may have grown.
+    /// Continues over `bytes`, which begin where they began at the first call and may have grown.
     ///
     /// Gives where the head starts (behind an empty line before it) and ends, once it is whole.
     pub fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<(usize, usize)>, Fault> {

@@ -25,8 +25,8 @@
 //! which also words the errors.
 //!
 //! HyBi-09 wants frames with reserved opcodes ignored (see [`super::profile`]): their payload is
-//! passed over, also within a message, and so are the fragments of a message that such a frame
-//! began. They obey the limit on frames and the rules for control frames all the same.
+//! skipped, also within a message, and so are the fragments of a message that such a frame began.
+//! They obey the limit on frames and the rules for control frames all the same.
 //!
 //! An error leaves the decoder where it was: asked again, it gives the same error again.
 
@@ -117,7 +117,7 @@ pub struct Decoder {
     version: Version,
     /// What has begun and not ended.
     under_way: UnderWay,
-    /// The current frame is passed over.
+    /// The current frame is skipped.
     skipping: bool,
     /// permessage-deflate was agreed on.
     compression: bool,
@@ -351,7 +351,7 @@ impl Decoder {
         self.fragments = 0;
     }
 
-    /// Begins a frame that is passed over. Within a message it leaves the message as it was.
+    /// Begins a frame that is skipped. Within a message it leaves the message as it was.
     fn enter_ignored(&mut self, head: &Head) {
         self.skipping = true;
         self.remaining = head.length;

@@ -6,10 +6,10 @@
 //! ends with the connection; a block that calls itself the last ends it too, and bytes behind that
 //! block are an error.
 //!
-//! Draft 11 dropped the extension. Compressing heads costs more than it gains, a frame
-//! cannot be passed over without inflating it, an intermediary cannot fragment or coalesce, and the
-//! bytes of masked frames, which are random, do not shrink at all: a client's stream grows. It is
-//! here for peers that ask for it, and off unless it was switched on.
+//! Draft 11 dropped the extension. Compressing heads costs more than it gains, a frame cannot be
+//! skipped without inflating it, an intermediary cannot fragment or coalesce, and the bytes of
+//! masked frames, which are random, do not shrink at all: a client's stream grows. It is here for
+//! peers that ask for it, and off unless it was switched on.
 //!
 //! What inflates says nothing about its size. [`Reader::inflate`] fills what room it is given and
 //! stops; the frames that come out obey the limits on frames as usual.
@@ -44,7 +44,7 @@ fn is_this(extension: &Extension) -> bool {
     extension.name == NAME && extension.parameters.is_empty()
 }
 
-/// The stream is not what DEFLATE gives, or goes on behind its end.
+/// The stream is not what DEFLATE gives, or continues behind its end.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Corrupt;
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A quoted value must be a token once its quotes and backslashes are gone, so quoting changes
-//! nothing and is not kept. Empty elements of the list are passed over (RFC 9110 section 5.6.1).
+//! nothing and is not kept. Empty elements of the list are skipped (RFC 9110 section 5.6.1).
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ pub fn parse(profile: &Profile, value: &str) -> Result<Vec<Extension>, Malformed
     }
 }
 
-/// One extension and what stands behind it and its space: a comma or nothing.
+/// One extension and what is behind it and its space: a comma or nothing.
 fn read_extension<'a>(profile: &Profile, text: &'a str) -> Result<(Extension, &'a str), Malformed> {
     let (name, mut rest) = read_token(text)?;
     let mut parameters = Vec::new();
@@ -88,7 +88,7 @@ fn read_extension<'a>(profile: &Profile, text: &'a str) -> Result<(Extension, &'
     ))
 }
 
-/// A token, and what stands behind it and its space.
+/// A token, and what is behind it and its space.
 fn read_token(text: &str) -> Result<(&str, &str), Malformed> {
     let end = text.find([',', ';', '=', ' ', '\t']).unwrap_or(text.len());
     let (token, rest) = text.split_at(end);

@@ -20,9 +20,9 @@ pub(super) enum UnderWay {
 
 /// A head that is whole and obeys every rule that its own bytes decide.
 pub(super) struct Head {
-    /// None where the frame is to be passed over.
+    /// None where the frame is to be skipped.
     pub opcode: Option<Opcode>,
-    /// Whether the frame is a fragment of the message that is under way, of the kind passed over or
+    /// Whether the frame is a fragment of the message that is in progress, of the kind skipped or
     /// not.
     pub continues: bool,
     pub fin: bool,
@@ -99,7 +99,7 @@ fn is_compressed(first: u8) -> bool {
 /// RFC 7692 section 6: "per-message compressed".
 const RSV1: u8 = 0x40;
 
-/// The opcode of a frame that may stand here; none where the frame is to be passed over.
+/// The opcode of a frame that may stand here; none where the frame is to be skipped.
 #[inline]
 fn check_first(
     first: u8,

@@ -17,7 +17,8 @@ pub mod profile;
 
 use std::fmt;
 
-/// The peer broke a rule. The connection cannot go on: send a close frame with `code`, then close.
+/// The peer broke a rule. The connection cannot continue: send a close frame with `code`, then
+/// close.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct ProtocolError {
     /// The close code that tells the peer what kind of rule it was (section 7.4.1).

@@ -54,7 +54,7 @@ impl Version {
             .find(|version| version.number() == number)
     }
 
-    /// What stands in `Sec-WebSocket-Version`.
+    /// What is in `Sec-WebSocket-Version`.
     pub fn number(self) -> u8 {
         self as u8
     }
@@ -118,7 +118,7 @@ pub struct Profile {
     pub target_schemes: [&'static str; 2],
     /// Whether the value of an extension's parameter may be a quoted string.
     pub extension_values_are_quoted: bool,
-    /// Whether a frame with a reserved opcode is passed over; it fails the connection otherwise.
+    /// Whether a frame with a reserved opcode is skipped; it fails the connection otherwise.
     pub unknown_opcodes_are_ignored: bool,
     /// Whether a length must be in its shortest form.
     pub lengths_are_minimal: bool,
@@ -142,7 +142,7 @@ impl Profile {
         }
     }
 
-    /// Where the rule of this section of RFC 6455 stands in this version's document.
+    /// Where the rule of this section of RFC 6455 is in this version's document.
     #[cold]
     pub fn cite(&self, section: &'static str) -> &'static str {
         match (self.version, section) {
@@ -216,7 +216,7 @@ static HYBI09: Profile = Profile {
 };
 
 /// HyBi-09 section 7.4: below 1000 nothing is used, above 4999 nothing is defined, and 1005 and
-/// 1006 never stand in a frame. The rest of 1000 to 1999 was left to later drafts, whose peers do
+/// 1006 never are in a frame. The rest of 1000 to 1999 was left to later drafts, whose peers do
 /// send them under this version.
 fn hybi09_may_arrive(code: Code) -> bool {
     match code {

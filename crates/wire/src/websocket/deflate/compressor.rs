@@ -18,7 +18,7 @@ pub struct Shape {
 
 /// The table of hashes has one size, whatever else is chosen.
 const HASH_BYTES: usize = 128 << 10;
-/// What is left: the trees and the counters.
+/// The rest: the trees and the counters.
 const STATE_BYTES: usize = 6 << 10;
 
 impl Shape {

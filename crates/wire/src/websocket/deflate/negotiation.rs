@@ -134,7 +134,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// What either side may write, before its own rules are looked at.
+/// What either side may write, before its own rules are checked.
 #[derive(Default)]
 struct Written {
     server_no_context_takeover: bool,
@@ -240,9 +240,9 @@ impl Offer {
         }
     }
 
-    /// The offer as a client sends it. What it wishes of the server stands in a first offer; a
-    /// second one without those wishes follows for servers that cannot grant them (section 7.1.3
-    /// has an example). So an answer without them is one to the second offer.
+    /// The offer as a client sends it. What it wishes of the server is in a first offer; a second
+    /// one without those wishes follows for servers that cannot grant them (section 7.1.3 has an
+    /// example). So an answer without them is one to the second offer.
     pub fn list(self) -> String {
         let plain = Self {
             server_no_context_takeover: false,

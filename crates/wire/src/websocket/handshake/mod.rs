@@ -22,7 +22,7 @@ use crate::http::InvalidHeader;
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The last character of a key carries four bits that belong to no byte. A strict decoder wants
-/// them to be zero (RFC 4648 section 3.5); here they are not looked at, as a server need not decode
+/// them to be zero (RFC 4648 section 3.5); here they are not checked, as a server need not decode
 /// at all.
 const KEY_DECODER: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,

@@ -123,7 +123,7 @@ impl OriginPattern {
     }
 }
 
-/// Host and what stands behind its colon; an IPv6 address has colons of its own.
+/// Host and what is behind its colon; an IPv6 address has colons of its own.
 fn split_port(rest: &str) -> (&str, Option<&str>) {
     match rest.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),

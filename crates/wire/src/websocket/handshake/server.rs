@@ -26,7 +26,7 @@ pub struct Upgrade {
 
 /// Whether the request asks for a WebSocket at all, well or badly: `Upgrade` lists `websocket`, or
 /// it names one of the `versions` spoken whose servers need not look at that. HTTP/1.0 has no
-/// upgrades: there neither is looked at (RFC 9110 section 7.8).
+/// upgrades: there neither is checked (RFC 9110 section 7.8).
 pub fn is_upgrade(head: &Request, versions: &[Version]) -> bool {
     if requires!("rfc6455/4.2.1/h1", "rfc9110/7.8/11" => head.minor_version == 0) {
         return false;

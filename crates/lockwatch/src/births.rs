@@ -1,9 +1,10 @@
-//! Locks that only their maker can know yet.
+//! Locks that only the thread that created them can use yet.
 //!
-//! A constructor often takes the lock of the object that it makes, in the other order than
-//! everybody else does later. That cannot be a deadlock as long as nobody else knows the object. It
-//! is published by some store that nobody sees; but mostly with a lock held, or by a hand-over. So
-//! a lock counts as its maker's own until that thread has released any lock, or handed over.
+//! A constructor often takes the lock of the object that it creates, in another order than all
+//! other code does later. This cannot be a deadlock as long as no other thread knows the object.
+//! The object becomes known through some store, which cannot be seen. But usually the thread holds
+//! a lock meanwhile, or hands the object over with a notification. So a lock counts as its
+//! creator's own until this thread has released any lock, or has notified another thread.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

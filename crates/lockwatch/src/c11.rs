@@ -1,9 +1,9 @@
 //! The threads and mutexes of C11 (`<threads.h>`).
 //!
-//! glibc makes them of its POSIX ones: an `mtx_t` is a mutex, a `cnd_t` a condition, a `once_flag`
-//! what `pthread_once` takes, and a `thrd_t` a `pthread_t`. It calls those within the library, and
-//! nobody can stand before them there. So ours call what stands before the POSIX functions, and
-//! give their results as C11 has them.
+//! glibc builds them from its POSIX types: an `mtx_t` is a mutex, a `cnd_t` a condition, a
+//! `once_flag` is what `pthread_once` takes, and a `thrd_t` is a `pthread_t`. It calls the POSIX
+//! functions within the library, where they cannot be intercepted. So our functions call our
+//! versions of the POSIX functions, and return their results in the form of C11.
 
 use std::ffi::{c_int, c_void};
 

@@ -252,7 +252,7 @@ pub(crate) fn show_wait(thread: &Thread, lock: u32, mode: u32) -> Outer {
     outer
 }
 
-/// The wait is over; the one that it was within goes on.
+/// The wait is over; the one that it was within continues.
 pub(crate) fn end_wait(thread: &Thread, outer: &Outer) {
     thread.waiting.store(0, Ordering::Release);
     thread.waiting_stack.store(outer.stack, Ordering::Relaxed);
@@ -261,7 +261,7 @@ pub(crate) fn end_wait(thread: &Thread, outer: &Outer) {
     thread.waiting.store(outer.lock, Ordering::Release);
 }
 
-/// Takes a lock in a way that waits for nobody, or not for ever: it cannot close a circle.
+/// Takes a lock in a way that waits for nobody, or not forever: it cannot close a circle.
 #[inline]
 pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
     let request = Request::outside(wanted.site, log::TRIED);

@@ -1,4 +1,4 @@
-//! The time, as everybody in the process and beside it sees it.
+//! The time, which is the same for all threads and processes.
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(crate) fn now() -> u64 {

@@ -1,18 +1,19 @@
-//! What a thread knows of the others: orders that were over before it came to its own.
+//! Which orders had ended before a thread began its own.
 //!
-//! Two orders cannot meet if one was over before the other began, and not by chance: the thread
-//! that made the later one had waited for a notice of the earlier one's. That is what conditions,
-//! semaphores, barriers, queues, events, futures and the like are for: one thread **hands over**,
-//! another one receives. (Unlocking a mutex hands nothing over: who locks it next is chance, and
-//! the other way round next time.)
+//! Two orders cannot deadlock if one had always ended before the other began, because the thread of
+//! the later one waited for a notification from the thread of the earlier one. Conditions,
+//! semaphores, barriers, queues, events and futures are such notifications: one thread **hands
+//! over**, and another one receives. (Unlocking a mutex is not a notification: which thread locks
+//! it next is random.)
 //!
 //! Each thread has a vector clock (Fidge 1988, Mattern 1989). A thread that records its first order
-//! gets an index, and counts at that index in how many epochs it has recorded some; an epoch ends
-//! when it hands over. What is handed over by is an object with a clock of its own, at an address.
-//! An order keeps the clock of its thread: it comes after another one if its clock knows that one's
-//! epoch. There are [`CLOCK_MAX`] indices; the orders of more threads are after nothing.
+//! gets an index, and counts at this index in how many epochs it has recorded orders. An epoch ends
+//! when the thread hands over. The object that is used for it (at an address) has a clock too. An
+//! order keeps the clock of its thread: it comes after another order if its clock includes the
+//! epoch of the other one. There are [`CLOCK_MAX`] indices; the orders of further threads come
+//! after no other order.
 //!
-//! As long as no thread has recorded an order there is nothing to know, and nothing is done.
+//! Until a thread has recorded an order, nothing is done.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -172,7 +173,7 @@ fn end_epoch(region: &Region, thread: &Thread) {
 pub(crate) fn stamp(region: &Region, thread: &Thread, edge: &Edge) {
     let marks = thread.marks.load(Ordering::Relaxed);
     if marks & TASK != 0 {
-        // Its thread goes on with others: what that knows says nothing about the task.
+        // Its thread continues with others: what that knows says nothing about the task.
         edge.clock_index.store(0, Ordering::Relaxed);
         return;
     }

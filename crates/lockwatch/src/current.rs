@@ -1,10 +1,10 @@
-//! The thread's place in the region, one load away.
+//! The thread's place in the region, found with one load.
 //!
-//! A shared library reaches a thread-local variable by a call of the dynamic loader, and each lock
-//! that is taken and released would pay for two of them. A library that is preloaded has its
-//! variables at a fixed distance from the thread's own pointer instead (the model "initial exec" of
-//! the ELF handling for thread-local storage), but the compiler takes no advice on that: hence the
-//! few instructions here. Elsewhere than on x86-64 the ordinary way is taken, which costs less
+//! A shared library accesses a thread-local variable with a call of the dynamic loader. Each
+//! operation on a lock would need two such calls. A library that is preloaded has its variables at
+//! a fixed distance from the thread pointer (the model "initial exec" of the ELF handling for
+//! thread-local storage), but the compiler cannot be told to use this. So it is done here with a
+//! few instructions. On other processors than x86-64 the ordinary access is used, which costs less
 //! there.
 
 use crate::layout::Thread;

@@ -1,4 +1,5 @@
-//! The ends of threads: waited for as for a lock that the thread holds until then, and known after.
+//! The end of a thread: waiting for it counts as waiting for a lock that the thread holds until
+//! then.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! What is reported for what it is, each once per lock and place.
+//! Events that are reported by themselves, each once per lock and place.
 
 use std::sync::atomic::Ordering;
 

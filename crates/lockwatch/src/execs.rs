@@ -1,9 +1,10 @@
-//! Executing programs: what is executed is noted, since it may be a program into which this library
-//! does not come (a static one, another library's, one whose environment was cleared).
+//! Executing programs: each execution is noted, because this library may not be loaded into the new
+//! program (a static program, one with another C library, or one whose environment was cleared).
 //!
-//! Nothing is changed: a program that clears its children's environment has its reason. Functions
-//! that take their arguments one by one (`execl`) cannot be written in Rust; ours notes the path
-//! and jumps to the real one, with every register and the stack as they were.
+//! The call itself is not changed: a program that clears the environment of its children has a
+//! reason. Functions that take their arguments one by one (`execl`) cannot be written in Rust. Our
+//! versions note the path and jump to the real function, with all registers and the stack
+//! unchanged.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -146,7 +147,7 @@ pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn execve(path: *const c_char, words: Words, environment: Words) -> c_int {
-    // SAFETY: what the caller gave is looked at and passed on.
+    // SAFETY: what the caller gave is checked and passed on.
     unsafe {
         let noted = quietly(|| noted(bytes(path), environment));
         call(noted, || {
@@ -157,7 +158,7 @@ unsafe extern "C" fn execve(path: *const c_char, words: Words, environment: Word
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn execv(path: *const c_char, words: Words) -> c_int {
-    // SAFETY: what the caller gave is looked at and passed on.
+    // SAFETY: what the caller gave is checked and passed on.
     unsafe {
         let noted = quietly(|| noted(bytes(path), own()));
         call(noted, || real::EXECV.get::<Execute>()(path, words))
@@ -166,7 +167,7 @@ unsafe extern "C" fn execv(path: *const c_char, words: Words) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn execvp(name: *const c_char, words: Words) -> c_int {
-    // SAFETY: what the caller gave is looked at and passed on.
+    // SAFETY: what the caller gave is checked and passed on.
     unsafe {
         let noted = quietly(|| searched(bytes(name), |path| noted(path, own())));
         call(noted, || real::EXECVP.get::<Execute>()(name, words))
@@ -175,7 +176,7 @@ unsafe extern "C" fn execvp(name: *const c_char, words: Words) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn execvpe(name: *const c_char, words: Words, environment: Words) -> c_int {
-    // SAFETY: what the caller gave is looked at and passed on.
+    // SAFETY: what the caller gave is checked and passed on.
     unsafe {
         let noted = quietly(|| searched(bytes(name), |path| noted(path, environment)));
         call(noted, || {
@@ -186,7 +187,7 @@ unsafe extern "C" fn execvpe(name: *const c_char, words: Words, environment: Wor
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fexecve(file: c_int, words: Words, environment: Words) -> c_int {
-    // SAFETY: what the caller gave is looked at and passed on.
+    // SAFETY: what the caller gave is checked and passed on.
     unsafe {
         let noted = quietly(|| noted_file(file, b"", environment));
         call(noted, || {
@@ -203,7 +204,7 @@ unsafe extern "C" fn execveat(
     environment: Words,
     flags: c_int,
 ) -> c_int {
-    // SAFETY: what the caller gave is looked at and passed on.
+    // SAFETY: what the caller gave is checked and passed on.
     unsafe {
         let noted = quietly(|| {
             let path = bytes(path);
@@ -322,7 +323,7 @@ unsafe fn spawned(child: pid_t, began: u64, path: &[u8], environment: Words) -> 
     true
 }
 
-/// Exports a function with arguments one by one: notes its first, and goes on in the real one.
+/// Exports a function with arguments one by one: notes its first, and continues in the real one.
 macro_rules! export_list {
     ($name:ident => $noted:ident) => {
         #[unsafe(naked)]
@@ -373,7 +374,7 @@ unsafe extern "C" fn note_list_searched(name: *const c_char) -> usize {
     real::EXECLP.place()
 }
 
-/// Its environment stands behind the arguments: what is in it shows in the result.
+/// Its environment is behind the arguments: what is in it shows in the result.
 unsafe extern "C" fn note_list_in(path: *const c_char) -> usize {
     // SAFETY: the caller's promise.
     quietly(|| unsafe { noted(bytes(path), own()) });

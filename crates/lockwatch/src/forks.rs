@@ -1,14 +1,14 @@
-//! What a fork leaves behind: locks held by threads that the child does not have.
+//! Locks that other threads held at a fork, and that stay locked in the child.
 //!
-//! The child gets a copy of the memory, its locks included, as they are; but of the threads only
-//! the one that forked (fork(2)). A lock that another one held stays locked for ever, unless it is
-//! made again. That does no harm as long as nobody in the child wants it; who does learns whose
-//! it is. So the child's record begins with those threads, and the thread that forked still holds
-//! what it held.
+//! The child gets a copy of the memory, with all locks in their state, but only the thread that
+//! forked (fork(2)). A lock that another thread held stays locked forever, unless it is initialised
+//! again. This is harmless if the child does not use the lock. If it does, the report says who held
+//! it. So the record of the child begins with the threads of the parent, and the thread that forked
+//! still holds its locks.
 //!
-//! What is held is noted just before the fork, after the program's own handlers have taken what
-//! they take (`pthread_atfork`). A thread may take a mutex in between; the C library keeps the
-//! owner's number in it, which is looked at when somebody waits.
+//! The held locks are recorded just before the fork, after the program's own handlers
+//! (`pthread_atfork`) have taken locks. A thread may take a mutex after that moment. The C library
+//! stores the owner's number in the mutex, which is checked when a thread waits for it.
 
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,12 +1,13 @@
-//! How the frames that were met before are unwound, so that a description is read once for a place.
+//! Rules for unwinding frames that were seen before, so that the description of a place is read
+//! only once.
 //!
 //! To find and evaluate a frame's description takes thousands of instructions, and a program that
-//! makes locks for each request has the same stacks captured again and again. Nearly all frames are
-//! plain: the frame ends at a register and an offset, and the registers of the caller lie at fixed
-//! places below its end. Such a rule fits into three words; any other frame is described anew each
-//! time. What lies at an address may change when a library is unloaded: then all rules are
-//! forgotten, by a number that is a part of what is compared. A rule of another place would lead a
-//! walk astray, and no further than within the stack that is in use.
+//! creates locks for each request has the same stacks captured again and again. Nearly all frames
+//! are simple: the frame ends at a register plus an offset, and the registers of the caller are at
+//! fixed places below its end. Such a rule fits into three words. Other frames are evaluated each
+//! time. When a library is unloaded, other code may be loaded at its addresses. Then all rules
+//! become invalid, because each contains a number that is increased. Even a wrong rule could not
+//! make the unwinder read outside the stack that is in use.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Freeing memory, in which locks may lie ([`memory`]).
+//! Freeing memory that may contain locks ([`memory`]).
 
 use std::ffi::c_void;
 

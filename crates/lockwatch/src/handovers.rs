@@ -1,9 +1,9 @@
-//! Barriers, and the futures of the C++ library: what threads hand over by besides conditions and
-//! semaphores (`clocks`).
+//! Barriers and the futures of the C++ library: further ways to notify another thread, besides
+//! conditions and semaphores (`clocks`).
 //!
-//! A future that is waited for waits within the C++ library, and who sets it wakes it there. One
-//! that is ready already is read without a call, which cannot be seen; what `std::async` has made is
-//! joined as a thread is.
+//! A thread that waits for a future waits within the C++ library, and the thread that sets it wakes
+//! it there. If the future is ready already, it is read without a call, which cannot be seen. A
+//! future of `std::async` is joined like a thread.
 
 use std::ffi::{c_int, c_uint};
 

@@ -1,7 +1,8 @@
-//! What an interpreter in the process has to say, to those parts that know of none.
+//! What the interpreter in the process provides to code that does not depend on an interpreter.
 //!
-//! What records locks, threads and stacks asks here for the frames of the interpreter's code, and
-//! for what it uses its locks for. The one that is found (`python`) says so once.
+//! The code that records locks, threads and stacks asks here for the frames of the interpreter's
+//! code, and for what the interpreter uses its locks for. The module of the interpreter that was
+//! found (`python`) registers itself here once.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,8 +1,9 @@
 //! The layout of the files that are shared with the watcher.
 //!
-//! All of it is `repr(C)` and little more than arrays. The header says their sizes and places. The
-//! file is sparse: what is never used costs no memory. Python's side of it is written from this
-//! file (`make lock-layout`), which therefore has constants, enumerations and structures only.
+//! All of it is `repr(C)`, and consists mostly of arrays. The header contains their sizes and
+//! places. The file is sparse, so what is never used needs no memory. The definitions for Python
+//! are generated from this file (`make lock-layout`). So it contains only constants, enumerations
+//! and structures.
 
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};

@@ -1,30 +1,32 @@
 //! A library to preload (`LD_PRELOAD`, ld.so(8)) that watches which locks a process takes.
 //!
-//! It stands between the program and the C library's `pthread_mutex_*`, `pthread_rwlock_*`,
-//! `pthread_spin_*`, `sem_*` and condition waits, and keeps in one file that it shares with
-//! anyone who watches ([`region`]): every lock, every thread with the locks it holds and the one it
-//! waits for, and every **order** in which a thread took one lock while it held others. What the
-//! orders mean (cycles, gates, threads that never met) is worked out elsewhere, after the run or
-//! beside it; here only facts are written, and a fact is there even when the process is killed.
+//! It intercepts the calls of the C library's `pthread_mutex_*`, `pthread_rwlock_*`,
+//! `pthread_spin_*`, `sem_*` and condition waits. It keeps a record in a file that it shares with
+//! the watcher ([`region`]): every lock; every thread, with the locks that it holds and the one
+//! that it waits for; and every **order** in which a thread took one lock while it held others.
+//! What the orders mean (cycles, gates, threads that cannot meet) is computed elsewhere, during or
+//! after the run. Here only facts are written, and they stay in the file even if the process is
+//! killed.
 //!
-//! How it stays out of the way:
+//! It affects the program as little as possible:
 //!
-//! * **An operation that tells nothing new costs nanoseconds.** The lock is found by its address in
-//!   a table without locks, the thread's list of held locks is its own, and an order that this
-//!   thread has recorded lately is known by a hash. Only a new order captures a stack.
-//! * **It never waits and takes no lock of its own.** Tables are filled by compare-and-swap; one
-//!   that is full drops what is new and counts it.
-//! * **It never enters itself.** What it calls (the unwinder, the dynamic loader, `malloc` inside
-//!   them) takes locks too: while a thread is inside, its operations go straight through.
-//! * **It allocates nothing** where a lock is taken: the lock may be the allocator's.
-//! * **It does not change what a call does**: results, errors and `errno` are the real function's.
-//!   A lock that is contended is waited for in two steps, a short timed wait and then the real one;
-//!   between them the thread leaves its stack for anyone who looks for deadlocks.
+//! * **An operation that adds no new fact takes nanoseconds.** The lock is found by its address in
+//!   a table without locks, each thread has its own list of held locks, and orders that this thread
+//!   has recorded lately are recognised by a hash. A stack is captured only for a new order.
+//! * **It never waits, and takes no lock itself.** Tables are filled by compare-and-swap. If a
+//!   table is full, new entries are dropped and counted.
+//! * **It never watches itself.** The functions that it calls (the unwinder, the dynamic loader,
+//!   `malloc` inside them) take locks too. While a thread runs code of this library, its operations
+//!   are passed on without being recorded.
+//! * **It allocates no memory** while a lock is taken: the lock may belong to the allocator.
+//! * **It does not change what a call does**: results, errors and `errno` are those of the real
+//!   function. The wait for a contended lock has two steps, a short timed wait and then the real
+//!   one. Between them, the thread records its stack, so that deadlocks can be reported.
 //!
-//! In the full mode ([`log`]) every acquisition is kept besides, which costs microseconds.
+//! In the full mode ([`log`]) every acquisition is recorded too, which costs microseconds.
 //!
-//! Not seen: what a program does without the dynamic linker (static programs, Go), locks made of
-//! atomics and futexes (Rust's std, parking lots), and operations before this library is ready.
+//! Not seen: programs without the dynamic linker (static programs, Go), locks made of atomics and
+//! futexes (Rust's std, parking lots), and operations before this library is ready.
 
 mod births;
 mod c11;

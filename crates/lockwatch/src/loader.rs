@@ -1,19 +1,20 @@
-//! The dynamic loader's lock, as a lock among the others.
+//! The dynamic loader's lock, which is watched like other locks.
 //!
-//! The loader holds one lock while it loads or unloads a library, the library's constructors and
-//! destructors included, and takes it to look up a symbol or an address (glibc: `_dl_load_lock` of
-//! `_rtld_global`, a recursive mutex). A constructor that wants a lock of the program's, while the
-//! thread that holds that wants a symbol, is a deadlock.
+//! The loader holds one lock while it loads or unloads a library, and while it runs the library's
+//! constructors and destructors. It also takes this lock to look up a symbol or an address (glibc:
+//! `_dl_load_lock` of `_rtld_global`, a recursive mutex). If a constructor wants a lock of the
+//! program, while the thread that holds it wants a symbol, this is a deadlock.
 //!
-//! Where the lock lies depends on the version, so it is **found in the running process**: at the
-//! start a library is asked for that does not exist. The loader frees some memory on that way, with
-//! its lock held, and comes by our `free`; a recursive mutex within the loader's data that this
-//! thread holds just once is the one.
+//! The address of the lock depends on the version, so it is **found in the running process**: at
+//! the start, we ask for a library that does not exist. Meanwhile the loader frees some memory
+//! while it holds its lock, and calls our `free`. The lock is the recursive mutex within the
+//! loader's data that this thread holds exactly once.
 //!
-//! It is then taken as any other mutex, before the real function, which takes it once more. Some
-//! functions look at who calls them: `dlopen` of a plain name uses the paths of the caller's file,
-//! `dlsym` may mean the objects behind the caller. There the lock is taken and released before, and
-//! the real function goes on in the place of ours.
+//! From then on it is taken like any other mutex before the real function is called, which takes it
+//! again. Some functions depend on their caller: `dlopen` of a plain name uses the paths of the
+//! caller's file, and `dlsym` may refer to the objects after the caller. For these, the lock is
+//! taken and released before, and then the real function is entered by a jump, so that it sees the
+//! original caller.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -152,7 +153,7 @@ unsafe extern "C" fn open_held(name: *const c_char, how: c_int, site: u64) -> *m
     library
 }
 
-/// Where `dlopen` goes on: in ours, unless it is to look where its caller's file says.
+/// Where `dlopen` continues: in ours, unless it is to look where its caller's file says.
 unsafe extern "C" fn way_of_open(name: *const c_char, _how: c_int, site: u64) -> usize {
     let is_of_caller = !name.is_null() && {
         // SAFETY: a name ends with a zero.
@@ -166,7 +167,7 @@ unsafe extern "C" fn way_of_open(name: *const c_char, _how: c_int, site: u64) ->
     open_held as *const () as usize
 }
 
-/// Exports a function of up to four arguments: waits until the lock is free, and goes on in the
+/// Exports a function of up to four arguments: waits until the lock is free, and continues in the
 /// real one.
 macro_rules! export_passing {
     ($name:ident => $real:ident) => {

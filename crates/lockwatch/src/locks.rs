@@ -1,9 +1,9 @@
 //! Locks by their address.
 //!
-//! An open table of numbers beside the region's array of locks, filled by compare-and-swap. A lock
-//! that is destroyed, or made again at the same address, keeps its entry in the array if anything
-//! that was recorded names it, and the table then points to its successor; else the successor takes
-//! the entry, so that a program may make locks for as long as it likes.
+//! A hash table of numbers, next to the region's array of locks, filled by compare-and-swap. If a
+//! lock is destroyed, or created again at the same address, its entry in the array is kept if a
+//! record refers to it, and the table then refers to the new lock. Otherwise the new lock uses the
+//! entry. So a program may create any number of locks.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -262,7 +262,7 @@ pub(crate) fn is_python(region: &Region, number: u32) -> bool {
     .any(|each| *each as u32 == kind)
 }
 
-/// Whether it is one of asyncio's, which tasks wait for while their thread goes on.
+/// Whether it is one of asyncio's, which tasks wait for while their thread continues.
 pub(crate) fn is_of_tasks(region: &Region, number: u32) -> bool {
     let kind = lock(region, number).kind.load(Ordering::Relaxed);
     kind == Kind::TaskLock as u32 || kind == Kind::TaskSemaphore as u32

@@ -1,18 +1,19 @@
-//! The full mode's log: every acquisition of a lock, with its times and its stack.
+//! The log of the full mode: every acquisition of a lock, with its times and its stack.
 //!
-//! A file beside the process's record, `PID-TIME.log`: a page that says what is in it, then one
-//! array of acquisitions. A thread takes room for a thousand at a time and fills it by itself, so
-//! threads do not meet here. An acquisition is written when the lock is taken, and the moment of
-//! the release is added later, by anyone who releases it: a process that is killed, or stuck for
-//! ever, leaves all it did.
+//! It is a file next to the record of the process, `PID-TIME.log`: a page that describes the
+//! contents, and an array of acquisitions. A thread reserves room for a thousand acquisitions at a
+//! time and fills it by itself, so threads do not wait for each other. An acquisition is written
+//! when the lock is taken. The time of the release is added later, by the thread that releases it.
+//! So even a process that was killed or that hangs leaves a complete log.
 //!
-//! It is on when `VESPIARY_LOCKS_FULL` names the most bytes that all processes of a run may write
-//! together. How much they have is counted in one more file of the folder, `full`, which is there
-//! before them and which all of them map. What finds no room is counted, and told. The room is
-//! populated before it is used (madvise(2), `MADV_POPULATE_WRITE`, Linux 5.14): a full disk costs
-//! the log, not the program, which would otherwise end by SIGBUS.
+//! The mode is on if `VESPIARY_LOCKS_FULL` contains the number of bytes that all processes of a run
+//! may write together. How many they have written is counted in another file of the folder, `full`,
+//! which exists before them and which all of them map. Acquisitions that do not fit are counted and
+//! reported. The memory is populated before it is used (madvise(2), `MADV_POPULATE_WRITE`, Linux
+//! 5.14). So if the disk is full, only the log is incomplete; otherwise SIGBUS would end the
+//! program.
 //!
-//! Where the mode is off, an operation pays for one look at a pointer that never changes.
+//! If the mode is off, an operation only checks a pointer that never changes.
 
 use std::cell::Cell;
 use std::ffi::CStr;

@@ -1,9 +1,10 @@
-//! Locks end with the memory that they lie in: blocks that are freed, frames that are left.
+//! Locks end with the memory that contains them: a block that is freed, or a frame that has
+//! returned.
 //!
-//! Many programs never destroy a lock, and the next one at the same address is another lock. A
-//! freed block is looked through only if a lock was ever seen in one of its pages. A lock on its
-//! own thread's stack lies in some call's frame; while the return address above that frame is the
-//! one that was there at first, the frame is taken to be the same.
+//! Many programs never destroy a lock, and the next lock at the same address is another one. A
+//! freed block is searched for locks only if a lock was ever seen in one of its pages. A lock on
+//! the stack of its own thread is in the frame of some call. As long as the return address above
+//! this frame is the same, the frame counts as the same.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,7 @@
-//! Which file each address belongs to: the loaded objects, kept as they are met.
+//! Which file each address belongs to: the loaded objects, recorded when they are first seen.
 //!
-//! Told in the region because a process that has ended has no `/proc/PID/maps` any more.
+//! They are in the region, because `/proc/PID/maps` does not exist any more when the process has
+//! ended.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -1,4 +1,4 @@
-//! Mutexes, and the waits on conditions that give them away for a while.
+//! Mutexes, and the waits on conditions that release them for a while.
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;

@@ -1,15 +1,16 @@
-//! Notes for the watcher, beside the records: which processes this library came into, what they
-//! executed, and what they had loaded.
+//! Notes for the watcher, next to the records: into which processes this library was loaded, what
+//! they executed, and which files they had loaded.
 //!
-//! A record is there only for a process that took a lock. What was **not** watched can be known
-//! only by anyone who knows what was started: so each process notes that the library is in it, and
-//! each execution of a program is noted by the process that asks for it. An execution that no
-//! process answers with the library in it was not watched.
+//! A process that took no lock has no record. To know what was **not** watched, the watcher must
+//! know what was started. So each process notes that this library is loaded into it, and each
+//! execution of a program is noted by the process that requests it. If an execution is not followed
+//! by a note of the library, the new program was not watched.
 //!
-//! A note is one write at the end of one file of the folder (`notes`, which the watcher makes,
-//! open to all users that its programs may become): that is atomic, so all processes share it.
-//! `KIND PID NANOSECONDS FLAGS TEXT` and a zero. It is written with system calls alone: the process
-//! may be a child of `vfork`, which shares its parent's memory.
+//! A note is one write at the end of one file of the folder (`notes`, which the watcher creates,
+//! writable for all users that its programs may become). Such a write is atomic, so all processes
+//! share the file. The form is `KIND PID NANOSECONDS FLAGS TEXT` and a zero. It is written with
+//! system calls alone, because the process may be a child of `vfork`, which shares the memory of
+//! its parent.
 
 use std::ffi::CStr;
 use std::io::Write as _;

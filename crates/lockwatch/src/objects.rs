@@ -1,10 +1,10 @@
 //! Which loaded object an address belongs to, without waiting for the dynamic loader.
 //!
-//! A thread that is inside this library may hold any lock of the program's. The loader holds a lock
-//! of its own while it runs the constructors of a library, and these may want that lock of the
-//! program's: to ask the loader then (dladdr(3), dlsym(3)) could make a deadlock that the program
-//! does not have. `_dl_find_object` (glibc 2.35) takes no lock. Older C libraries have
-//! `dl_iterate_phdr` alone, whose lock the loader holds only while it changes its list.
+//! A thread that runs code of this library may hold any lock of the program. The loader holds its
+//! own lock while it runs the constructors of a library, and these may want the lock of the
+//! program. So asking the loader (dladdr(3), dlsym(3)) could cause a deadlock that the program does
+//! not have. `_dl_find_object` (glibc 2.35) takes no lock. Older C libraries have only
+//! `dl_iterate_phdr`, whose lock the loader holds only while it changes its list.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 

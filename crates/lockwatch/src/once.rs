@@ -1,8 +1,8 @@
-//! What is done once: `pthread_once`, `std::call_once` that is made of it, and the guards of C++'s
-//! static variables (the Itanium C++ ABI, section 3.3.3).
+//! Initialisation that happens once: `pthread_once`, `std::call_once` (which uses it), and the
+//! guards of C++'s static variables (the Itanium C++ ABI, section 3.3.3).
 //!
-//! Who comes first does it, and holds it meanwhile; everybody else waits for that thread. So it is
-//! a lock as long as it is not done, and afterwards costs a look at a word.
+//! The first thread does it, and the others wait for this thread. So it counts as a lock until it
+//! is done. Afterwards it costs only the check of a word.
 
 use std::cell::Cell;
 use std::ffi::c_int;

@@ -1,4 +1,4 @@
-//! Small delays at lock operations, to bring out orders that full speed hides.
+//! Small delays at lock operations, so that orders occur that are rare at full speed.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,8 @@
-//! Processes that this one makes, and waits for: what it did before comes before all that they do,
-//! and all that they did before what it does afterwards.
+//! Processes that this one starts and waits for: what it did before the start comes before all that
+//! they do, and all that they did comes before what it does after it has waited for them.
 //!
-//! Only noted where locks were seen already: a shell that starts programs all day has no record. A
-//! child that is watched has a region of its own, and is found by its number.
+//! This is noted only if locks were seen already: a shell that starts many programs has no record.
+//! A child that is watched has its own region, and is found by its number.
 
 use std::ffi::c_int;
 use std::mem::zeroed;

@@ -1,9 +1,10 @@
-//! The part of a stack that may be read: from the stack pointer up, as far as there is memory.
+//! The part of a stack that may be read: from the stack pointer up to the first page that is not
+//! memory.
 //!
-//! Which stack a thread is on is known to the program alone: its own, a signal's, a coroutine's. No
-//! list of them is needed to stay within the one in use. It begins at the stack pointer, and before
-//! any other memory comes a page that may not be read, or else the base of the coroutine, at which
-//! the unwinder ends (`unwind`). So each page is tried, in order, before it is read.
+//! Only the program knows which stack a thread uses: its own, a signal's or a coroutine's. But the
+//! stack in use begins at the stack pointer. Before any other memory there is a page that may not
+//! be read, or the base of the coroutine, at which the unwinder stops (`unwind`). So each page is
+//! tested, in order, before it is read.
 
 use std::cell::Cell;
 use std::ffi::c_long;
@@ -40,7 +41,7 @@ impl Stack {
         Some(unsafe { (address as *const u64).read_unaligned() })
     }
 
-    /// Whether the stack goes on until an address.
+    /// Whether the stack continues until an address.
     fn reaches(&mut self, behind: u64) -> bool {
         if behind > self.end + REACH {
             return false;

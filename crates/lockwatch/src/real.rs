@@ -1,8 +1,9 @@
-//! The functions that ours stand before.
+//! The real functions that ours replace.
 //!
-//! All of them are looked up when this library is loaded: later a thread may hold any lock of the
-//! program's, and must not wait for the dynamic loader (`objects` says why). A function that
-//! another library's constructor calls before that is looked up then; there is one thread.
+//! All of them are looked up when this library is loaded: later, a thread may hold any lock of the
+//! program, and must not wait for the dynamic loader (see `objects`). If the constructor of another
+//! library calls one of our functions earlier, the real one is looked up then; there is only one
+//! thread at that time.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};

@@ -1,4 +1,4 @@
-//! What is recorded already, as hashes in a table that is never full for long.
+//! What is recorded already: hashes in a table that is cleared when it becomes full.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,6 +1,6 @@
-//! Making the file that is shared with the watcher: its layout is [`crate::layout`]'s.
+//! Creating the file that is shared with the watcher; its layout is in [`crate::layout`].
 //!
-//! One file a process, named `PID-TIME.locks`, in the folder that `VESPIARY_LOCKS` names.
+//! Each process has one file, named `PID-TIME.locks`, in the folder that `VESPIARY_LOCKS` names.
 
 use std::cell::UnsafeCell;
 use std::io::Write as _;
@@ -105,7 +105,7 @@ impl Region {
     }
 }
 
-/// Makes this process's file and maps it. Quiet about failure: the program goes on unwatched, and
+/// Makes this process's file and maps it. Quiet about failure: the program continues unwatched, and
 /// the watcher finds no file.
 pub(crate) fn open(folder: &[u8]) {
     let sizes = [

@@ -1,13 +1,13 @@
-//! Semaphores: locks, as long as they are used as such.
+//! Semaphores, which count as locks if they are used like locks.
 //!
-//! A semaphore has no owner. One that begins with 1, and that each thread posts after it has
-//! waited for it, is a lock. Once somebody posts it who has not waited for it, or waits for it
-//! twice, it is a signal from then on; one that begins with another value always was. A signal is
-//! nobody's: no order with it means anything, but who waits for one while holding a lock is
+//! A semaphore has no owner. If its initial value is 1, and each thread posts it after it has
+//! waited for it, it counts as a lock. As soon as a thread posts it without having waited for it,
+//! or waits for it twice, it counts as a notification. With another initial value it always does.
+//! Orders with a notification are ignored, but a thread that waits for one while it holds a lock is
 //! reported.
 //!
-//! CPython makes its own locks of semaphores (until 3.13); those are known by their methods
-//! (`python`), so calls from the interpreter go straight through.
+//! CPython builds its own locks from semaphores (until 3.13). These are recorded by their methods
+//! (`python`), so calls from the interpreter are passed on without being recorded.
 
 use std::ffi::{c_char, c_int, c_uint};
 

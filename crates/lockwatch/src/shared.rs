@@ -1,13 +1,14 @@
-//! Locks in memory that several processes share, and what makes such a lock the same one in all.
+//! Locks in memory that several processes share, and how such a lock is recognised as the same lock
+//! in all of them.
 //!
-//! Each process sees it at an address of its own. What they have in common is where the memory
-//! comes from: the device and inode of the mapped file and the offset in it, which
-//! `/proc/self/maps` tells (proc(5)). Memory without a name that a fork has passed on is a file
-//! too, of the kernel's own shared memory, with an inode that no other mapping has.
+//! Each process sees it at a different address. But the memory is the same: the device and inode of
+//! the mapped file and the offset in it, which `/proc/self/maps` shows (proc(5)). Anonymous memory
+//! that is shared by a fork is a file too (of the kernel's own shared memory), with an inode that
+//! no other mapping has.
 //!
-//! It is looked up once per lock, when that is first met, and only for one that says that it is
-//! made to be shared: glibc keeps that in the lock itself. A spin lock does not tell; it is looked
-//! up.
+//! This is looked up once per lock, when the lock is first seen, and only if the lock itself says
+//! that it is shared: glibc stores this in the lock. A spin lock does not contain it, so it is
+//! always looked up.
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;

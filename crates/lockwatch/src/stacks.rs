@@ -1,11 +1,12 @@
-//! Stacks: captured by the unwinder ([`unwind`]), each kept once.
+//! Stacks: captured by the unwinder ([`unwind`]), and each stored once.
 //!
-//! A stack is a word that tells its length, then the return addresses from the inside out. What the
-//! addresses mean is found outside, from the process's map of files. A frame of Python code is a
-//! word with the highest bit set (`python::stack`).
+//! A stack is a word with its length, and then the return addresses, the innermost first. The
+//! watcher finds out what the addresses mean, from the process's map of files. A frame of Python
+//! code is a word with the highest bit set (`python::stack`).
 //!
-//! All this happens on the stack of the thread that takes a lock, which may have only 16 KiB, or be
-//! a signal's. Where there is not [`ROOM`] enough the place alone is kept.
+//! All this happens on the stack of the thread that takes a lock, which may have only 16 KiB, or
+//! may be that of a signal handler. If less than [`ROOM`] is left, only the current place is
+//! stored.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,8 +20,8 @@ const DEPTH_MAX: usize = 48;
 /// Bytes of stack that a capture takes at most, measured, with a reserve.
 const ROOM: u64 = 7 << 10;
 const KNOWN: usize = 1 << 15;
-/// Neighbours that are looked at; where all are taken the first is replaced, and a stack may be
-/// kept twice.
+/// Neighbours that are checked; where all are taken the first is replaced, and a stack may be kept
+/// twice.
 const KNOWN_STEPS: usize = 8;
 
 /// A hash in the upper half, the stack's place in the lower: stacks that are kept already.

@@ -1,4 +1,4 @@
-//! The beginnings: of the process, and of a child.
+//! The start of the process, and of a child.
 
 use std::sync::atomic::Ordering;
 

@@ -1,7 +1,7 @@
-//! The locks of C's streams, as a program takes them itself: `flockfile` (flockfile(3)).
+//! The locks of C's streams, if the program takes them itself: `flockfile` (flockfile(3)).
 //!
-//! The functions that read and write take them too, within the C library, where nobody can stand
-//! before.
+//! The functions that read and write take them too, but within the C library, where they cannot be
+//! intercepted.
 
 use std::ffi::{c_int, c_void};
 

@@ -1,9 +1,9 @@
 //! Functions and objects by their names, found in the loaded files without the dynamic loader.
 //!
-//! dlsym(3) takes the loader's lock, which another thread may hold while it runs a constructor that
-//! wants a lock of the thread that asks (`objects` says more). So what is asked for later than at
-//! the start is looked up here: in each object's table of symbols, by the hash that the linker has
-//! left (`DT_GNU_HASH`), in the order in which the objects were loaded.
+//! dlsym(3) takes the loader's lock. Another thread may hold this lock while it runs a constructor
+//! that wants a lock of the calling thread (see `objects`). So names that are needed after the
+//! start are looked up here: in the symbol table of each object, by the hash table that the linker
+//! has written (`DT_GNU_HASH`), in the order in which the objects were loaded.
 
 use std::ffi::{CStr, c_void};
 
@@ -40,7 +40,7 @@ pub(crate) fn find(name: &CStr) -> Option<Symbol> {
         if loaded::span_of(info, find as *const () as u64).is_some() {
             return None;
         }
-        // SAFETY: the object is loaded while it is looked at; the name ends with a zero.
+        // SAFETY: the object is loaded while it is checked; the name ends with a zero.
         unsafe { Dynamic::of(info)?.find(name, hash) }
     })
 }

@@ -1,4 +1,5 @@
-//! Texts in the region, each kept once: names of functions and files that only this process knows.
+//! Texts in the region, each stored once: names of functions and files that only this process
+//! knows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,8 +1,8 @@
 //! Threads: each has a place in the region, found through a thread-local pointer ([`current`]).
 //!
-//! The place of a thread that has ended stays if anything that was recorded names it: an order, an
-//! event, a thread that it made or joined. Else the next thread takes it, so that a program may
-//! make threads for as long as it likes.
+//! The place of a thread that has ended is kept if a record refers to it: an order, an event, or a
+//! thread that it created or joined. Otherwise the next thread uses it. So a program may create any
+//! number of threads.
 
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;

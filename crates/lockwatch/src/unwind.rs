@@ -1,14 +1,15 @@
-//! Unwinding this thread's stack, within the bounds of the stack that it is on.
+//! Unwinding this thread's stack, within the bounds of the stack that it uses.
 //!
-//! The unwinder of the C compiler's library reads whatever a frame's description points to. That is
-//! right for exceptions, which are thrown where all callers are there. Here any moment of any
-//! program is met: coroutines whose base is marked by nothing, and greenlets, which share one
-//! stack, so that above a greenlet's first frame lies what other ones have left. Followed further,
-//! a word of those leads anywhere. So a word is read only if the stack in use has it ([`Stack`]),
-//! each frame has to lie above the one before, and a stack ends where its greenlet does. What
-//! cannot be followed ends the stack; the program goes on.
+//! The unwinder of the C compiler's library reads every address that a frame's description refers
+//! to. This works for exceptions, which are thrown where all callers exist. Here the unwinder runs
+//! at any moment of any program. The base of a coroutine's stack may not be marked. Greenlets share
+//! one stack, so above the first frame of a greenlet there is data of other greenlets, and
+//! following it could lead anywhere. So a word is read only if it is in the stack in use
+//! ([`Stack`]), each frame must be above the previous one, and the stack of a greenlet ends with
+//! the greenlet. If a frame cannot be followed, the captured stack ends there, and the program
+//! continues.
 //!
-//! A frame's description is DWARF's (`.eh_frame`, section 6.4), read by gimli without an
+//! A frame's description is DWARF's (`.eh_frame`, section 6.4). It is read by gimli without an
 //! allocation. Source for the registers' numbers: the processors' ABIs.
 
 use gimli::{
@@ -182,7 +183,7 @@ struct Walker {
 }
 
 impl Walker {
-    /// Goes on to the caller; nothing where the stack ends.
+    /// Continues to the caller; nothing where the stack ends.
     fn step(&mut self, rules: &mut UnwindContext<usize, Rules>) -> Option<()> {
         let at = self.registers[RETURN] - u64::from(!self.is_exact);
         if let Some(rule) = frame_rules::find(at) {
@@ -230,7 +231,7 @@ impl Walker {
         self.enter(registers, is_signal)
     }
 
-    /// Goes on in a caller, which a signal has interrupted or a call has left.
+    /// Continues in a caller, which a signal has interrupted or a call has left.
     fn enter(&mut self, mut registers: Registers, is_signal: bool) -> Option<()> {
         registers[RETURN] = machine::address(registers[RETURN]);
         if registers[RETURN] < 4096 {

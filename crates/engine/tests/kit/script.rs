@@ -42,9 +42,9 @@ pub struct Script {
     pub refused: Act,
     /// The layers of each new connection.
     pub layers: Layers,
-    /// What the framing sees in place of what came, at a filtered endpoint.
+    /// What the framing sees instead of what came, at a filtered endpoint.
     pub filter_received: Filter,
-    /// What leaves in place of what was sent, at a filtered endpoint.
+    /// What leaves instead of what was sent, at a filtered endpoint.
     pub filter_sent: Filter,
     /// At a datagram.
     pub datagram: OnDatagram,

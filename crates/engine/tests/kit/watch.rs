@@ -43,7 +43,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// What is left of operations and descriptors, in words; empty when nothing is.
+    /// The rest of operations and descriptors, in words; empty when nothing is.
     pub fn left(&self) -> String {
         let operations = self
             .outstanding

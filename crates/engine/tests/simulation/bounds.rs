@@ -141,7 +141,7 @@ impl Bounds {
             + (150 << 10);
         assert!(held <= most, "{held} bytes of buffers");
         self.most = (self.most.0.max(queued), self.most.1.max(held));
-        // Reading goes on when the cancel's completion has come, and that may be late twice.
+        // Reading continues when the cancel's completion has come, and that may be late twice.
         let delay = 2 * u64::from(faults.delay_microseconds_max) / 1_000;
         // What the process is held up for counts only in part, and may count more than once.
         let held_up = u64::from(faults.stop_microseconds_max) / 1_000;
@@ -176,7 +176,7 @@ impl Bounds {
         let late = late_by(silent, deadlines.idle, until, now);
         assert!(!is_over(Some(0), late), "silent for {silent} ms");
         let taken = connection.delivery().acknowledged.unwrap_or(0);
-        // A close waits for a reader that goes on, without a write deadline too.
+        // A close waits for a reader that continues, without a write deadline too.
         let is_closing = state == State::Closing;
         let deadline = deadlines.write.or(deadlines.close.filter(|_| is_closing));
         let is_exempt = is_written || deadline.is_none() || !is_open && !is_closing;
@@ -193,7 +193,7 @@ fn longest(state: State, options: &Options) -> Option<u64> {
     let deadlines = &options.deadlines;
     match state {
         State::Connecting | State::Securing | State::Handshaking | State::BetweenRequests => {
-            // A request under way, or the pause between two.
+            // A request in progress, or the pause between two.
             match (deadlines.handshake, deadlines.keep_alive) {
                 (Some(handshake), Some(pause)) if options.framing == Framing::Http => {
                     Some(handshake.max(pause))

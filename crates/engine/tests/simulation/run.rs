@@ -230,7 +230,7 @@ impl Run {
         let sites = self.sites.iter();
         let deadlines = sites.map(|site| &site.options.deadlines);
         let longest = deadlines.filter_map(|it| Some(it.ping_interval? + it.ping_timeout?));
-        // A connection that is not read is looked at each second.
+        // A connection that is not read is checked each second.
         let wait = longest.max().unwrap_or(0) + 2_000;
         let end = self.bench.engine.now_ms() + wait;
         while self.bench.engine.now_ms() < end {

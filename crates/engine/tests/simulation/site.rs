@@ -127,7 +127,7 @@ fn options(chance: &Chance, conduct: Conduct) -> Options {
     deadlines.message = perhaps(chance, 300, &[5, 50, 500]);
     deadlines.idle = perhaps(chance, 300, &[20, 200]);
     deadlines.write = perhaps(chance, 500, &[20, 200]);
-    // Without this one a peer may keep its end open for ever.
+    // Without this one a peer may keep its end open forever.
     deadlines.close = Some(pick(chance, &[1, 30, 300]));
     deadlines.ping_interval = perhaps(chance, 500, &[3, 30, 300]);
     deadlines.ping_timeout = perhaps(chance, 500, &[3, 30, 300]);

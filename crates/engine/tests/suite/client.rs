@@ -258,7 +258,7 @@ fn a_proxy_that_refuses_is_reported_apart_from_the_server(bench: &Bench) {
     }
 }
 
-/// What is not an answer, and an end in place of one.
+/// What is not an answer, and an end instead of one.
 fn a_proxy_that_does_not_answer_with_http_is_blamed_in_place_of_the_server(bench: &Bench) {
     let established = "HTTP/1.1 200 Connection established\r\n\r\n";
     let tls = "\x15\x03\x01\0\x02\x02\x46";

@@ -88,7 +88,7 @@ fn a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood(bench
     let pings = websocket::masked(true, Opcode::Ping, &[b'p'; 125]).repeat(1000);
     let mut sent = 0;
     for _ in 0..200 {
-        // The flood goes on where it was cut.
+        // The flood continues where it was cut.
         sent += peer.write(&pings[sent % pings.len()..]).unwrap_or(0);
         bench.turn();
         assert!(connection.queued_bytes() < 200_000, "pongs pile up");

@@ -1,5 +1,5 @@
 //! Closes behind bytes that a slow peer still reads: what is queued goes out for as long as the
-//! peer goes on, and the close deadline begins after that.
+//! peer continues, and the close deadline begins after that.
 
 use crate::kit::{Bench, Driver, Ending, Peer, Script, defaults, websocket};
 use vespiary_engine::port::sim::Faults;

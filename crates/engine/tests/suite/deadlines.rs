@@ -181,7 +181,7 @@ fn messages_that_come_whole_meet_the_deadline_for_ever(bench: &Bench) {
     options.deadlines.message = Some(LENGTH);
     let place = bench.listen(options, Script::echo());
     let mut peer = bench.connect_open(&place);
-    // Each piece ends a message and begins the next, so that one is always under way.
+    // Each piece ends a message and begins the next, so that one is always in progress.
     for _ in 0..20 {
         peer.send(bench, b"x\nx");
         bench.pass(LENGTH / 5);

@@ -1,4 +1,4 @@
-//! An end of sending, while receiving goes on.
+//! An end of sending, while receiving continues.
 
 use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Script, websocket};

@@ -111,7 +111,7 @@ fn peers_that_said_nothing_get_the_time_that_they_were_promised(bench: &Bench) {
     peer.send(bench, b"just in time\n");
     assert_eq!(peer.take(bench, 13), b"just in time\n");
     assert_nobody_was_late(bench, &place);
-    // And when it goes on to say nothing, it is idle.
+    // And when it continues to say nothing, it is idle.
     bench.until_closed(1);
     assert_eq!(bench.host().limits_reached(Limit::IdleSeconds), 1);
 }

@@ -163,7 +163,7 @@ fn a_foreign_descriptor_is_reported_ready_for_as_long_as_it_is(bench: &Bench) {
     assert_eq!(bench.host().take_ready(), []);
 }
 
-/// Connections in every state, of both roles, with sends, pauses and timers under way.
+/// Connections in every state, of both roles, with sends, pauses and timers in progress.
 fn make_everything(bench: &Bench) -> Vec<Peer> {
     let websockets = bench.listen(defaults(Framing::WebSocket), Script::echo());
     let slow = Script::sink().on_opened(|connection| {

@@ -57,7 +57,7 @@ fn a_peer_that_has_finished_and_lives_stays(bench: &Bench) {
     assert_eq!(peer.take(bench, 9), b"an answer");
 }
 
-/// The end stands behind messages that nobody takes: a FIN alone, or a close frame before it.
+/// The end is behind messages that nobody takes: a FIN alone, or a close frame before it.
 fn a_full_queue_takes_the_last_messages_and_the_end_of_a_peer_that_has_finished(bench: &Bench) {
     let close = websocket::masked(true, Opcode::Close, &[3, 232]);
     let text = websocket::text("the last");

@@ -1,4 +1,4 @@
-//! Readers that are slow and go on: progress is what they have acknowledged.
+//! Readers that are slow and continue: progress is what they have acknowledged.
 
 use crate::kit::{Bench, Conn, Peer, Script, defaults, websocket};
 use std::time::Duration;
@@ -129,7 +129,7 @@ fn a_reader_that_keeps_up_meets_the_write_deadline(bench: &Bench) {
     assert_eq!(bench.host().reasons(), []);
 }
 
-/// What stands behind the kernel's buffers, however much these grow while their reader takes bytes.
+/// What is behind the kernel's buffers, however much these grow while their reader takes bytes.
 const BEHIND: usize = 32 << 20;
 
 /// A peer that reads nothing yet, and more for it than the kernel's buffers hold.

@@ -364,7 +364,7 @@ fn megabytes_of_zeros_that_are_passed_over_are_taken_in_turns(bench: &Bench) {
     let mut peer = bench.connect(&place);
     peer.send(bench, request(OFFER).as_bytes());
     peer.head(bench);
-    // A frame with a reserved opcode is passed over, however long: here 64 MiB of zeros.
+    // A frame with a reserved opcode is skipped, however long: here 64 MiB of zeros.
     let length: u64 = 64 << 20;
     let mut head = vec![0x83, 0xFF];
     head.extend(length.to_be_bytes());

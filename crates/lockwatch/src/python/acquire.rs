@@ -1,4 +1,4 @@
-//! Taking a Python lock: tried first, then waited for where everybody sees it.
+//! Taking a Python lock: first by trying, and then by waiting, which is recorded.
 
 use std::ffi::CStr;
 use std::ptr;

@@ -1,4 +1,4 @@
-//! What is written down when a Python lock is wanted, taken and released.
+//! What is recorded when a Python lock is wanted, taken and released.
 
 use std::sync::atomic::Ordering;
 

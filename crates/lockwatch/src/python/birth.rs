@@ -1,6 +1,7 @@
-//! Where a Python lock is made: told by its type's `tp_alloc`, through which every way of making
-//! one goes (`threading.Lock`, `_thread.allocate_lock`, a call of the type). A lock of a class that
-//! a program derives from the type comes from elsewhere, and is known from its first use on.
+//! Where a Python lock is created. This is seen in the `tp_alloc` of its type, which every way to
+//! create a lock uses (`threading.Lock`, `_thread.allocate_lock`, a call of the type). A lock of a
+//! class that the program derives from the type is allocated elsewhere, and is known from its first
+//! use on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,5 +1,5 @@
-//! What of an interpreter is not seen, noted when it is used: its version and whether the methods
-//! of its locks were found, `queue.SimpleQueue`, and interpreters beside the first.
+//! The parts of an interpreter that are not seen, noted when they are used: its version, whether
+//! the methods of its locks were found, `queue.SimpleQueue`, and interpreters other than the first.
 
 use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};

@@ -1,10 +1,10 @@
-//! What is known of places in Python code, so that a stack costs little.
+//! A cache for places in Python code, so that a stack costs little.
 //!
-//! A program that makes a lock for each request has a stack captured for each. The names of a
-//! function and its file, and the line, cost hundreds of nanoseconds to find out; they are the same
-//! whenever the same instruction of the same code object is met again, and so kept by these two. A
-//! code object that is freed may have a successor at its address: the type's `tp_dealloc` is
-//! swapped, and counts a number up that is part of what is compared.
+//! If a program creates a lock for each request, a stack is captured for each. It takes hundreds of
+//! nanoseconds to find the names of a function and its file, and the line. They are the same for
+//! the same instruction of the same code object, and are stored under these two. When a code object
+//! is freed, another one may be created at its address. So the type's `tp_dealloc` is replaced by a
+//! function that also increases a number, and this number is part of the key.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -149,7 +149,7 @@ fn freed(code: u64) -> &'static AtomicU32 {
 ///
 /// The thread holds the GIL; objects have heads of `header` bytes.
 pub(super) unsafe fn prepare(python: &Interface, header: usize) {
-    // SAFETY: the interpreter's own type; `tp_dealloc` stands behind the sizes and the name.
+    // SAFETY: the interpreter's own type; `tp_dealloc` is behind the sizes and the name.
     unsafe {
         let free = python.code_type.cast::<usize>().add(header / 8 + 4);
         FREE.store(free.read(), Ordering::Release);

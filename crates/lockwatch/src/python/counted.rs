@@ -1,14 +1,15 @@
-//! `threading.Semaphore` and `BoundedSemaphore` that begin with 1, as the locks that they are.
+//! `threading.Semaphore` and `BoundedSemaphore` with the initial value 1, which count as locks.
 //!
-//! They are made of Python code: a lock that guards the value, and a condition of it. `acquire` and
-//! `release` get another code (`semaphores.py`), which says what they do; what is known as the
-//! semaphore is a lock of its own, a byte behind the guard. It is met at the first `acquire` that
-//! finds the value 1. As for any semaphore, one that is released by a thread that has not acquired
-//! it, or acquired twice by one, is a signal from then on, and noted as such; one with another
-//! value always was.
+//! They are written in Python: a lock that guards the value, and a condition with this lock.
+//! `acquire` and `release` get new code (`semaphores.py`), which reports what they do. The
+//! semaphore is recorded as a lock of its own, at the address of the guard plus one byte. It is
+//! first seen at an `acquire` that finds the value 1. As with any semaphore, it counts as a
+//! notification from the moment at which a thread releases it without having acquired it, or
+//! acquires it twice. This is noted. A semaphore with another initial value always counts as a
+//! notification.
 //!
-//! A library that brings locks of its own to `threading` (gevent, eventlet) keeps its semaphores to
-//! itself: who acquires them is a greenlet, of which nothing is known here.
+//! If a library replaces the locks of `threading` (gevent, eventlet), its semaphores are not
+//! watched: they are acquired by greenlets, which are not known here.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};

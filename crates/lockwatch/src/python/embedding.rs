@@ -1,8 +1,8 @@
-//! Pieces of Python that this library runs in the program's interpreter, once each.
+//! Python code of this library that runs in the program's interpreter, once per piece.
 //!
-//! What is written in Python is watched by giving its methods another code (`swap.py`), which calls
-//! functions of this library: each takes one object, gives one, and raises nothing. The classes,
-//! their methods and what is bound to them stay the same objects.
+//! Classes that are written in Python are watched by giving their methods new code (`swap.py`),
+//! which calls functions of this library: each takes one object, returns one, and raises nothing.
+//! The classes, their methods and references to them stay the same objects.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;

@@ -1,9 +1,11 @@
-//! Futures (`concurrent.futures.Future`): who waits for one waits for the thread that works it out.
+//! Futures (`concurrent.futures.Future`): waiting for a future means waiting for the thread that
+//! computes its result.
 //!
-//! A future's state has a condition over an `RLock`. The thread that begins to work it out takes
-//! that lock in `set_running_or_notify_cancel`, and in `set_result` when it is done; who waits for
-//! it gives the lock away and waits for a signal. What the thread holds in between is known here as
-//! a lock of its own, a byte behind the `RLock`.
+//! A future has a condition with an `RLock`. The thread that computes the result takes this lock in
+//! `set_running_or_notify_cancel` when it begins, and in `set_result` when it is done. A thread
+//! that waits for the future releases the lock and waits for a notification. What the computing
+//! thread holds in between is recorded as a lock of its own, at the address of the `RLock` plus one
+//! byte.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

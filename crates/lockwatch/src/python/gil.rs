@@ -1,26 +1,28 @@
-//! The interpreter's own lock, the GIL, as a lock among the others.
+//! The interpreter's own lock, the GIL, which is watched like other locks.
 //!
-//! The interpreter makes it of a mutex, a condition and a word that says whether it is taken
-//! (`ceval_gil.c` of every version so far). Who takes it locks the mutex, waits on the condition,
-//! five milliseconds at a time, until the word is zero, sets it, and unlocks; who drops it locks,
-//! clears the word, signals and unlocks. Both are seen here, since the calls go through the dynamic
-//! linker, and each is **one critical section: at its unlock a thread has the GIL that had it not,
-//! or has it no more that had it**. (The third way out is a thread that finds the interpreter
-//! finalized: it unlocks while somebody else has the GIL, and is left alone.)
+//! The interpreter builds it from a mutex, a condition and a word that says whether it is taken
+//! (`ceval_gil.c` of every version so far). To take the GIL, a thread locks the mutex, waits on the
+//! condition (five milliseconds at a time) until the word is zero, sets the word, and unlocks. To
+//! release the GIL, it locks, clears the word, signals and unlocks. Both are seen here, because the
+//! calls use the dynamic linker. Each is **one critical section: when the thread unlocks the mutex,
+//! it has the GIL if it did not have it before, and otherwise has released it**. (There is a third
+//! case: a thread that finds that the interpreter is finalized unlocks while another thread has the
+//! GIL. It is ignored.)
 //!
-//! Which mutex it is is learned once, by giving the GIL away and taking it back: the first mutex
-//! that this thread locks meanwhile is the GIL's, and one that it locks within is the one by which
-//! the interpreter makes sure that others get their turn (`switch_mutex`). They lie in one
-//! structure, so that one comparison tells them from everybody else's. Neither is a lock of the
-//! program's; only the GIL itself is, under an address of its own.
+//! Which mutex this is, is found out once, by releasing the GIL and taking it again: the first
+//! mutex that this thread locks meanwhile belongs to the GIL. A mutex that it locks within is the
+//! one with which the interpreter lets other threads run (`switch_mutex`). Both are in one
+//! structure, so one comparison distinguishes them from all other mutexes. They do not count as
+//! locks of the program. Only the GIL itself does, with an address of its own.
 //!
-//! A thread with the GIL that waits for a native lock keeps the GIL meanwhile, and orders
-//! `GIL -> native lock` and `native lock -> GIL` make circles as any others do. A thread that waits
-//! for a Python lock gives the GIL away before: there is no order `GIL -> Python lock`, nor is the
-//! GIL a gate there ([`crate::edges`]).
+//! A thread that has the GIL and waits for a native lock keeps the GIL meanwhile. So orders `GIL ->
+//! native lock` and `native lock -> GIL` can form cycles like any others. A thread that waits for a
+//! Python lock releases the GIL before. So there is no order `GIL -> Python lock`, and the GIL is
+//! not a gate lock for Python locks ([`crate::edges`]).
 //!
-//! Interpreters with a GIL of their own (since Python 3.12) make it where the first one was made;
-//! such a mutex is marked, and reported as not covered. Free-threaded interpreters have none.
+//! Interpreters with a GIL of their own (since Python 3.12) create it in the same function as the
+//! first one. Such a mutex is marked, and reported as not covered. Free-threaded interpreters have
+//! no GIL.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -143,7 +145,7 @@ pub(super) unsafe fn learn(python: &Interface, inside: &Inside) {
     take(region, thread, 0);
 }
 
-/// The learner notes the mutexes that it locks; all other threads go on as usual.
+/// The learner notes the mutexes that it locks; all other threads continue as usual.
 #[cold]
 fn note(mutex: u64) {
     let is_learner = threads::present().is_some_and(|(region, thread)| {
@@ -172,7 +174,7 @@ fn number(region: &Region, site: u64) -> Option<u32> {
     Some(number)
 }
 
-/// One of the inner mutexes is locked. `None`: everything goes on as for any mutex.
+/// One of the inner mutexes is locked. `None`: everything continues as for any mutex.
 #[inline(never)]
 pub(crate) fn lock(mutex: *mut pthread_mutex_t, site: u64) -> Option<c_int> {
     if is_learning() {
@@ -235,7 +237,7 @@ fn take(region: &Region, thread: &Thread, site: u64) {
 }
 
 /// A wait on a condition with one of the inner mutexes: for the GIL, some milliseconds at a time.
-/// `None`: everything goes on as for any mutex.
+/// `None`: everything continues as for any mutex.
 #[inline(never)]
 pub(crate) fn wait(mutex: u64, site: u64) -> bool {
     if is_learning() {

@@ -1,5 +1,6 @@
 //! Joining a thread since Python 3.13: `_thread._ThreadHandle.join`, which waits within the
-//! interpreter before it joins the thread. (Before, `join` took a lock that the thread held.)
+//! interpreter before it joins the thread. (In earlier versions, `join` took a lock that the thread
+//! held.)
 
 use std::mem::transmute;
 use std::sync::atomic::{AtomicUsize, Ordering};

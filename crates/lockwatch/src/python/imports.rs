@@ -1,10 +1,11 @@
 //! The import lock of a module (`importlib._bootstrap._ModuleLock`), which a thread holds while it
 //! imports the module.
 //!
-//! It is made of Python code: a lock that guards its state, taken in `acquire` and in `release`,
-//! and a second one that is waited for. By the function that takes the first it is known here who
-//! has the whole, as a lock of its own, a byte behind the first. Orders of it are not recorded:
-//! modules import each other in circles, which the interpreter notices and resolves.
+//! It is written in Python: a lock that guards its state, which `acquire` and `release` take, and a
+//! second one for waiting. The function that takes the first lock shows who has the import lock.
+//! The import lock is recorded as a lock of its own, at the address of the first one plus one byte.
+//! Its orders are not recorded: modules may import each other in cycles, which the interpreter
+//! detects and resolves.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

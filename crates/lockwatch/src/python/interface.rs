@@ -1,8 +1,8 @@
-//! The functions of a Python interpreter that may be in this process, found by name.
+//! The functions of a Python interpreter in this process, if there is one, found by their names.
 //!
-//! Nothing here is linked: the same library watches programs without an interpreter, and with any
-//! version of one. Only what the stable interface has is called; two structures are read, the
-//! method's descriptor and its definition, which have not changed since Python 3.8.
+//! This library is not linked with Python: it also watches programs without an interpreter, and
+//! with any version of it. Only functions of the stable interface are called. Two structures are
+//! read, the method descriptor and its definition, which have not changed since Python 3.8.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::mem::transmute_copy;

@@ -1,15 +1,15 @@
-//! Where the interpreter keeps what a stack of Python code is made of.
+//! Where the interpreter keeps the data of a stack of Python code.
 //!
-//! The interface for frames (`PyFrame_GetBack` and its like) makes an object for each frame, which
-//! allocates, may collect garbage, and needs the GIL: too much where a lock is taken, and
-//! impossible for a thread that waits for the GIL. What it reads are plain words, and a thread's
-//! own frames stay as they are while it is in here. So the words are read, at places that are
-//! **found out in the running interpreter and not known beforehand**: a code object is made of
-//! which all that is looked for is known, and the place of the innermost frame is where the
-//! thread's state points to the frame that the interface tells. Only the order of a frame's first
-//! words goes by version (3.11; 3.12 and later), and is believed after a comparison with what the
-//! interface says of a real frame. Where anything differs there are no stacks of Python code, and
-//! nothing else is lost.
+//! The interface for frames (`PyFrame_GetBack` and similar functions) creates an object for each
+//! frame. This allocates memory, may run the garbage collector, and needs the GIL. That is too
+//! expensive when a lock is taken, and impossible for a thread that waits for the GIL. The
+//! interface reads plain words, and the frames of a thread do not change while it runs code of this
+//! library. So these words are read directly. Their places are **found in the running interpreter
+//! and not compiled in**: a code object with known contents is created, and the place of the
+//! innermost frame is where the thread's state refers to the frame that the interface returns. Only
+//! the order of a frame's first words depends on the version (3.11; 3.12 and later), and it is used
+//! only after a comparison with what the interface says about a real frame. If anything differs,
+//! stacks contain no Python code, and everything else still works.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -228,8 +228,8 @@ unsafe fn of_code(python: &Interface, header: usize, frame: FrameLayout) -> Opti
 }
 
 /// The bit that says that a text is ASCII, from the states of one that is and of one that is not:
-/// it stands behind three that report a letter's bytes and one that is set. Bits that are not used
-/// may have any value. 0 where it is not found.
+/// it is behind three that report a letter's bytes and one that is set. Bits that are not used may
+/// have any value. 0 where it is not found.
 fn ascii_bit(plain: u32, other: u32) -> u32 {
     const BITS: u32 = 0b1_1111;
     // The bits before are two, or eight where there is no GIL (since 3.14).
@@ -351,7 +351,7 @@ impl Layout {
         }
     }
 
-    /// `co_flags`, which stand behind a size and three references.
+    /// `co_flags`, which are behind a size and three references.
     ///
     /// # Safety
     ///

@@ -1,9 +1,9 @@
-//! The table that tells the line of each instruction (`InternalDocs/code_objects.md` of `CPython`;
-//! the same since 3.11).
+//! The table that maps instructions to lines (`InternalDocs/code_objects.md` of `CPython`; the same
+//! since 3.11).
 //!
-//! An entry begins with a byte that has the highest bit set, a code in the next four, and in the
-//! last three how many instructions it covers, less one. What follows depends on the code; here
-//! only the change of the line matters.
+//! An entry begins with a byte: the highest bit is set, the next four are a code, and the last
+//! three are the number of instructions that it covers, minus one. What follows depends on the
+//! code. Only the change of the line matters here.
 
 /// The line of the instruction at a position. Where a table ends early it is the last one known.
 pub(super) fn line_at(table: &[u8], first: i32, position: usize) -> i32 {

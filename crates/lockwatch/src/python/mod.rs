@@ -1,13 +1,13 @@
-//! Python's own locks: `_thread.lock` and `_thread.RLock`, and all that is made of them
+//! Python's own locks: `_thread.lock` and `_thread.RLock`, and everything that is built from them
 //! (`Condition`, `Semaphore`, `Event`, `Queue`).
 //!
-//! The methods of the two types are swapped behind their descriptors: the types stay what they
-//! are, locks that exist already are covered, and so is anyone who calls the methods, `with`
-//! included. It happens when the interpreter is ready and first makes a lock or a thread.
+//! The methods of the two types are replaced in their descriptors. So the types stay the same,
+//! locks that exist already are covered, and so is all code that calls the methods, also by `with`.
+//! This happens when the interpreter is ready and first creates a lock or a thread.
 //!
-//! What a Python lock is differs from a mutex in one way: **another thread may release it**. A lock
-//! that was, or that waits for that, is a signal (`Condition.wait` is made so): nobody owns it, and
-//! no order with it means anything.
+//! A Python lock differs from a mutex in one way: **another thread may release it**. A lock for
+//! which this has happened, or which waits for it, is a notification (`Condition.wait` uses one):
+//! it has no owner, and orders with it are ignored.
 
 mod acquire;
 mod acts;
@@ -229,7 +229,7 @@ fn install(python: &Interface) {
                 continue;
             }
             swap_methods(python, class, number, header);
-            // `tp_dealloc` stands behind the sizes and the name.
+            // `tp_dealloc` is behind the sizes and the name.
             let free = class.cast::<usize>().add(header / 8 + 4);
             FREES[number].store(free.read(), Ordering::Release);
             let ours: Free = if number == LOCK {

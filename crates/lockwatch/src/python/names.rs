@@ -1,8 +1,8 @@
-//! The names of Python's threads, which the kernel knows only since Python 3.14, and only the
-//! first fifteen bytes of.
+//! The names of Python's threads. The kernel knows them only since Python 3.14, and only their
+//! first fifteen bytes.
 //!
-//! A thread has its name when `threading` knows it, which is soon after its first operations on
-//! locks. So it is looked for at those, a few times.
+//! A thread has its name as soon as `threading` knows it, which is soon after the thread's first
+//! operations on locks. So these operations look for it, a few times.
 
 use std::sync::atomic::Ordering;
 

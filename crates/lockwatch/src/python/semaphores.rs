@@ -1,9 +1,10 @@
-//! multiprocessing's locks: `_multiprocessing.SemLock`, of which `Lock`, `RLock`, `Semaphore`,
-//! `Condition`, `Event` and `Queue` are made; and which semaphores are the interpreter's own.
+//! The locks of multiprocessing: `_multiprocessing.SemLock`, from which `Lock`, `RLock`,
+//! `Semaphore`, `Condition`, `Event` and `Queue` are built; and which semaphores belong to the
+//! interpreter itself.
 //!
-//! The type is met when the module first makes a semaphore (`sem_open`): its methods are swapped as
-//! those of `_thread.lock` are. What is known as the lock is the semaphore, which several objects
-//! and several processes may have.
+//! The type is found when the module first creates a semaphore (`sem_open`). Its methods are then
+//! replaced like those of `_thread.lock`. The semaphore is recorded as the lock; several objects
+//! and several processes may share it.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

@@ -11,7 +11,7 @@ use crate::threads;
 /// Frames are not followed further than this: what is read is nobody's promise.
 const FRAMES_MAX: usize = 4096;
 
-/// So many frames of the standard library's `threading` are passed over for a lock's place.
+/// So many frames of the standard library's `threading` are skipped for a lock's place.
 const INNER_MAX: usize = 6;
 
 /// Whether this thread may call the interpreter.

@@ -1,4 +1,4 @@
-//! The ways in which the interpreter calls a method, and ours for each.
+//! The calling conventions with which the interpreter calls a method, and our function for each.
 
 use std::ffi::{CStr, c_int};
 use std::ptr;

@@ -162,7 +162,7 @@ fn a_binary_header_names_a_unix_socket() {
 #[test]
 fn a_health_check_leaves_the_address_as_it_is() {
     whole(&binary(LOCAL, 0, b""), Source::Unnamed);
-    // The family is ignored, and so is what stands behind.
+    // The family is ignored, and so is what is behind.
     whole(&binary(LOCAL, 0xff, b"anything"), Source::Unnamed);
     whole(&binary(LOCAL, INET, &v4_block()), Source::Unnamed);
     whole(&binary(PROXY, 0, b""), Source::Unnamed);

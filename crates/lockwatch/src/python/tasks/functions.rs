@@ -1,4 +1,4 @@
-//! What `watch.py` calls: each function takes one object, gives one, and raises nothing.
+//! The functions that `watch.py` calls: each takes one object, returns one, and raises nothing.
 
 use std::sync::atomic::Ordering;
 

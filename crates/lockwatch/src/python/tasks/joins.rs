@@ -1,7 +1,8 @@
-//! What comes after the end of a task: all that a task does that has waited for it.
+//! Waiting for a task: what a task did comes before all that another task does after it has waited
+//! for it.
 //!
-//! When a task ends, what it will call says which tasks go on; and a task that has ended before
-//! may be awaited still.
+//! When a task ends, the callbacks that it is going to call show which tasks continue. A task may
+//! also be awaited after it has ended.
 
 use std::mem::transmute;
 use std::sync::atomic::{AtomicUsize, Ordering};

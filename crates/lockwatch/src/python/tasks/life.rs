@@ -1,4 +1,4 @@
-//! The lives of tasks and of their locks: who made them, and their ends.
+//! When tasks and their locks are created and when they end.
 
 use std::ffi::{CStr, c_int};
 use std::mem::transmute;

@@ -1,9 +1,9 @@
-//! Locks of threads that tasks hold.
+//! Locks of `threading` that tasks hold.
 //!
-//! A task that takes a lock of threads takes it as its thread: the entry among what the thread
-//! holds says which task it was, since it holds the lock for as long as that task likes, across
-//! its waits too. Orders from the task's own locks are the task's; orders among locks of threads
-//! are the thread's, since it is the thread that waits for them.
+//! A task takes such a lock for its thread. The entry in the list of the thread's locks contains
+//! the task, because the lock is held until this task releases it, also while the task waits.
+//! Orders from the task's own locks belong to the task. Orders among locks of `threading` belong to
+//! the thread, because it is the thread that waits for them.
 
 use std::sync::atomic::Ordering;
 

@@ -1,26 +1,27 @@
-//! asyncio's locks, with the task as the thread.
+//! The locks of asyncio; a task counts as a thread.
 //!
-//! A task is an entry among the region's threads, with the locks it holds and the one it waits for;
-//! all that is worked out about threads is then worked out about tasks. How its doings are seen:
+//! A task is an entry among the region's threads, with the locks that it holds and the one that it
+//! waits for. So everything that is computed for threads is computed for tasks too. This is how
+//! tasks are watched:
 //!
-//! * **Steps.** A task runs in steps, and each sends something into its coroutine through the
-//!   coroutine type's `am_send`. That slot is swapped when the interpreter is ready; a program
-//!   without tasks never comes by. The end of a step also says that a task has ended.
-//! * **asyncio itself** is not imported, but found once the program has: when a Python lock is met
-//!   that was not known, since each import makes one, and at the latest at the first step.
-//! * **Locks.** `asyncio.Lock` is written in Python; a small piece of Python (`watch.py`, part of
-//!   this library) gives its methods another code, which calls the functions of [`functions`]. The
-//!   class, its methods and what is bound to them stay the same objects.
-//! * **Birth and death.** `tp_init` and `tp_dealloc` of `_asyncio.Task` say who made a task and
-//!   that it is gone, `tp_free` of the lock's class that a lock is gone.
+//! * **Steps.** A task runs in steps, and each step sends something into its coroutine through the
+//!   coroutine type's `am_send`. This slot is replaced when the interpreter is ready; a program
+//!   without tasks never calls it. The end of a step also shows whether the task has ended.
+//! * **asyncio itself** is not imported, but found after the program has imported it: when a new
+//!   Python lock is seen, because each import creates one, and at the latest at the first step.
+//! * **Locks.** `asyncio.Lock` is written in Python. Some Python code (`watch.py`, part of this
+//!   library) gives its methods new code, which calls the functions of [`functions`]. The class,
+//!   its methods and references to them stay the same objects.
+//! * **Creation and end.** `tp_init` and `tp_dealloc` of `_asyncio.Task` show who created a task
+//!   and that it is gone, and `tp_free` of the lock's class shows that a lock is gone.
 //!
-//! What differs from threads: all tasks of a loop share one thread, and asyncio is asked which of
-//! them runs; a lock taken by a task that does nothing else (`create_task(lock.acquire())`,
-//! `wait_for` until Python 3.11) is held by the task that made that one; and a lock that another
-//! task or a callback releases is a signal from then on.
+//! There are these differences from threads. All tasks of a loop share one thread, and asyncio is
+//! asked which of them runs. If a task only takes a lock (`create_task(lock.acquire())`, `wait_for`
+//! until Python 3.11), the task that created it holds the lock. If another task or a callback
+//! releases a lock, this lock is a notification from then on.
 //!
-//! Not seen: locks of other libraries (`anyio.Lock`, `trio`), and tasks that are not asyncio's own
-//! in C where it comes to who made whom.
+//! Not seen: locks of other libraries (`anyio.Lock`, `trio`), and who created a task that is not
+//! one of asyncio's own tasks in C.
 
 mod functions;
 mod joins;

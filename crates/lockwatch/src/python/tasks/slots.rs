@@ -1,4 +1,4 @@
-//! The slots of types that are swapped.
+//! The slots of types that are replaced.
 
 use crate::python::interface::Object;
 

@@ -1,8 +1,9 @@
-//! Tasks by the address of their object: who made each, and its place among the region's threads.
+//! Tasks by the address of their object: who created each, and its place among the region's
+//! threads.
 //!
-//! A program makes and drops tasks by the million, so nothing may be left behind by one that took
-//! no lock: buckets of a few ways, found by a hash, each entry emptied when its task is collected.
-//! A task whose bucket is full is not followed.
+//! A program may create and drop millions of tasks, so a task that took no lock must leave nothing
+//! behind. The table has buckets of a few entries each, found by a hash, and an entry is cleared
+//! when its task is collected. If a bucket is full, a new task in it is not watched.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -1,1 +1,1 @@
-"""Tools that prove servers sound; they use a server from the outside, as its clients do."""
+"""Tools that test servers and other programs from the outside."""

@@ -1,12 +1,13 @@
-"""Temporary folders of runs, and what is left of runs that were killed.
+"""Temporary folders of runs, and those that killed runs have left.
 
-A process that gets SIGKILL removes nothing. So each folder is held with a lock (flock(2)) for as
-long as its run lives. The kernel releases the lock when the process ends, in whatever way, and the
-next run that makes a folder beside it removes those that nobody holds. Numbers of processes would
-not do: they are used again, and mean other processes in another container that shares the folder.
+A process that gets SIGKILL removes nothing. So a run holds a lock (flock(2)) on its folder while it
+runs. The kernel releases the lock when the process ends, in any way. The next run that creates a
+folder next to it removes the folders that are not locked. Process numbers would not be enough: they
+are used again, and mean other processes in another container that shares the folder.
 
-A new folder can be found by another run before it is held. That run removes it under the lock, so
-after locking it, its maker looks whether it is still there, and otherwise makes another one.
+Another run can find a new folder before it is locked. That run removes it while it holds the lock.
+So after locking its folder, a run checks whether the folder still exists, and otherwise creates
+another one.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ impl Mailbox {
     }
 }
 
-/// All datagrams in progress, and the tests' own addresses.
+/// All datagrams in flight, and the tests' own addresses.
 #[derive(Default)]
 pub(super) struct Post {
     /// By the time at which each arrives, and then by chance.

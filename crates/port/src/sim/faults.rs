@@ -36,7 +36,7 @@ pub struct Faults {
     pub datagram_loss_permille: u16,
     /// A datagram arrives twice.
     pub datagram_double_permille: u16,
-    /// Bytes that are in progress or unread in one direction before a sender must wait.
+    /// Bytes that are in flight or unread in one direction before a sender must wait.
     pub window_bytes: usize,
     /// Receive buffers of the port.
     pub buffers: u16,

@@ -1,7 +1,7 @@
-"""Names in braces that stand for what is known only when a case runs: `{port}`, `{folder}`.
+"""Names in braces for values that are known only when a case runs: `{port}`, `{folder}`.
 
-`{{name}}` stands for `{name}` itself. Braces with anything else in them are left as they are, so
-that JSON and regular expressions need no care.
+`{{name}}` means `{name}` itself. Braces with any other content are not changed, so JSON and regular
+expressions need no escaping.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the process of a case is given: the case with everything that is known before it runs."""
+"""The input of a case's process: the case, with everything that is known before it runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""On which line of a TOML text each key and each element of an array stands.
+"""The line of each key and each element of an array in a TOML text.
 
-`tomllib` reads the values and has no positions. The text has been read by it before, so nothing
-here has to be refused: this only follows keys, brackets and strings.
+`tomllib` reads the values, but reports no positions. The text was read by it before, so it is
+valid, and nothing is checked here: this module only follows keys, brackets and strings.
 """
 
 from __future__ import annotations

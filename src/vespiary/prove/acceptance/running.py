@@ -124,7 +124,7 @@ class Running:
         return self._root / "artifacts"
 
     def close(self) -> None:
-        """End what is left, and remove everything of the run."""
+        """End the rest, and remove everything of the run."""
         if self._kept.is_keeper_lost:
             end_leftovers(self._limiter)
         self._kept.close()

@@ -218,7 +218,7 @@ class Matrix:
         pythons: Interpreters, for `{python}`; the one that runs the suite by default.
         workers: Numbers, for `{workers}`.
         hosts: Hosts, by name; by default a case runs on any of them.
-        exclude: Combinations that are left out: a name or a list of names by axis.
+        exclude: Combinations that are omitted: a name or a list of names by axis.
     """
 
     __pydantic_config__ = _STRICT
@@ -245,7 +245,7 @@ class Case:
         environment: Variables of all programs of the case.
         timeout: How long the whole case may take.
         memory: How much memory all its programs may use together.
-        tool_arguments: Arguments for a tool, by its name, in place of the suite's.
+        tool_arguments: Arguments for a tool, by its name, instead of the suite's.
         may_grow: Whether the server's memory may grow, as that of a store does that is filled.
     """
 
@@ -312,7 +312,7 @@ class Ship:
     Attributes:
         folders: Folders, relative to the suite's, that keep their places relative to it.
         wheels: Wheels that the programs import.
-        ignore: Names of files and folders that are left out.
+        ignore: Names of files and folders that are omitted.
     """
 
     __pydantic_config__ = _STRICT

@@ -1,8 +1,8 @@
-"""The runs of hosts while they go on: what each has done so far, and what it did in the end.
+"""The runs of hosts while they continue: what each host has done so far, and its final report.
 
-A host writes its progress every second into a file, and every few seconds the whole report of what
-it has done so far into another. Files come back as they are made. So what a host did until it was
-lost, or until the run was stopped, is known apart from its last seconds.
+A host writes its progress into a file every second. Every few seconds it writes a complete report
+so far into another file. Both are sent back while they are written. So if a host is lost, or the
+run is stopped, everything is known except the last few seconds.
 """
 
 from __future__ import annotations

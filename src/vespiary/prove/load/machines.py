@@ -1,7 +1,8 @@
 """Load from several machines: the hosts of a suite file, each with its share of the plan.
 
 A share is sent as a case of `vespiary prove` to its host, with the plan as a file. The hosts begin
-on their own, so that they need not begin at the same moment. When a host is lost, the others go on.
+on their own, so that they need not begin at the same moment. When a host is lost, the others
+continue.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The reports of several machines as one.
 
-Counts are added, and the percentiles of messages are those of all of them, from the histograms. Of
-the connects, and within an interval of the series, only percentiles are known: there the highest of
-the machines' stands, which no percentile of all is above.
+Counts are added. The latency percentiles of messages are those of all messages, from the
+histograms. For connects, and for the intervals of the series, only percentiles are known. There the
+highest value of the machines is used: the percentile of all of them together is at most as high.
 """
 
 from __future__ import annotations

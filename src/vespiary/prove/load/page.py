@@ -84,7 +84,7 @@ def _latency(report: Report) -> str:
 
 def _percentiles(report: Report) -> str:
     rows = [(percent, report.percentile(percent)) for percent in _PERCENTS]
-    # A percentile that says no more than the one before it is left out.
+    # A percentile that says no more than the one before it is omitted.
     shown = [next(group) for _, group in groupby(rows, key=lambda row: row[1])]
     cells = "".join(
         f"<tr><td>{percent:g} %</td><td>{SECONDS.text(latency)}</td></tr>"

@@ -1,4 +1,4 @@
-"""What a load run shall do."""
+"""What a load run does."""
 
 import os
 from dataclasses import dataclass
@@ -87,13 +87,13 @@ class Plan(_Options):
         compress: Compress WebSocket messages (permessage-deflate); the server has to agree.
         echo: Messages come back. If not, messages are only sent, what comes is counted and not
             compared, and with `duration` connections stay open until it is over.
-        data: Payloads to send in turn, on each connection from the first on, in place of noise.
+        data: Payloads to send in turn, on each connection from the first on, instead of noise.
         ramp_up: Seconds in which the rate grows to `rate`; without a rate, seconds in which one
             connection after the other begins to send.
-        steps: Pairs of a rate and its seconds, one after the other, in place of `rate` and
+        steps: Pairs of a rate and its seconds, one after the other, instead of `rate` and
             `duration`.
-        script: A Python file. Its `async def user(connection)` is called with each connection, in
-            place of messages; a call counts as a message.
+        script: A Python file. Its `async def user(connection)` is called with each connection,
+            instead of messages; a call counts as a message.
         method: The method of HTTP requests. A request counts as a message, its response as the
             echo; a status of 400 or above is a fault.
         ca: A PEM file with the authorities that are trusted over TLS. Default: this machine's.

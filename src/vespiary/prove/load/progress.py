@@ -57,7 +57,7 @@ class _Lines:
         self._phase = progress.phase
         self._next = now + _LINE_SECONDS
         line = f"vespiary load: {progress.seconds:6.1f} s  {progress.phase:<10}  {_told(progress)}"
-        # Nobody may be reading any more; the run goes on.
+        # Nobody may be reading any more; the run continues.
         with suppress(BrokenPipeError):
             print(line, file=self._stream, flush=True)
 

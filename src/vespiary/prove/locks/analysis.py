@@ -1,4 +1,4 @@
-"""What there is to find in a process, or in several that share locks."""
+"""Find the findings of a process, or of several processes that share locks."""
 
 from __future__ import annotations
 

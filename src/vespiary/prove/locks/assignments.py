@@ -1,4 +1,4 @@
-"""What a lock is assigned to, by the line of Python that makes it."""
+"""The variable to which a new lock is assigned, from the line of Python that creates it."""
 
 from __future__ import annotations
 

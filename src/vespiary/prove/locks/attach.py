@@ -1,12 +1,13 @@
-"""Who waits for whom in a running process that was not prepared in any way.
+"""Which threads of a running, unprepared process wait for which.
 
-What each thread waits for is read without stopping anything (`futexes`), so the facts are of
-different moments. A circle is believed when each of its threads is in the same wait in a second
+What each thread waits for is read without stopping the process (`futexes`), so the facts are from
+different moments. A cycle is reported only if each of its threads is in the same wait at a second
 look, and has not run in between: the kernel counts how often a thread has yielded the processor.
 Then all of them were waiting at the moment between the two looks.
 
-A process that runs under the detector has a record, and with it the owners of Python's locks, and
-where each lock was made and taken: its file is among those that the process has mapped.
+A process that runs under the detector has a record. It contains the owners of Python's locks, and
+the places where each lock was created and taken. Its file is one of those that the process has
+mapped.
 """
 
 from __future__ import annotations

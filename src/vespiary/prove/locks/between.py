@@ -1,4 +1,4 @@
-"""What one process's record says about others: shared locks, its own beginning, its children."""
+"""What the record of one process says about others: shared locks, its start, its children."""
 
 from __future__ import annotations
 

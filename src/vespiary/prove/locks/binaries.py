@@ -1,9 +1,9 @@
-"""What kind of program a file is, as far as it decides whether its locks can be watched.
+"""What kind of program a file is, as far as this decides whether its locks can be watched.
 
-Read from the file alone (ELF, elf(5)): the dynamic linker that it asks for, the machine, and what
-its compiler left in it. Go's toolchain leaves a section `.go.buildinfo`; Rust's leaves its version
-in `.comment`, and the places of its standard library's panics among the constants even where all
-else was stripped.
+Only the file is read (ELF, elf(5)): the dynamic linker that it requests, the machine, and traces of
+its compiler. Go's toolchain writes a section `.go.buildinfo`. Rust's writes its version into
+`.comment`. The source paths of panics in Rust's standard library are among the constants, even if
+the file is stripped.
 """
 
 from __future__ import annotations

@@ -1,24 +1,25 @@
-"""Classes of locks: those that were made at one place, and what their orders tell together.
+"""Classes of locks: locks that were created at one place, and inversions between classes.
 
-A thread that takes the lock of account 1 and then that of table 1, and another that takes the lock
-of table 2 and then that of account 2, share no two locks: this run shows no inversion. But the next
-run may do the same with one account and one table. Locks that were made at the same place form a
-class, and an inversion between classes is found as one between locks is, with the same filters.
+Suppose that one thread takes the lock of account 1 and then that of table 1, and another one takes
+the lock of table 2 and then that of account 2. They share no two locks, so this run shows no
+inversion. But the next run may do the same with one account and one table. Locks that were created
+at the same place form a class. An inversion between classes is found like one between locks, with
+the same filters.
 
-It is a **weaker** finding: a program may know that these two locks never meet. The kernel's lockdep
-goes by classes alone, and pays with annotations for every lock that is rightly taken within another
-of its class. To stay quiet without any, these rules hold here:
+It is a **weaker** finding: a program may ensure that these two locks are never used together. The
+kernel's lockdep uses only classes, and needs annotations for every lock that may be taken within
+another of its class. To avoid false findings without annotations, these rules apply here:
 
-* A place is more than a line: frames of the standard library, of C libraries and of functions whose
-  name says that they make locks are passed over, and the first frame behind them counts together
-  with its caller's function. Locks of which no such frame is known form no class, nor do locks that
-  were never seen to be made (a static mutex).
-* A gate holds by class: what a program does under a bank's lock it may do with that bank's accounts
-  in any order, since both threads would come through the same bank's lock if they met.
-* Within one class orders are reported only if they follow neither the locks' age nor their
-  addresses, are of several threads, and do not belong to a tree: in a tree each lock is taken below
-  one other only.
-* What is an inversion between locks already is not told again.
+* A place is more than a line. Frames of the standard library, of C libraries, and of functions
+  whose name says that they create locks are skipped. The first other frame counts, together with
+  the function that called it. Locks without such a frame form no class. Neither do locks whose
+  creation was not seen (a static mutex).
+* A gate lock counts by its class: while a program holds the lock of a bank, it may take the locks
+  of this bank's accounts in any order, because two threads would need the lock of the same bank.
+* Within one class, orders are reported only if they follow neither the age nor the addresses of the
+  locks, come from several threads, and are not those of a tree. In a tree, each lock is taken only
+  while one particular other lock is held.
+* An inversion that is already reported between locks is not reported again.
 """
 
 from __future__ import annotations

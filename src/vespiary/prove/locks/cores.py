@@ -1,11 +1,11 @@
-"""Cores of a deadlocked process: `vespiary locks --core`.
+"""Core dumps of a deadlocked process: `vespiary locks --core`.
 
-Two ways, since neither always works. gcore(1), of gdb, writes a core of a process that goes on, and
-wherever one likes. Without it the kernel is asked: the limit of the size of cores is raised
-(prlimit(2)), and a signal sent whose default is to dump core and which the program neither handles
-nor ignores. Where that core goes is not ours to say but the machine's (core(5)): a file named by
-`/proc/sys/kernel/core_pattern`, or a program to which it is piped. The outcome of it is always
-printed.
+There are two methods, because neither works everywhere. gcore(1), a part of gdb, writes a core dump
+of a running process to any place. Without it, the kernel is used: the limit for the size of core
+dumps is raised (prlimit(2)), and the process gets a signal whose default is to dump core, and which
+the program neither handles nor ignores. The machine decides where this dump is written (core(5)):
+`/proc/sys/kernel/core_pattern` contains the name of a file, or a program that gets it through a
+pipe. The result is always printed.
 """
 
 from __future__ import annotations

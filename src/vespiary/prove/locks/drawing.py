@@ -1,6 +1,7 @@
-"""The circle of a finding, drawn: with letters for a terminal, and as SVG for a page.
+"""The cycle of a finding as a drawing: with characters for a terminal, and as SVG for a page.
 
-Each lock points to the one that a thread wanted while it held the first; the last to the first.
+An arrow leads from each lock to the one that a thread wanted while it held the first, and from the
+last lock to the first.
 """
 
 from __future__ import annotations

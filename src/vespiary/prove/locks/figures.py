@@ -1,4 +1,6 @@
-"""The full mode's figures as text: which locks were waited for, how long, and because of whom."""
+"""The results of the full mode as text: which locks were waited for, how long, and because of which
+threads.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finding: what was found, with what makes it."""
+"""A finding: what was found, and the facts that show it."""
 
 from __future__ import annotations
 

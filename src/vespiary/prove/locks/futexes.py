@@ -1,18 +1,19 @@
-"""What the threads of a process wait for, read from the futex that each of them is in.
+"""What the threads of a process wait for, read from the futex that each of them waits on.
 
-The kernel tells the system call that a thread is in, with its arguments (`syscall` in proc(5)): a
-thread that waits for a lock is in futex(2) at a word of it. What is around that word is the C
-library's:
+The kernel reports the system call that a thread is in, with its arguments (`syscall` in proc(5)). A
+thread that waits for a lock is in futex(2), with the address of a word of the lock. The data around
+this word depends on the C library:
 
-* glibc's mutex (`struct __pthread_mutex_s`: lock, count, owner, users, kind) keeps its owner's
-  number; a robust one and one with priority inheritance have it in the lock's word itself;
-* glibc's read-write lock (`struct __pthread_rwlock_arch_t`) keeps its writer, and of its readers
-  how many there are;
-* musl keeps the owner in the lock's word, but for its normal mutex;
-* `pthread_join` waits at the word that is cleared when the thread ends, for the thread's number.
+* glibc's mutex (`struct __pthread_mutex_s`: lock, count, owner, users, kind) contains the number of
+  its owner; a robust mutex, and one with priority inheritance, has it in the lock's word itself;
+* glibc's read-write lock (`struct __pthread_rwlock_arch_t`) contains its writer, but only the
+  number of its readers;
+* musl has the owner in the lock's word, except for its normal mutex;
+* `pthread_join` waits on the word that is cleared when the thread ends, which contains the thread's
+  number.
 
-Semaphores and conditions keep no owner, nor do the locks of Rust and Go, nor Python's, which are
-made of semaphores.
+Semaphores and conditions record no owner, and neither do the locks of Rust and Go, or those of
+Python, which are built from semaphores.
 """
 
 from __future__ import annotations

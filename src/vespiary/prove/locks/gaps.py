@@ -1,8 +1,8 @@
-"""What a run did not cover, found out from its notes, its processes and the files they had loaded.
+"""What a run did not cover, found from its notes, its processes and the files that they had loaded.
 
-Three things are not seen: processes into which the library does not come; code in watched processes
-that makes its locks without pthreads; and what an interpreter keeps to itself. Each is reported
-only where it was there in this run.
+Three things are not seen: processes into which the library is not loaded; code in watched processes
+that builds its locks without pthreads; and locks inside an interpreter. Each is reported only if it
+occurred in this run.
 """
 
 from __future__ import annotations

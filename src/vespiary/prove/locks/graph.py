@@ -1,18 +1,20 @@
-"""Circles among lock orders, without those that cannot become a deadlock.
+"""Cycles among lock orders, without those that cannot become a deadlock.
 
-An order says: a thread took one lock while it held another. A circle of orders is a deadlock that
-may happen, if threads can be in all of them at the same time. They cannot, and the circle is left
-out, where
+An order means that a thread took one lock while it held another. A cycle of orders is a possible
+deadlock if threads can be in all of these orders at the same time. This is impossible, and the
+cycle is omitted, in these cases:
 
-* two of its orders are the same thread's: a thread does not wait for itself;
-* two of its orders were made under a common third lock (a gate): one thread at a time passes it;
-* one of its orders was over before the other could begin: the thread that made the later one was
-  not created yet, or the earlier one's had been joined (order by creation and joining), or had
-  handed over to it, by a condition, a semaphore, a barrier, a queue, an event or a future;
-* where two orders meet, the lock is held shared and wanted shared: readers do not wait for readers.
+* Two of its orders are from the same thread: a thread does not wait for itself.
+* Two of its orders were made while the same third lock was held (a gate lock): only one thread at a
+  time can hold it.
+* One of its orders had ended before the other could begin. Either the thread of the later one was
+  not created yet, or that of the earlier one had been joined (order by creation and joining); or
+  the earlier thread had notified the later one, by a condition, a semaphore, a barrier, a queue, an
+  event or a future.
+* Where two orders meet, the lock is held shared and wanted shared: readers do not wait for readers.
 
-A lock that was only tried is never waited for; the library records no order into it. Sources: the
-goodlock algorithm with gates and segments (Havelund 2000; Bensalem and Havelund 2005).
+A thread never waits for a lock that it only tries, so the library records no order for that.
+Sources: the goodlock algorithm with gates and segments (Havelund 2000; Bensalem and Havelund 2005).
 """
 
 from collections import defaultdict
@@ -58,7 +60,7 @@ def circles(
     Args:
         edges: The orders of one process, or of several that share locks.
         threads: Their threads by number.
-        on_limit: Called with locks that are entangled in more ways than are looked at: there may be
+        on_limit: Called with locks that are entangled in more ways than are checked: there may be
             circles among them that are not given.
         kind: The kind of the lock with a number.
         is_over: Reports two orders of different processes whether the first was over before the
@@ -184,7 +186,7 @@ class _Search:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all circles were looked at."""
+        """Whether all circles were checked."""
         return self._steps <= _STEPS_MAX
 
     def circles(self) -> Iterator[Circle]:
@@ -254,7 +256,7 @@ class _Search:
         return None
 
     def _stuck(self, edge: Edge) -> set[int]:
-        """Who does not go on while this order waits: with a task its thread, if that waits."""
+        """Who does not continue while this order waits: with a task its thread, if that waits."""
         thread = self._threads.get(edge.thread)
         if thread is None or thread.carrier is None or self._kind(edge.to) in OF_TASKS:
             return {edge.thread}

@@ -1,11 +1,11 @@
-"""What ran in between: a signal handler, a finalizer or a callback, in a thread that holds a lock.
+"""Code that interrupts a thread which holds a lock: a signal handler, a finalizer or a callback.
 
-Such code runs at any moment, and so while the thread holds the locks that the interrupted code has
-taken. Its own text does not show that, nor does the interrupted one's.
+Such code runs at any moment, so also while the thread holds the locks that the interrupted code has
+taken. Neither its source nor that of the interrupted code shows this.
 
-The kernel marks a native handler's frame. Python's frames say nothing: a function is called by the
-interpreter itself if the line of the frame beneath does not call it, and what for is seen from the
-name (`__del__`), or from where the function's module registers it.
+The kernel marks the frame of a native handler. Python's frames have no mark. But if the line of the
+frame below does not call a function, the interpreter itself has called it. The reason is found from
+the function's name (`__del__`), or from the place where its module registers it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REGISTERS = {
 """Calls that have a function called at any moment later."""
 
 _ARGUMENTS_MAX = 400
-"""Characters of such a call that are looked at."""
+"""Characters of such a call that are checked."""
 
 _WHAT_TO_DO = {
     "signal handler": "let a handler only set a flag or write to a pipe"

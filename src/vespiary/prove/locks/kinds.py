@@ -1,4 +1,4 @@
-"""What the numbers in a record stand for: kinds of locks, events, and what found no room."""
+"""The meaning of the numbers in a record: kinds of locks, events, and what did not fit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RECURSIVE = "Python RLock"
 """That of `threading.RLock`, which its thread never waits for."""
 
 OF_TASKS = {"asyncio Lock", "asyncio semaphore"}
-"""Those of `asyncio.Lock` and `Semaphore`, which tasks wait for while their thread goes on."""
+"""Those of `asyncio.Lock` and `Semaphore`, which tasks wait for while their thread continues."""
 
 KINDS: dict[int, str] = {
     Kind.MUTEX: "mutex",

@@ -1,9 +1,10 @@
-"""Findings that are known already: suppressions, written by a person, and a baseline, by the tool.
+"""Findings that are known already: suppressions, which people write, and a baseline, which the tool
+writes.
 
-A suppression names what may be, with a reason; one that meets nothing is reported, so that the file
-does not outlive what it is for. A baseline holds the signatures of what was there when the tool was
-taken up, each with the number of different sets of locks that it was found with: what is new, or is
-found with more sets, fails a build. `known_files` reads and writes both.
+A suppression describes findings that are accepted, and contains a reason. If it matches no finding,
+it is reported, so that it can be removed. A baseline contains the signatures of the findings that
+existed when the tool was introduced. For each it has the number of different combinations of locks.
+A new signature, or more combinations, fails a build. `known_files` reads and writes both.
 """
 
 from __future__ import annotations

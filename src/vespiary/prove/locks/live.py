@@ -1,8 +1,8 @@
-"""Threads that wait for each other now, of one process or of several that share locks.
+"""Threads that wait for each other now, in one process or in several that share locks.
 
-Each thread that has to wait tells for which lock, and each lock who holds it. A circle of those is
-a deadlock; it is looked at twice, with the same waits, before it is believed, since the facts of
-several threads are not read at one moment.
+Each waiting thread records which lock it waits for, and each lock has its holder. A cycle of these
+is a deadlock. Because the facts of several threads are not read at one moment, a cycle is reported
+only if a second check finds the same waits.
 """
 
 import time
@@ -200,7 +200,7 @@ class View:
         return waits
 
     def _stuck_carrier(self, task: Thread) -> list[Thread]:
-        """The thread that a task runs on, if that waits for a lock: no task of it goes on."""
+        """The thread that a task runs on, if that waits for a lock: no task of it continues."""
         carrier = None if task.carrier is None else self._threads.get(task.carrier)
         return [carrier] if carrier is not None and carrier.waiting is not None else []
 
@@ -237,7 +237,7 @@ class View:
         ]
 
     def _task_of(self, owner: Thread, number: int) -> Thread:
-        """What a task took with its thread's hands is held until the task goes on."""
+        """What a task took with its thread's hands is held until the task continues."""
         by_task = [held.task for held in owner.held if held.lock == number]
         task = next((task for task in by_task if task is not None), None)
         return owner if task is None else self._threads.get(task, owner)

@@ -1,7 +1,7 @@
-"""What the preloaded library has kept in its full mode: every acquisition of one process.
+"""The log of the preloaded library's full mode: every acquisition of one process.
 
-A page that says how large it is, then one array. It lies beside the process's record, whose numbers
-of locks, threads and stacks it uses.
+It is a page that contains its size, and an array. It is next to the record of the process, and uses
+the numbers of locks, threads and stacks from it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Processes in PID namespaces of their own (pid_namespaces(7)), such as those of containers.
+"""Processes in other PID namespaces (pid_namespaces(7)), such as those of containers.
 
-A record has the numbers that its process knows. In another namespace these belong to other
-processes, which have nothing to do with the run: they must not be looked at, and not be ended.
+A record contains the process numbers of its own namespace. In another namespace, these numbers
+belong to other processes, which have nothing to do with the run: they must not be examined or
+ended.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What processes have noted about themselves: see `crates/lockwatch/src/notes.rs`.
 
-The library notes that it was loaded into a process, and each execution of a program. An execution
-that is not answered by the library's being loaded into the same process was not watched. A process
-that writes any other note after an execution did not execute: the call has failed.
+The library notes that it was loaded into a process, and each execution of a program. If an
+execution is not followed by the note that the library was loaded into the same process, the new
+program was not watched. If the process writes any other note after an execution, the call has
+failed.
 """
 
 from __future__ import annotations

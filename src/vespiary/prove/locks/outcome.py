@@ -93,7 +93,7 @@ class Outcome:
         status: The program's own exit code; negative for a signal, as `subprocess` has it.
         deadlocked: Whether it was ended because of a deadlock.
         findings: What was found, the worst first.
-        coverage: What was looked at.
+        coverage: What was checked.
         asked_to_end: Whether a signal came that asks programs to end.
         statistics: Of each process, in the full mode.
         cores: Of the processes of a deadlock, where they were asked for.

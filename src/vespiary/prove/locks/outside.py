@@ -1,9 +1,8 @@
-"""The stacks of a process's threads, found from outside and without stopping it.
+"""The stacks of a process's threads, read from outside and without stopping it.
 
-A native stack is read as it lies: whatever looks like a return address behind a call is one, so
-that a frame that was left may be among them. What a Python thread executes is known to its
-interpreter alone; py-spy, a program of its own (MIT licence), can read it, and is asked where it is
-installed.
+A native stack is searched for words that look like the return address of a call, so it may contain
+frames of functions that have returned. Only its interpreter knows what a Python thread executes.
+py-spy, a separate program (MIT licence), can read this, and is used if it is installed.
 """
 
 from __future__ import annotations

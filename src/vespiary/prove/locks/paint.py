@@ -57,7 +57,7 @@ class Paint:
         return self._code("1", text)
 
     def faint(self, text: str) -> str:
-        """What may be passed over."""
+        """What may be skipped."""
         return self._code("2", text)
 
 

@@ -80,7 +80,7 @@ class Places:
         """A kept stack as frames, innermost first; inlined functions are frames too.
 
         A thread begins in the library that watches: from there on nothing is the program's. Where
-        there is Python code, the interpreter's own frames are left out.
+        there is Python code, the interpreter's own frames are omitted.
         """
         words = self._record.stack(place, site)
         has_python = any(word >> 63 for word in words)

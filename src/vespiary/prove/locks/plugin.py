@@ -1,9 +1,9 @@
-"""The pytest plugin: `pytest --locks` fails the test that completes a circle of lock orders.
+"""The pytest plugin: `pytest --locks` fails the test that completes a cycle of lock orders.
 
-pytest starts itself again with the library preloaded, before any test is collected. After each test
-the orders that are new are looked at; a finding fails the test after which it is there. What
-processes that the tests started did is reported at the end, and fails the run. A deadlock ends the
-run at once, since no test could go on, with every thread in it told.
+pytest starts itself again with the library preloaded, before any test is collected. After each
+test, the new orders are checked. If there is a finding, the test after which it appeared fails.
+Findings in processes that the tests started are reported at the end, and fail the run. A deadlock
+ends the run at once, because no test could continue, and the report lists every thread in it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the preloaded library has written about one process.
+"""The record that the preloaded library writes about one process.
 
-The file has a header that says where nine arrays lie, then the arrays (`layout`, which is written
-from the library's own definition). It may be read while the process runs, and after it has ended in
-whatever way.
+The file has a header with the places of nine arrays, and then the arrays (`layout`, which is
+generated from the library's own definition). It may be read while the process runs, and after it
+has ended in any way.
 """
 
 from __future__ import annotations
@@ -320,7 +320,7 @@ class Record:
 
 
 def records(folder: Path, known: Collection[Path] = ()) -> Iterator[Record]:
-    """The records in a folder but those `known`; one that is being made is passed over."""
+    """The records in a folder but those `known`; one that is being made is skipped."""
     for path in sorted(folder.glob("*.locks")):
         if path not in known:
             try:

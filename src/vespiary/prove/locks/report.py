@@ -1,4 +1,4 @@
-"""Tells an outcome: as text for a person, and as an object for programs."""
+"""Report an outcome: as text for people, and as an object for programs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs a program with the library preloaded, and watches its records while it runs.
+"""Run a program with the library preloaded, and watch its records while it runs.
 
-What reads records is imported when there is one, and what says what there is to find, when there is
-anything: most processes take no lock, or take them in one order.
+The code that reads records is imported only if there is one, and the code that searches for
+findings only if there can be one: most processes take no lock, or take their locks in one order.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def run(
     Args:
         command: The words.
         on_live: Called with a deadlock as soon as it is seen, after which the command is ended, and
-            with each stall, after which it goes on.
+            with each stall, after which it continues.
         stall_seconds: How long a thread may wait for a lock whose holder does not run either before
             that is reported.
         linger_seconds: How long processes that outlive the command are watched.
@@ -160,7 +160,7 @@ class _Watched:
         return self._watcher.took if self._watcher is not None else set()
 
     def end(self) -> None:
-        """End what cannot go on, with all the processes that were watched."""
+        """End what cannot continue, with all the processes that were watched."""
         self._program.kill()
         for pid in self._living():
             try:

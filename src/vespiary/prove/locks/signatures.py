@@ -1,9 +1,10 @@
-"""What makes two findings the same: in every run, and though other code has moved.
+"""When two findings count as the same, in every run, and after other code was moved.
 
-A signature is made of the program's own functions that take part, with their files, and of the
-locks: what the program calls them, and where they were made. Frames of the languages' libraries
-would make all findings of C++ the same, and so would names that say nothing: of a lambda, or of a
-module's outermost code, the line of source is taken as well. Line numbers are not.
+A signature is made from the functions of the program that are part of the finding, with their
+files, and from the locks: their names, and the places where they were created. Frames of the
+languages' libraries are not used, because they would be the same in all findings of C++. If a name
+says nothing (of a lambda, or of the outermost code of a module), the line of source is used too.
+Line numbers are not used.
 """
 
 from __future__ import annotations

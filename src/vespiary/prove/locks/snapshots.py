@@ -1,4 +1,6 @@
-"""Says what a look at a running process has found: as text, and as an object for programs."""
+"""Report what an examination of a running process has found: as text, and as an object for
+programs.
+"""
 
 from __future__ import annotations
 

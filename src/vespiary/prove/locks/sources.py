@@ -1,4 +1,4 @@
-"""Lines of source, where the files that a program was made of are there still."""
+"""Lines of source, if the files from which the program was built still exist."""
 
 from __future__ import annotations
 

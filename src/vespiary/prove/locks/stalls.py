@@ -1,10 +1,10 @@
-"""Waits for locks that last, while neither the thread that waits nor the holder runs.
+"""Long waits for locks, during which neither the waiting thread nor the holder runs.
 
-A wait is followed from holder to holder, to one that does not wait for a lock: what that one does
-is what all of them wait for. A holder that computes is slow, and no stall is reported. One that
-sleeps or waits for input goes on some time: its stall is reported, and fails no build. One that
-only another thread can wake, and that was never woken until the program's end, was blocked
-permanently as far as can be seen.
+A wait is followed from holder to holder, to one that does not wait for a lock. What this holder
+does is what all of them wait for. If it computes, it is only slow, and no stall is reported. If it
+sleeps or waits for input, it will continue at some time: its stall is reported, but fails no build.
+If only another thread can wake it, and it was not woken until the program's end, it counts as
+blocked forever.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vespiary.prove.locks.together import Together
 __all__ = ["Quiet", "Stall", "Stalls"]
 
 _LOOKS = 10
-"""How often a wait is looked at before it is a stall."""
+"""How often a wait is checked before it is a stall."""
 
 _SPINS = {GIL, KINDS[Kind.SPIN]}
 """Who waits for these wakes up again and again, or never sleeps."""
@@ -94,7 +94,7 @@ class Stalls:
         """Those that have become too long by now.
 
         Of the waits for one holder the longest chain is reported, and no other as long as that
-        holder does not go on.
+        holder does not continue.
         """
         now = time.monotonic()
         if now < self._next:
@@ -150,11 +150,12 @@ def _mark(together: Together, thread: Thread) -> object:
     wait = thread.number, thread.waiting, thread.waiting_since
     is_task = thread.carrier is not None
     if is_task or (thread.waiting is not None and together.lock(thread.waiting).kind in _SPINS):
-        # Of a task, whose thread goes on with others, the locks that it takes are all that is seen.
+        # Of a task, whose thread continues with others, the locks that it takes are all that is
+        # seen.
         return (*wait, thread.operations)
     return (*wait, runs(together.record(thread.number).pid, thread.tid))
 
 
 def _root(stall: Stall) -> Hashable:
-    """What all waits for one holder have in common, as long as that does not go on."""
+    """What all waits for one holder have in common, as long as that does not continue."""
     return stall.together.record(stall.holder.number).pid, _mark(stall.together, stall.holder)

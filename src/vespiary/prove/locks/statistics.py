@@ -1,8 +1,9 @@
-"""What the full mode's log comes to: how often, how long, by whom and where locks were taken.
+"""Statistics from the log of the full mode: how often, how long, by whom and where locks were
+taken.
 
-A wait counts where somebody else had the lock: the nanoseconds of an uncontended call are not
-waiting. A hold lasts from taking to releasing; what is still held at the end is held until the
-process ended by exit(3), or else until the last moment that the log knows.
+A wait counts only if another thread had the lock: the nanoseconds of an uncontended call are not
+waiting. A hold lasts from taking to releasing. A lock that is held at the end counts as held until
+the process ended by exit(3), or until the last time in the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which processes of a run live."""
+"""Which processes of a run are still running."""
 
 from __future__ import annotations
 

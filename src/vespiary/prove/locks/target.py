@@ -1,4 +1,4 @@
-"""A running process that is looked at from outside, and why one cannot be."""
+"""A running process that is examined from outside, and why one cannot be examined."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""Several processes as one: locks that they share, and who of them made whom.
+"""Several processes as one: the locks that they share, and which process started which.
 
-Each process has a record of its own. A lock in shared memory is in several of them, under numbers
-of their own; what is the same is where its memory comes from. Here a thread or lock of the record
-at place `p` has the number `p << 32 | n`, and a shared lock has one number in all: that of the
-first record that has it. So the circles of several processes are found, and told, as those of one.
+Each process has its own record. A lock in shared memory is in several of them, with different
+numbers. What they have in common is where its memory comes from. Here a thread or lock of the
+record at place `p` has the number `p << 32 | n`, and a shared lock has one number: that of the
+first record that contains it. So cycles of several processes are found and reported like those of
+one.
 
-What one process did before it made another comes before all that this one does, and all that it did
-comes before what happens after its end was waited for: creation and joining, as of threads.
+What one process did before it started another comes before all that the other does, and all that
+the other did comes before what happens after a wait for its end: this is the same as creating and
+joining a thread.
 """
 
 from __future__ import annotations

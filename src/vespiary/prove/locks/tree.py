@@ -1,8 +1,8 @@
-"""The processes of a run, looked at while they live.
+"""The processes of a run, examined while they run.
 
-The library's own notes report every program that a watched process executes. What an unwatched one
-starts in turn, nobody notes: that is found by following the tree of processes now and then, so that
-one which ends between two looks is missed.
+The library's own notes report every program that a watched process executes. Programs that an
+unwatched process starts are not noted. They are found by reading the tree of processes from time to
+time, so a process that ends between two looks is missed.
 """
 
 from __future__ import annotations

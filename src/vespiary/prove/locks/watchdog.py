@@ -1,4 +1,4 @@
-"""Looks at a running process again and again, until it deadlocks or ends."""
+"""Examine a running process repeatedly, until it deadlocks or ends."""
 
 from __future__ import annotations
 

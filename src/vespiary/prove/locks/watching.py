@@ -1,4 +1,4 @@
-"""The records of a run, as they come while it lasts."""
+"""The records of a run, as they appear during the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Watcher:
         stalls: Those that are over, or whose processes have ended.
         stuck: The processes of a deadlock.
         findings: What was found in records that were looked through.
-        coverage: What was looked at in them.
+        coverage: What was checked in them.
         figures: Of each process, in the full mode.
         took: The processes that took a lock.
     """

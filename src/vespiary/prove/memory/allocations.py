@@ -1,9 +1,9 @@
 """Where Python programs allocate their memory: memray, attached while they run.
 
-memray (an extra, `vespiary[allocations]`) has to be installed for the program's interpreter too. It
-attaches through gdb, lldb or, from CPython 3.14 on, the interpreter's own means; the program is not
-changed, but runs slower from then on. What was allocated before is not known. Its file stays
-readable when the program is killed in the middle.
+memray (an extra, `vespiary[allocations]`) must be installed for the program's interpreter too. It
+attaches through gdb or lldb, or from CPython 3.14 on with the interpreter's own interface. The
+program is not changed, but runs slower from then on. Earlier allocations are not known. Its file
+stays readable if the program is killed.
 """
 
 from __future__ import annotations

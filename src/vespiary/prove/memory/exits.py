@@ -1,6 +1,7 @@
-"""The exit codes, in one table: beside the program's own, each says one thing.
+"""The exit codes, in one table. They are used in addition to the program's own, and each has one
+meaning.
 
-They lie below those that shells use for a command that cannot be run, and for signals.
+They are below those that shells use for a command that cannot be run, and for signals.
 """
 
 from vespiary.prove.exits import NOT_EXECUTABLE, NOT_FOUND, as_table

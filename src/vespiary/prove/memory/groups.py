@@ -1,16 +1,17 @@
-"""Control groups as limits: the kernel counts every page, and never gives more than the limit.
+"""Control groups as limits: the kernel counts every page, and never allows more than the limit.
 
-Both versions let the kernel's own OOM killer act at the limit, and end the rest at once. Version 2
-does that itself (`memory.oom.group`). Version 1 kills one process and leaves the others; there the
-kernel wakes the keeper (an eventfd on `memory.oom_control`), and it ends the rest, through
-`cgroup.kill` of the unified hierarchy where that is mounted too. In version 2 it is woken as well
-(`memory.events`), to let what was killed end soon. To turn version 1's killer off and
-kill by ourselves would keep the processes as they were for a look at them, but then system calls
-fail with ENOMEM and EFAULT instead, and the program ends for a reason that is not its own.
+In both versions, the kernel's own OOM killer acts at the limit, and then all other processes are
+ended at once. Version 2 does that itself (`memory.oom.group`). Version 1 kills only one process.
+There the kernel wakes the keeper (an eventfd on `memory.oom_control`), which ends the others,
+through `cgroup.kill` of the unified hierarchy if that is mounted too. In version 2 the keeper is
+woken as well (`memory.events`), so that killed processes end soon. Without version 1's killer, the
+processes could be examined before they are killed. But then system calls fail with ENOMEM and
+EFAULT, and the program ends for another reason.
 
-Version 2's rule that only leaves have processes means that a group is made beside our own or
-further up, wherever the memory controller is passed on to children and we may write. Where we may
-not, systemd moves the program for us into a scope, which is such a group (systemd-run(1)).
+In version 2, only groups without children may contain processes. So the new group is created next
+to our own or further up, where the memory controller is available for children and we may write. If
+there is no such place, systemd moves the program into a scope, which is such a group
+(systemd-run(1)).
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def _number(path: Path) -> int:
 
 
 def _pids(path: Path) -> set[int]:
-    """The processes of a group; those of another namespace have the number 0, and are left out."""
+    """The processes of a group; those of another namespace have the number 0, and are omitted."""
     try:
         return set(map(int, path.read_text().split())) - {0}
     except OSError:

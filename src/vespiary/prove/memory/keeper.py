@@ -16,8 +16,8 @@ What makes "end all of it" certain:
   it has just freed, that may take a second. So the keeper also looks at the group itself, and ends
   everything when charges have failed for a while and next to nothing is left that could be freed.
 * Should the keeper itself be killed, the kernel kills the program (PR_SET_PDEATHSIG), and the tool
-  what is left.
-* It is a process of its own, not a thread: it goes on when the tool is stopped or busy, and the
+  the rest.
+* It is a process of its own, not a thread: it continues when the tool is stopped or busy, and the
   tool need not change itself (a subreaper that is a library would adopt its host's processes).
 
 It imports only what it needs, since each run waits for it, and nothing of Vespiary's: it runs where

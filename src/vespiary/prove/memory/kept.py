@@ -1,4 +1,4 @@
-"""The tool's side of the keeper: start a program, hear how it ended, end all of it."""
+"""The tool's side of the keeper: start a program, get its exit status, end all of its processes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Kept:
         status: How it ended, as `subprocess` has it: negative for a signal; None while it runs.
         over: When the keeper was woken at the limit, on the monotonic clock.
         gone: When the last process of all that the program started was gone, on the same clock.
-        is_keeper_lost: Whether the keeper was killed, so that nobody knows what is left.
+        is_keeper_lost: Whether the keeper was killed, so that nobody knows the rest.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class Kept:
             os.write(self._control, b"k")
 
     def close(self) -> None:
-        """End what is left, and wait until everything of the run is removed."""
+        """End the rest, and wait until everything of the run is removed."""
         os.close(self._control)
         while os.read(self._result, 4096):
             pass

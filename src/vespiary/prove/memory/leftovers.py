@@ -1,4 +1,4 @@
-"""What to do when the keeper was killed: end what is left without it."""
+"""What to do when the keeper was killed: end the rest without it."""
 
 from __future__ import annotations
 

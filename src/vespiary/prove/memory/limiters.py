@@ -1,4 +1,4 @@
-"""Who holds the limit: the best of those that this machine allows."""
+"""How the limit is enforced: the best method that this machine allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run comes to: measured, judged, and compared with what is expected."""
+"""The outcome of a run: measurements, verdict, and the comparison with what is expected."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """The pytest plugin: `@pytest.mark.memory(limit="200M", slope="0")`.
 
-A test with the mark runs in a child of its own: a pytest of its own for this one test, with the
-options of the whole run, as a command under `vespiary memory`. So the limit counts that pytest, the
-test with its fixtures, and everything that they start; and a test that exceeds it is ended and
-fails, while the others go on. Growth is judged while the test's function runs, without fixtures.
-The child writes the reports of its test into a file, and this pytest takes them as its own.
+A test with the mark runs in a child process: a separate pytest for this one test, with the options
+of the whole run, as a command under `vespiary memory`. So the limit applies to that pytest, the
+test with its fixtures, and everything that they start. If a test exceeds the limit, it is ended and
+fails, and the others continue. Growth is measured only while the test's function runs, without
+fixtures. The child writes the reports of its test into a file, and this pytest uses them as its
+own.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """In a child, leave out what is about the whole run."""
+    """In a child, omit what is about the whole run."""
     if _REPORTS in os.environ:
         for name, value in _FOR_ALL.items():
             if hasattr(config.option, name):

@@ -1,16 +1,16 @@
-"""What the kernel says of processes and their memory (proc(5)).
+"""What the kernel reports about processes and their memory (proc(5)).
 
-Three kinds are kept apart everywhere:
+Three kinds are distinguished everywhere:
 
-* `private`: anonymous memory, such as heaps and stacks. A page that several processes have since a
-  fork counts once: each has its share of it (PSS).
-* `shared`: shared memory and files in memory (shmem, tmpfs), by shares too.
-* `cache`: pages of files. The kernel takes them back when memory is short, so they count for no
-  limit and no growth.
+* `private`: anonymous memory, such as heaps and stacks. A page that several processes share since a
+  fork counts once: each process has its share of it (PSS).
+* `shared`: shared memory and files in memory (shmem, tmpfs), also by shares.
+* `cache`: pages of files. The kernel frees them when memory is short, so they count neither for the
+  limit nor for growth.
 
-`smaps_rollup` has the shares, and costs a walk through the page tables: about a millisecond per
-100 MiB. `status` has sums in which every process counts the pages it has in common with others
-fully; it costs 20 microseconds, and is exact where there is one process.
+`smaps_rollup` contains the shares. Reading it walks through the page tables, which takes about a
+millisecond per 100 MiB. `status` contains sums in which pages that processes share count fully for
+each of them. It takes 20 microseconds, and is exact if there is only one process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all means of holding a limit have in common."""
+"""What all methods of enforcing a limit have in common."""
 
 from __future__ import annotations
 

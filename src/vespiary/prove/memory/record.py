@@ -1,7 +1,7 @@
-"""Memory over time, of all processes together and of each; the record has a limit of its own.
+"""Memory over time, of all processes together and of each. The size of the record is limited.
 
-When a series is full, every other sample is dropped and from then on only every other one is taken,
-so that it covers the whole run at an even distance, however long that is.
+When a series is full, every second sample is dropped, and from then on only every second one is
+taken. So it covers the whole run at equal distances, however long the run is.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Record:
         peak_seconds: When that was.
         processes: Each process, in the order in which they were seen.
         processes_omitted: How many were seen beyond the limit of those that are kept.
-        seconds: When processes were looked at last.
+        seconds: When processes were checked last.
     """
 
     def __init__(self) -> None:
@@ -200,6 +200,6 @@ class Record:
         record.samples.add((seconds, memory))
 
     def biggest(self, count: int) -> list[ProcessRecord]:
-        """The processes that used most when they were looked at last."""
+        """The processes that used most when they were checked last."""
         alive = [record for record in self._alive.values() if record is not None]
         return sorted(alive, key=lambda record: record.last.used, reverse=True)[:count]

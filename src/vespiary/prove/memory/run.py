@@ -28,7 +28,7 @@ _PROCESSES_SECONDS = 0.25
 _PROCESSES_SHARE = 0.1
 _PROCESSES_COST_MAX = 0.05
 _NEAR = 0.8
-"""From this share of the limit on, processes are looked at more often."""
+"""From this share of the limit on, processes are checked more often."""
 
 _BIGGEST = 5
 _NICE = -10
@@ -42,7 +42,7 @@ class Exceeded:
     Attributes:
         seconds: When, since the start.
         ending_seconds: How long it took until the last process was gone.
-        biggest: The processes that used most when they were looked at last before.
+        biggest: The processes that used most when they were checked last before.
         looked_seconds: When that was.
     """
 
@@ -119,7 +119,7 @@ def run(
         output: The descriptor of its standard output and error; this process's by default.
         on_look: Called after each look at the processes, several times per second.
 
-    In the main thread, signals that ask programs to end go on to the command meanwhile; a second
+    In the main thread, signals that ask programs to end continue to the command meanwhile; a second
     one ends everything at once.
 
     Raises:
@@ -278,7 +278,7 @@ class _Watch:
         self._record.add_kernel(KernelSample(now, *self._limiter.statistics()))
         cost = time.perf_counter() - began
         is_near = self._limit is not None and reading.memory.used > _NEAR * self._limit
-        # A short run is looked at more often, so that something is known of it.
+        # A short run is checked more often, so that something is known of it.
         between = 0.0 if is_near else min(_PROCESSES_SECONDS, _PROCESSES_SHARE * now)
         self._next_processes = now + max(between, cost / _PROCESSES_COST_MAX)
         on_look(self._record, self._limiter)
@@ -318,7 +318,7 @@ class _Watch:
                     self._kept.hear()
 
     def close(self) -> None:
-        """End what is left, and put down how it ended."""
+        """End the rest, and put down how it ended."""
         self._priority.restore()
         self.measured.details = self._limiter.details()
         if self._kept.is_keeper_lost:

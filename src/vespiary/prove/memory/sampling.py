@@ -1,12 +1,13 @@
-"""A limit without control groups: look at the processes often, and end them when they use too much.
+"""A limit without control groups: measure the processes often, and end them when they use too much.
 
-What a program allocates between two looks goes beyond the limit, so the time between them is what
-the program would need to reach the limit at a speed that is the most that page faults allow. A look
-is cheap as long as it counts common pages fully (`unshared`): that sum is never too small. Only
-when it is above the limit, the shares are asked for, which take longer; so that processes which
-share memory are not ended for it, and one process alone is looked at in a tenth of a millisecond.
+A program can exceed the limit by what it allocates between two measurements. So the time between
+them is the time in which the program could reach the limit if it allocated at the highest speed
+that page faults allow. A measurement is cheap if shared pages count fully for each process
+(`unshared`): this sum is never too small. Only if it is above the limit, the shares are read, which
+takes longer. So processes that share memory are not ended too early, and a single process is
+measured in a tenth of a millisecond.
 
-Not seen are files in memory (tmpfs) that nobody has mapped, and the kernel's own memory.
+Not seen are files in memory (tmpfs) that no process has mapped, and the kernel's own memory.
 """
 
 from __future__ import annotations

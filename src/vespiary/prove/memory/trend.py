@@ -6,11 +6,11 @@ runs of a garbage collector, while a heap fragments. What was chosen:
 1. **Warm-up** is cut off by the rule MSER (White, "An effective truncation heuristic for bias
    reduction in simulation output", Simulation 69, 1997): where the rest has the least standard
    error, nearly; half of the run at most. The last twentieth of a run, in which a program frees
-   what it has, is left out too.
-2. **Blocks.** What is left is cut into blocks of equal length, and each is represented by its
-   lowest samples. What comes and goes (garbage, buffers under way) does not lie in there; what
-   leaks does. It is done with several numbers of blocks, because a block must be longer than a
-   garbage collector's period, which is not known.
+   what it has, is omitted too.
+2. **Blocks.** The rest is cut into blocks of equal length, and each is represented by its lowest
+   samples. What comes and goes (garbage, buffers in use) is not in them; what leaks
+   does. It is done with several numbers of blocks, because a block must be longer than a garbage
+   collector's period, which is not known.
 3. **Slope and interval** are those of Theil and Sen: the median of the slopes between all pairs of
    blocks, with the order statistics that Kendall's tau allows (Sen, JASA 63, 1968). Outliers hardly
    move them.
@@ -49,7 +49,7 @@ for "grows" at the larger blocks, which are few."""
 _SAMPLES_MIN = 40
 _SECONDS_MIN = 1.0
 _GROWS_SECONDS_MIN = 1.0
-"""What is left after the warm-up must be that long to be called growth: in less, many programs are
+"""The rest after the warm-up must be that long to be called growth: in less, many programs are
 still starting."""
 
 _BLOCKS = (20, 14, 10, 7)
@@ -59,7 +59,7 @@ _NEARLY_LEAST = 1.5
 
 _LOWEST = 0.02
 _COOL_DOWN = 0.05
-"""The share of the samples that is left out at the end, where a program frees what it has."""
+"""The share of the samples that is omitted at the end, where a program frees what it has."""
 
 _UNITS_MIN = 100
 """Growth per unit of work is not reported below this many."""
@@ -251,7 +251,7 @@ def _verdict(
 
 
 def _doubt(blocks: Sequence[_Block], slope: float, factor: float) -> str:
-    """Why growth may not go on; empty if it does.
+    """Why growth may not continue; empty if it does.
 
     It must be so many times (`factor`) what the blocks vary by.
     """

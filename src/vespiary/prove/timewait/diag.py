@@ -9,7 +9,7 @@ Reading a record costs more here than writing it costs the kernel, so it is done
 most of the kernel's messages all records are of the same length, and one `struct.iter_unpack` takes
 them all; a message of mixed records is walked. Fields stay as the kernel has them: a port is in
 network byte order and read as it lies, and what names the other end (its port, both addresses) is
-one slice of 34 bytes. The caller counts first and translates what is left.
+one slice of 34 bytes. The caller counts first and translates the rest.
 
 A dump is not a moment: the kernel walks its table while connections come and go. Of 50,000 sockets
 that takes some tens of milliseconds, and totals differ from the kernel's own by what has changed

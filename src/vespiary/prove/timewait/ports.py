@@ -1,10 +1,10 @@
 """Which local ports the kernel gives to outgoing connections, and in which order.
 
 `connect` without `bind` takes a port of `ip_local_port_range` that is free **for this source,
-destination and destination port**. It first tries only the ports with the parity of the lowest
-one, and `bind` to port 0 first tries the others (`__inet_hash_connect` and `inet_csk_get_port`), so
-that each half serves one way of connecting. When a half is full, each call searches all of it
-before it goes to the other one: the latency cliff. Ports of `ip_local_reserved_ports` are left out.
+destination and destination port**. It first tries only the ports with the parity of the lowest one,
+and `bind` to port 0 first tries the others (`__inet_hash_connect` and `inet_csk_get_port`), so that
+each half serves one way of connecting. When a half is full, each call searches all of it before it
+goes to the other one: the latency cliff. Ports of `ip_local_reserved_ports` are omitted.
 """
 
 import socket
@@ -40,7 +40,7 @@ class PortRange:
     Attributes:
         low: The lowest port.
         high: The highest one.
-        reserved: Those that it leaves out, inside of the range and outside.
+        reserved: Those that it omits, inside of the range and outside.
     """
 
     low: int = 32768

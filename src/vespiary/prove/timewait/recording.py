@@ -49,7 +49,7 @@ class Recorder:
 def read_recording(path: Path) -> Iterator[Report]:
     """Read reports in the order in which they were written.
 
-    A last line without its end belongs to a run that is under way or was killed, and is left out.
+    A last line without its end belongs to a run that is in progress or was killed, and is omitted.
 
     Raises:
         ConfigurationError: The file cannot be read, or is not such a recording.

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 OTHERS = ""
-"""In place of an address: all that are not among the largest groups."""
+"""Instead of an address: all that are not among the largest groups."""
 
 _GROUPS_MAX = 500
 _OWNERS_MAX = 200

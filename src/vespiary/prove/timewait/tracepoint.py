@@ -6,9 +6,9 @@ process's number. Only this transition is asked for (a filter in the kernel), in
 each processor. Names of processes come in the same rings: a program that runs for some
 milliseconds has ended before anybody could ask `/proc`.
 
-It needs root (or CAP_PERFMON, and tracefs readable), because samples of all processes are read.
-The number of the tracepoint stands in tracefs. Where that is not mounted it is mounted for a moment
-in a mount namespace of its own, so that nothing changes on the machine.
+It needs root (or CAP_PERFMON, and tracefs readable), because samples of all processes are read. The
+number of the tracepoint is in tracefs. Where that is not mounted it is mounted for a moment in a
+mount namespace of its own, so that nothing changes on the machine.
 
 The tracepoint does not say in which network namespace the socket is. That of the process is taken;
 it is not known of a process that has ended.

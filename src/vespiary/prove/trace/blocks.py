@@ -4,7 +4,7 @@ Nothing in such a text says what a paragraph is but its layout: a blank line end
 marker and hangs from it, a term stands on a line of its own above deeper lines, and a figure is
 whatever does not read like prose: art, rules of a grammar, tables. Three things are put together
 again: a paragraph that a page's end has cut, a word that a line's end has cut at its hyphen, and a
-sentence that goes on after a figure. The comments of a grammar are prose again, each a block. So
+sentence that continues after a figure. The comments of a grammar are prose again, each a block. So
 are the rows of a table in which a key word stands.
 """
 
@@ -148,7 +148,7 @@ def _has_comments(chunk: list[str]) -> bool:
 
 
 def _rows(chunk: list[str]) -> list[Block]:
-    """The rows of a table that have a key word, each with the lines that go on below it."""
+    """The rows of a table that have a key word, each with the lines that continue below it."""
     if _has_comments(chunk):
         return []
     rows: list[list[str]] = []
@@ -167,7 +167,7 @@ def _rows(chunk: list[str]) -> list[Block]:
 
 
 def _across(row: list[str]) -> str:
-    """The words of a row, cell by cell, if each line's cells stand below those of the first."""
+    """The words of a row, cell by cell, if each line's cells are below those of the first."""
     cells = {cell.start(): [cell[0]] for cell in _CELL.finditer(row[0])}
     for line in row[1:]:
         for cell in _CELL.finditer(line):
@@ -224,7 +224,7 @@ def _is_grammar(chunk: list[str]) -> bool:
 
 
 def _is_cut_comment(last: Block, chunk: list[str]) -> bool:
-    """Whether a page has ended within a grammar's comment, which goes on in the next lines."""
+    """Whether a page has ended within a grammar's comment, which continues in the next lines."""
     goes_on = chunk[0].lstrip().startswith(";") and chunk[0].strip(" ;") != ""
     return goes_on and _is_figure(chunk) and last.kind == "comment" and not _ended(last)
 

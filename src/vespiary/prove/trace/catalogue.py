@@ -131,7 +131,7 @@ class Catalogue:
         title: Of the specification.
         url: Where it can be read.
         sections: The patterns of the sections that are traced; all if empty.
-        base: The specification whose sentences are left out here.
+        base: The specification whose sentences are omitted here.
         roles: Those that it has besides `ROLES`.
         requirements: In the order of the file.
         errata: In the order of the file.

@@ -1,8 +1,8 @@
 """What a traced run saw: the file that `vespiary trace prove` writes, read for a report.
 
-Its form stands in `proving/record.py`. A proof is about one identifier at one site, a claim about
-one identifier and the function that claims it, however many tests are made of that function. Sites
-are those of the sources as they are now; what has changed since is said.
+Its form is in `proving/record.py`. A proof is about one identifier at one site, a claim about one
+identifier and the function that claims it, however many tests are made of that function. Sites are
+those of the sources as they are now; what has changed since is said.
 """
 
 from collections.abc import Container, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""How a mark of Python stands in its code: what is left of the code while the mark is disabled.
+"""How a mark of Python is in its code: the rest of the code while the mark is disabled.
 
 A disabled condition is false, which takes away what the code does for a true one. In a filter it is
 the other way round: a comprehension's `if`, or `all`, does something for a false condition only.

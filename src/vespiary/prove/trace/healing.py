@@ -2,8 +2,8 @@
 
 RFCs and Internet-Drafts are published as pages of text. Each page ends with a footer, such as
 `Author      Standards Track      [Page 7]`, a form feed, and the next page's header. Newer RFCs
-have no pages at all. What is left here are the lines that the authors wrote; where a page ended
-stands `PAGE_BREAK`, because a paragraph may go on after it and a blank line alone would not tell.
+have no pages at all. The rest here are the lines that the authors wrote; where a page ended stands
+`PAGE_BREAK`, because a paragraph may continue after it and a blank line alone would not tell.
 """
 
 import re

@@ -72,7 +72,7 @@ def compare(
     revision = Revision(words={sentence.hash: sentence.text for sentence in old})
     left = [requirement for requirement in known if not requirement.by_hand]
     new = list(found)
-    # The same place first: a sentence may stand in a text more than once.
+    # The same place first: a sentence may occur in a text more than once.
     for is_here in (_same_place, _same_section, _anywhere):
         left, new = _exactly(revision, left, new, is_here)
     own = {sentence.id: sentence for sentence in new if "/" not in sentence.id}
@@ -106,7 +106,7 @@ def _exactly(
     found: list[Sentence],
     place: Callable[[str], str],
 ) -> tuple[list[Requirement], list[Sentence]]:
-    """Pair what has the same hash in the same place; give back what is left."""
+    """Pair what has the same hash in the same place; give back the rest."""
     waiting: dict[tuple[str, str], list[Sentence]] = defaultdict(list)
     for sentence in found:
         waiting[sentence.hash, place(sentence.id)].append(sentence)

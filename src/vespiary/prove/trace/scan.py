@@ -271,7 +271,7 @@ def _tell_marked_tests(project: Project) -> None:
 
 
 def _is_within(mark: Mark, claim: Mark) -> bool:
-    """Whether a mark stands in the function or class that claims, or in a test of its module."""
+    """Whether a mark is in the function or class that claims, or in a test of its module."""
     if mark.file != claim.file or not mark.function or claim.macro or mark.macro:
         return False
     if not claim.function:

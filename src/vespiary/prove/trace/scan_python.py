@@ -91,7 +91,7 @@ class _Visitor(ast.NodeVisitor):
         self._values.pop()
 
     def visit_Module(self, node: ast.Module) -> None:
-        """What stands in no function or class stands in the module."""
+        """What is in no function or class is in the module."""
         self._around.append(node)
         self._filters = filtering(node)
         self.generic_visit(node)

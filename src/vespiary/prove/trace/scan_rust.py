@@ -1,14 +1,14 @@
 """Find `requires!` and `claims!` in Rust, without a compiler.
 
 First everything that is not code is blanked: comments, which nest, strings of all kinds, and
-characters, which must be distinguished from lifetimes. In what is left, brackets are sure to be
+characters, which must be distinguished from lifetimes. In the rest, brackets are sure to be
 brackets. Identifiers are then read from the untouched text at the same places.
 
 Within a macro's definition the compiler gives a mark the place of the macro's call, and a test may
-be named by a parameter. Such marks and claims know their macro (a claim also where it stands in the
-arguments of a macro that makes the test); where an identifier is a parameter
-too, as in `requires!($id => ...)`, each call of the macro is a mark of the literals in it that look
-like identifiers.
+be named by a parameter. Such marks and claims know their macro (a claim also where it is in the
+arguments of a macro that makes the test); where an identifier is a parameter too, as in
+`requires!($id => ...)`, each call of the macro is a mark of the literals in it that look like
+identifiers.
 """
 
 import bisect

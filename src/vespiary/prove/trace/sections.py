@@ -1,4 +1,4 @@
-"""Cut a healed specification into sections, and leave out those that are not prose of its own."""
+"""Cut a healed specification into sections, and omit those that are not prose of its own."""
 
 import re
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Section:
 
 
 def cut(lines: list[str]) -> list[Section]:
-    """The sections of a healed text in their order; what stands before the first is left out.
+    """The sections of a healed text in their order; what stands before the first is omitted.
 
     Args:
         lines: What `heal` gave. Headings stand at the left margin of such a text; but so may
@@ -60,7 +60,7 @@ def cut(lines: list[str]) -> list[Section]:
             sections.append(_opened(line.strip()))
             in_heading = True
         elif in_heading and line and line != PAGE_BREAK and sections:
-            # The title goes on, indented to where it began; prose would follow a blank line.
+            # The title continues, indented to where it began; prose would follow a blank line.
             sections[-1].title += " " + line.strip()
         else:
             in_heading = False
@@ -112,7 +112,7 @@ def _is_heading(lines: list[str], place: int) -> bool:
 
 
 def _is_within(lines: list[str], place: int) -> bool:
-    """Whether a line goes on from the one above it."""
+    """Whether a line continues from the one above it."""
     above = lines[place - 1] if place else ""
     return above not in ("", PAGE_BREAK)
 
@@ -158,7 +158,7 @@ def _opened(line: str) -> Section:
 
 
 def _below(sections: list[Section]) -> list[Section]:
-    """What stands below a section that is not prose is none either: 14.1 below 14, References."""
+    """What is below a section that is not prose is none either: 14.1 below 14, References."""
     barred = [f"{section.number}." for section in sections if not section.prose]
     for section in sections:
         if section.number.startswith(tuple(barred)):

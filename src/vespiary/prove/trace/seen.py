@@ -1,7 +1,7 @@
 """What only a run has seen: marks and claims that reading the sources does not find.
 
-A mark may be called by a name from another file, stand in a file that no pattern names, or have
-its identifiers from a macro; a claim may be made by a `conftest.py`. The run says where they stand.
+A mark may be called by a name from another file, are in a file that no pattern names, or have its
+identifiers from a macro; a claim may be made by a `conftest.py`. The run says where they stand.
 Their functions are digested as those of all others, so that they cannot change unnoticed. Where no
 function of Python is found, the whole file is.
 """
@@ -24,7 +24,7 @@ Place = tuple[str, str, int]
 """An identifier, the file of a test that claims it, relative to the project, and the line."""
 
 Chain = list[ast.AST]
-"""A function or class, after all that it stands in, the module first."""
+"""A function or class, after all that it is in, the module first."""
 
 
 def sources_seen(
@@ -80,7 +80,7 @@ def form_at(path: Path, line: int, ids: tuple[str, ...]) -> str:
 
 
 def _decorated(tree: ast.AST) -> dict[ast.AST, ast.AST]:
-    """What stands below each decorator of a file."""
+    """What is below each decorator of a file."""
     return {
         decorator: node
         for node in ast.walk(tree)

@@ -1,10 +1,10 @@
 """Split a paragraph into sentences.
 
-A full stop ends a sentence unless it belongs to an abbreviation, a number, an initial, or stands in
-parentheses or quotation marks that opened within the sentence. A sentence that is in parentheses
-as a whole, as `(These rules may change.)`, is one of its own; so are several in one pair. What
-follows an end must look like a beginning: a capital, a digit, a quotation mark, or one of the signs
-by which specifications set names apart (`|Host|`, `/key/`, `_Fail_`, `[RFC2119]`).
+A full stop ends a sentence unless it belongs to an abbreviation, a number, an initial, or is in
+parentheses or quotation marks that opened within the sentence. A sentence that is in parentheses as
+a whole, as `(These rules may change.)`, is one of its own; so are several in one pair. What follows
+an end must look like a beginning: a capital, a digit, a quotation mark, or one of the signs by
+which specifications set names apart (`|Host|`, `/key/`, `_Fail_`, `[RFC2119]`).
 """
 
 import re

@@ -51,7 +51,7 @@ class Settings:
         catalogues: Glob patterns of catalogues.
         rust: Glob patterns of Rust sources, tests included.
         python: The same of Python.
-        exclude: Patterns of sources to leave out.
+        exclude: Patterns of sources to omit.
         cargo: Of each tracing build of the Rust tests, the arguments of `cargo test --no-run`.
         pytest: Arguments of pytest: the files and folders whose tests may claim something.
         path: Folders to put before PYTHONPATH, as that of an extension's tracing build.

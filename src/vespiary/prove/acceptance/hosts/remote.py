@@ -39,7 +39,7 @@ class Remote:
     """
 
     def __init__(self, name: str, host: Host, cargo: Cargo, artifacts: Path | None) -> None:
-        """Begin to connect; that goes on in the background.
+        """Begin to connect; that continues in the background.
 
         Raises:
             ConfigurationError: execnet is not installed.

@@ -1,7 +1,8 @@
-"""Whose processes there are: the server's with all that it started, also what left its session.
+"""The processes of a server: the server and everything that it started, including processes that
+have left its session.
 
-This process adopts orphans (PR_SET_CHILD_SUBREAPER), so everything that any program of the case
-starts stays below it.
+This process adopts orphans (PR_SET_CHILD_SUBREAPER). So everything that a program of the case
+starts stays a descendant of this process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A network of the case's own, in which only its programs are (network_namespaces(7)).
+"""A separate network for a case, in which only its programs are (network_namespaces(7)).
 
-Two cases may then use the same port, TIME_WAIT of one does not count for another, and nothing that
-runs on the machine can be mistaken for the server. Root may make such a namespace; others may in a
-user namespace of their own (user_namespaces(7)), unless the system forbids it.
+So two cases can use the same port, sockets in TIME_WAIT of one do not affect another, and no other
+program on the machine can be mistaken for the server. Root may create such a namespace. Other users
+may do so in a user namespace (user_namespaces(7)), unless the system forbids it.
 """
 
 from __future__ import annotations

@@ -39,8 +39,7 @@ def judge(
         ready_seconds: How long after its start the program was ready. Memory that it takes until
             then is not growth.
 
-    Returns:
-        The program's own exit code; None where the tool's stands in its place.
+    Returns: The program's own exit code; None where the tool's is in its place.
     """
     reports = {"locks": _locks, "locks-full": _locks, "memory": _memory, "timewait": _timewait}
     read = reports.get(wrapping.tool)

@@ -1,4 +1,4 @@
-"""Pieces of the page: stacks with their source, tables. Each gives markup, its texts escaped."""
+"""Pieces of the page: stacks with their source, tables. Each returns markup with escaped texts."""
 
 from __future__ import annotations
 

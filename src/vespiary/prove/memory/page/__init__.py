@@ -1,8 +1,8 @@
 """A run as one page for a browser: `vespiary memory --html FILE`.
 
-The file has everything within itself and loads nothing. What comes from the program (names,
-commands) is text and is escaped as such; the page's own policy (Content Security Policy Level 3)
-lets no other script run than the one that is reported by its hash.
+The file contains everything and loads nothing. Texts from the program (names, commands) are
+escaped. The page's own policy (Content Security Policy Level 3) allows only one script, whose hash
+it contains.
 """
 
 from vespiary.prove.memory.page.whole import as_html

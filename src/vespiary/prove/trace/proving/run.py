@@ -74,8 +74,8 @@ class Collected:
         marks: Of the sources; what a run has told besides is added to them.
         tests: Those that claim something.
         seen: How the processes call a mark, by its site and identifiers: two marks with the same
-            identifiers may stand in one line.
-        twins: How many marks of the same identifiers stand in a line, if there are several.
+            identifiers may be in one line.
+        twins: How many marks of the same identifiers are in a line, if there are several.
         silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
         sources: The functions around marks and claims.
         sentences: By identifier: the hash of the requirement's sentence.

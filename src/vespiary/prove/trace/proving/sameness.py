@@ -1,4 +1,4 @@
-"""Is a record about these sources, and where do its marks stand in them now?
+"""Is a record about these sources, and where do its marks are in them now?
 
 Lines move with every edit. So a mark of the record is found again by its identifier, its file, its
 function, and the digest of that function's code, whatever its line. What is not found again has

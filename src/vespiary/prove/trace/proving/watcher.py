@@ -1,6 +1,6 @@
 """A process that outlives a traced run, to end what the run has started, however the run ends.
 
-A run that is killed cannot clean up, and a test that hangs without its mark would hang for ever.
+A run that is killed cannot clean up, and a test that hangs without its mark would hang forever.
 This file is run as a program, with nothing but Python's own library: it waits until its input ends,
 which happens when the run is over, and then ends all processes that use the run's shared files.
 """

@@ -4,9 +4,9 @@ One loop serves all synchronous connections, whichever threads use them: a threa
 port for each would cost more than the connections do, and the loop spends its time waiting anyway.
 The thread is a daemon: a program that ends does not wait for it. When the main thread ends, the
 connections that it has opened are closed with 1001: they have no user any more but threads that
-wait for messages, and a thread that is not a daemon would keep the process alive for ever. The
-connections of other threads go on for as long as these. At the interpreter's exit every connection
-that is still open is closed with 1001, and a second is left for the peers to answer.
+wait for messages, and a thread that is not a daemon would keep the process alive forever. The
+connections of other threads continue for as long as these. At the interpreter's exit every
+connection that is still open is closed with 1001, and a second is left for the peers to answer.
 
 A fork copies the memory and not the thread. The child forgets the loop of its parent (and keeps the
 object, so that nothing of it is closed twice), and starts one of its own when it connects; the

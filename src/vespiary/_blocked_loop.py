@@ -47,7 +47,7 @@ class Watch:
     there. Code that catches that too is interrupted some more times; then the process is ended,
     without any cleanup.
 
-    It cannot help where the main thread executes native code that holds the GIL for ever.
+    It cannot help where the main thread executes native code that holds the GIL forever.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:

@@ -28,7 +28,7 @@ class Faults:
             on other sockets that finished later. Datagrams that are late come out of order.
         late_seconds_max: How late at most.
         immediate_completions: Chance that an operation completes while it is asked for.
-        late_cancels: Chance that a cancelled operation goes on for a while.
+        late_cancels: Chance that a cancelled operation continues for a while.
         exhausted_buffers: Chance that a read finds no free buffer.
         failed_accepts: Chance that accepting fails for want of descriptors or memory.
         stalls: Chance that a socket receives nothing for a while after it was sent bytes.

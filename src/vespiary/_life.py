@@ -77,7 +77,7 @@ class Life:
         self.started = self.loop.time()
 
     def limit_start(self, seconds: float | None) -> None:
-        """Let the `on_start` that is awaited go on for so long at most."""
+        """Let the `on_start` that is awaited continue for so long at most."""
         limit = self.start_limit
         if limit is None or limit.expired() or seconds is None:
             return

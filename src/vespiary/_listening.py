@@ -404,7 +404,7 @@ def _socket_maker(core: Core, site: Site, backlog: int) -> _Make:
 def _listen_on_all(
     make: Callable[[str | tuple[str, int] | int], S], hosts: list[str], port: int
 ) -> list[S]:
-    """Listen on each address of a name, at one port; those that this machine lacks are left out."""
+    """Listen on each address of a name, at one port; those that this machine lacks are omitted."""
     listeners: list[S] = []
     lacking = None
     try:

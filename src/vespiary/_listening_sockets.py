@@ -89,7 +89,7 @@ def resolve(endpoint: Endpoint) -> list[str]:
 
 
 def given_socket(site: Site, backlog: int) -> socket.socket | None:
-    """The socket that was given in place of an address, listening.
+    """The socket that was given instead of an address, listening.
 
     Raises:
         ConfigurationError: it is not a socket of the URL's kind, or not one to serve on.

@@ -82,7 +82,7 @@ def limit_reached(url: str, name: str, value: float) -> None:
 
 
 def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
-    """accept(2) failed; accepting pauses and goes on."""
+    """accept(2) failed; accepting pauses and continues."""
     name = errnos.errorcode.get(errno, str(errno))
     if not _is_due(url, name):
         return

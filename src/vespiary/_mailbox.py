@@ -247,7 +247,7 @@ class Mailbox:
 
 
 _END: tuple[Any, int] = (None, 0)
-"""Stands in the queue behind the last message, and stays there."""
+"""Is in the queue behind the last message, and stays there."""
 
 _WAIT_SECONDS = 1.0
 """How long a thread waits before it looks again: another may have taken what would wake it."""

@@ -3,7 +3,7 @@
 A name often has addresses of both families, and some of them lead nowhere: nothing answers, and a
 connect waits for the kernel to give up, minutes later. So the addresses are tried side by side:
 families alternating (section 4), each a quarter of a second behind the one before it, or at once
-when that one has failed (section 5). The first that is connected goes on; the others are aborted.
+when that one has failed (section 5). The first that is connected continues; the others are aborted.
 Connected means TCP: no server but the one that is used gets to see a handshake.
 """
 

@@ -103,7 +103,8 @@ def _in_context(context: Context, function: Callable[P, T], *args: P.args, **kwa
 
 
 def begin_hook(life: Life, site: Site, name: str, server: Server) -> Hook | None:
-    """Call a handler's hook in the server's context; an async one goes on in the returned task."""
+    """Call a handler's hook in the server's context; an async one continues in the returned
+    task."""
     if not isinstance(site.handler, Handler):
         return None
     method = getattr(site.handler, name)
@@ -189,7 +190,7 @@ async def start_handler(life: Life, site: Site, server: Server) -> bool:
 def cancel_start(life: Life) -> None:
     """Cancel the `on_start` that is awaited, as its server stops, unless it asks for that itself.
 
-    It goes on when it has asked for the stop, and so do tasks of its own that it may wait for.
+    It continues when it has asked for the stop, and so do tasks of its own that it may wait for.
     """
     if life.start_hook is not None and not is_within(life):
         _cancel_start(life.start_hook)

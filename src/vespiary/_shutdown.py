@@ -1,18 +1,18 @@
 """The graceful shutdown of a server's connections.
 
 1. The listeners are closed, so that new clients are refused.
-2. Each connection gets its cue. A handler with `on_shutdown` is called, and its connections may go
-   on until they end by themselves. A coroutine gets the messages already received and then the end
-   of its iteration; what its peer sends meanwhile is dropped, but for control frames. Others, and
-   those whose coroutine waits for nothing but the end, are closed at once (1001 on WebSocket)
-   behind what is queued; where calls of the handler are under way on threads, after these, and
-   where a message in parts is under way, after its last part. Work under way (an async
-   `on_request`, `on_message` or `on_close`, a coroutine's `finally`) goes on.
-3. What is left is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled;
-   after `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is
-   for close frames; they get a second where a quarter is less. Tasks that swallow their
-   cancellation are cancelled again, five times in all, and left running at the end of that time.
-   What a reset has begun (`on_close`) gets a second of its own.
+2. Each connection gets its cue. A handler with `on_shutdown` is called, and its connections may
+   continue until they end by themselves. A coroutine gets the messages already received and then
+   the end of its iteration; what its peer sends meanwhile is dropped, but for control frames.
+   Others, and those whose coroutine waits for nothing but the end, are closed at once (1001 on
+   WebSocket) behind what is queued; where calls of the handler are in progress on threads, after
+   these, and where a message in parts is in progress, after its last part. Work in progress (an
+   async `on_request`, `on_message` or `on_close`, a coroutine's `finally`) continues.
+3. The rest is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled; after
+   `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is for
+   close frames; they get a second where a quarter is less. Tasks that swallow their cancellation
+   are cancelled again, five times in all, and left running at the end of that time. What a reset
+   has begun (`on_close`) gets a second of its own.
 
 A second signal skips to the end: everything is reset, every task is cancelled, and what has not
 ended a second later is left running. Nothing of this waits on a single connection, so one that is
@@ -103,7 +103,7 @@ class _Draining:
         return state
 
     def _is_working(self, connection: Connection) -> bool:
-        """Whether calls on threads are under way that the close has to wait for.
+        """Whether calls on threads are in progress that the close has to wait for.
 
         An `on_shutdown` is such a call itself, and comes behind the others.
         """

@@ -7,7 +7,7 @@ has stopped; then those of before are back, asyncio.Runner's for SIGINT among th
 A signal asks the program to end, not only its servers. So once the servers have stopped, the signal
 is raised again for the handler of before: `asyncio.run` cancels its main task and raises
 KeyboardInterrupt, and SIGTERM ends the process. A program that waits for the end of one of them
-(`wait_stopped`, `stop`, leaving the `async with`) goes on by itself, and nothing is raised there.
+(`wait_stopped`, `stop`, leaving the `async with`) continues by itself, and nothing is raised there.
 
 The interpreter's own handler takes the signal, between any two instructions of the main thread, and
 not the loop's: a handler that never yields would keep that from running (see `_blocked_loop`).

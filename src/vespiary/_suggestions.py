@@ -64,7 +64,7 @@ def check_names(
 def checks_names(
     error: type[ConfigurationError] = ConfigurationError,
 ) -> Callable[[type[T]], type[T]]:
-    """Let a dataclass answer an unknown field with a suggestion, in place of a TypeError."""
+    """Let a dataclass answer an unknown field with a suggestion, instead of a TypeError."""
 
     def decorate(cls: type[T]) -> type[T]:
         make: Callable[..., None] = cls.__init__

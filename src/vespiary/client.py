@@ -268,7 +268,7 @@ def connect(
         ProxyRefused: the proxy did not open a tunnel.
         ConnectionClosed: the connection ended during the handshake.
 
-    Cancellation: every attempt under way is aborted.
+    Cancellation: every attempt in progress is aborted.
     """
     handled = None if handler is None else handler_hooks(as_handler(handler))
     return connecting(url, handled, options)
@@ -277,7 +277,8 @@ def connect(
 def connecting(
     url: str, handled: Hooks | None, options: ClientOptions, *, reads_when_crowded: bool = False
 ) -> Connecting:
-    """The same for a handler's callables, whose reading may go on while the write queue is full."""
+    """The same for a handler's callables, whose reading may continue while the write queue is
+    full."""
     check_options(options)
     websocket = options.get("websocket")
     asked_websocket = websocket or WebSocket()

@@ -121,7 +121,7 @@ class Endpoint:
 
     @property
     def is_unix(self) -> bool:
-        """Whether it is a Unix socket, which has a path in place of host and port."""
+        """Whether it is a Unix socket, which has a path instead of host and port."""
         return self.scheme.endswith(("unix", "unixgram"))
 
     @property

@@ -179,7 +179,8 @@ class PortStatistics:
         turns: Batches of completions waited for.
         system_calls: System calls for operations and waiting.
         completions: Completions handed out.
-        buffers_exhausted: Receives that ended because no buffer was free; they go on by themselves.
+        buffers_exhausted: Receives that ended because no buffer was free; they continue by
+            themselves.
     """
 
     driver: str = ""

@@ -178,7 +178,7 @@ class Connection:
         self._send(act, timeout)
 
     def send_end(self, *, timeout: float | None = None) -> None:
-        """Send nothing more on a stream; receiving goes on.
+        """Send nothing more on a stream; receiving continues.
 
         Raises:
             SendRefused: a WebSocket ends in both directions at once.

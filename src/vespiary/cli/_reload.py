@@ -55,7 +55,7 @@ class Watch:
                 self.seen[path] = None if now and now[0] > since else now
 
     def changed(self) -> list[Path]:
-        """The files that were changed, made or removed since they were looked at last."""
+        """The files that were changed, made or removed since they were checked last."""
         found = []
         for path, before in self.seen.items():
             now = _look(path)

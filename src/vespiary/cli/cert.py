@@ -100,7 +100,7 @@ def _certificate(authority_key: Path, names: list[str], days: int) -> tuple[str,
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    """Write a file with these permissions from the start, in place of one that is there."""
+    """Write a file with these permissions from the start, instead of one that is there."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

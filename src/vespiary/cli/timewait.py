@@ -347,7 +347,7 @@ def _shown(asked: _Asked) -> Iterator[Sink]:
 
 
 def _finish(asked: _Asked, outcome: Outcome) -> None:
-    """Print and write what is left for the end."""
+    """Print and write the rest for the end."""
     report = outcome.report
     if asked.json_path is not None:
         _write(asked.json_path, json.dumps(report, indent=2))

@@ -245,7 +245,7 @@ class TestConnection(Generic[M]):
         self._do(lambda: self.native.send(message))
 
     def send_end(self) -> None:
-        """Send nothing more on a stream; receiving goes on.
+        """Send nothing more on a stream; receiving continues.
 
         Raises:
             ConnectionClosed: the connection has ended.

@@ -76,7 +76,7 @@ def watch_log() -> Iterator[Log]:
 
 @dataclass
 class Ending:
-    """What is left of a server's work when it should be over."""
+    """The rest of a server's work when it should be over."""
 
     connections: int = 0
     going_on: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ async def _end_all(tasks: set[asyncio.Task[Any]]) -> None:
         await asyncio.sleep(0)
     for task in tasks:
         if not task.done():
-            # asyncio.Runner would wait for it for ever.
+            # asyncio.Runner would wait for it forever.
             asyncio.tasks._unregister_task(task)
             setattr(task, "_log_destroy_pending", False)  # noqa: B010 - asyncio's own switch.
 

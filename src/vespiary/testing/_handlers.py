@@ -79,7 +79,7 @@ def check_handler(
         client: The options of that client, of `vespiary.connect`: subprotocols, headers, framing.
         path: Path and query that the clients request. Default: the path of `url`, where the value
             of each parameter is its name (`/rooms/room`).
-        repeatable: Whether the same messages always get the same answers. False leaves out the
+        repeatable: Whether the same messages always get the same answers. False omits the
             comparisons, for handlers that answer with the time, or talk to all their clients.
         seeds: How many seeds to try for each kind of fault.
         options: Those of `Server.add`.

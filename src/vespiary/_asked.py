@@ -67,7 +67,7 @@ class Asked:
     Attributes:
         hooks: The handler's callables.
         native: The engine's options.
-        versions: The versions of WebSocket that are spoken, the best first.
+        versions: The versions of WebSocket that are used, the best first.
         subprotocols: Those that are offered.
         source: The local IP address to connect from.
         proxy: A proxy's URL, True for the environment's, None for none.

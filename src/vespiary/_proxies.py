@@ -34,7 +34,7 @@ class Proxy:
     Attributes:
         host: Its name or address, without brackets.
         port: Its port.
-        headers: What it is sent beside the request for a tunnel.
+        headers: What it is sent besides the request for a tunnel.
     """
 
     host: str

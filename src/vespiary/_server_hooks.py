@@ -169,7 +169,7 @@ async def start_handler(life: Life, site: Site, server: Server) -> bool:
         async with limit:
             if life.stopping:
                 life.limit_start(site.deadlines.drain_seconds)
-            # A cancellation ends this wait, whatever the hook does about its own.
+            # A cancellation ends this wait, no matter what the hook does about its own.
             await asyncio.wait({hook})
     except TimeoutError:
         _cancel_start(hook)

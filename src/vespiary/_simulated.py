@@ -104,7 +104,7 @@ def _no_subprocess() -> RuntimeError:
 
 def hold_time(future: Future[Any]) -> None:
     """In a simulated loop: virtual time runs at the real speed until this work has been done."""
-    # At its end a loop does not run, and closes connections all the same.
+    # At its end a loop does not run, and closes connections nevertheless.
     loop = asyncio._get_running_loop()
     if isinstance(loop, Simulated):
         loop.hold_time(future)

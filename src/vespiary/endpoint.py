@@ -41,7 +41,7 @@ _DEFAULT_PORTS: dict[str, int | None] = {
 }
 _UNIX_PATH_BYTES_MAX = 107
 _TARGET_CHARACTERS = "/?%:@!$&'()*+,;=~-._"
-"""What path and query hold beside letters and digits (RFC 3986 sections 3.3 and 3.4)."""
+"""What path and query hold besides letters and digits (RFC 3986 sections 3.3 and 3.4)."""
 _PATH_CHARACTERS = "/!$&'()*+,;=@~-._"
 """What the path of a Unix socket holds unencoded in a URL; a colon ends it."""
 _EXAMPLES = {

@@ -57,7 +57,7 @@ def connect(
         url: As for `vespiary.connect`.
         timeout: How long to wait at most, in seconds, with `reconnect=` over all attempts.
             Default: `handshake_seconds` bounds each attempt.
-        parts: Receive parts of messages as they arrive (`Part`), whatever the messages' size.
+        parts: Receive parts of messages as they arrive (`Part`), regardless of the messages' size.
         options: See `vespiary.ClientOptions`. Filters run on the loop's thread.
 
     Raises:

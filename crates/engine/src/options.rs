@@ -190,7 +190,7 @@ impl Messages {
 pub struct WebSocketOptions {
     /// Which kinds of messages are accepted.
     pub messages: Messages,
-    /// The versions of the protocol that are spoken, the best first.
+    /// The versions of the protocol that are used, the best first.
     pub versions: Vec<Version>,
     /// Whether the extension `deflate-stream` of version 8 is granted, or asked for.
     pub deflate_stream: bool,

@@ -62,7 +62,7 @@ impl Pool {
     }
 }
 
-/// What a piece takes beside its bytes: its place in the queue, which may be half empty, and what
+/// What a piece takes besides its bytes: its place in the queue, which may be half empty, and what
 /// the allocator adds to a small buffer.
 const PIECE_BYTES: usize = 2 * size_of::<Piece>() + 32;
 
@@ -79,7 +79,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// What it takes beside the bytes that are to be sent.
+    /// What it takes besides the bytes that are to be sent.
     fn overhead(&self) -> usize {
         match &self.chunk {
             Chunk::Owned(buffer) => PIECE_BYTES + buffer.capacity() - buffer.len(),
@@ -97,7 +97,7 @@ impl Piece {
 #[derive(Default)]
 struct Pieces {
     queue: VecDeque<Piece>,
-    /// What they take beside their bytes, all together.
+    /// What they take besides their bytes, all together.
     overhead: usize,
     /// What those that may be dropped take.
     droppable: usize,

@@ -97,9 +97,9 @@ pub struct Connection {
     pub decoder: Option<Box<Decoder>>,
     /// Compresses and inflates messages, where that was agreed.
     pub compression: Option<Box<Compression>>,
-    /// TLS, where it is spoken.
+    /// TLS, where it is used.
     pub tls: Option<Box<Tls>>,
-    /// The responses, where HTTP is spoken.
+    /// The responses, where HTTP is used.
     pub answers: Option<Box<Answers>>,
     /// Counts what comes, where no echo is expected and there are no frames.
     pub arrivals: Option<Box<Arrivals>>,
@@ -364,7 +364,7 @@ impl Connection {
         }
     }
 
-    /// Begin to send bytes, over TLS where it is spoken. No send is outstanding.
+    /// Begin to send bytes, over TLS where it is used. No send is outstanding.
     pub fn send(&mut self, shared: &mut Shared, plain: Vec<u8>) {
         let Some(tls) = &mut self.tls else {
             return self.submit(shared, Outgoing::one(plain));

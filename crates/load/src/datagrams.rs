@@ -31,7 +31,7 @@ const RECEIVE_BUFFER_BYTES: u32 = 4 << 20;
 /// Before a full send buffer is tried again.
 const RETRY: Nanoseconds = 1_000_000;
 
-/// What a connection of datagrams has beside the others.
+/// What a connection of datagrams has besides the others.
 #[derive(Default)]
 pub struct Waiting {
     /// What the kernel had no room for.

@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::Error;
 
-/// Descriptors beside the connections': the port's, the standard streams, the interpreter's.
+/// Descriptors besides the connections': the port's, the standard streams, the interpreter's.
 const SPARE: u64 = 64;
 
 /// Make room for `connections` connections: raise the soft limit as far as needed, and the hard

@@ -1,4 +1,4 @@
-//! What a connection receives: through TLS, where it is spoken, to whatever the bytes are for.
+//! What a connection receives: through TLS, if it is used, to the code that handles the bytes.
 
 use std::collections::VecDeque;
 

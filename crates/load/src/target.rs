@@ -15,7 +15,7 @@ pub struct Resource {
     pub host: String,
     /// The request target: path and query.
     pub target: String,
-    /// Lines for this target only, beside those of the plan.
+    /// Lines for this target only, besides those of the plan.
     pub headers: Vec<(String, String)>,
 }
 

@@ -17,7 +17,7 @@ const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;
 /// Larger blocks are compared with every lock instead of looked through word by word.
 const BLOCK_BYTES_MAX: u64 = 1 << 14;
-/// How far above the stack pointer a frame is looked for, on whatever stack this thread is.
+/// How far above the stack pointer a frame is looked for, on any stack this thread is.
 const STACK_BYTES: u64 = 8 << 20;
 
 /// A bit for each page, by its hash: whether a lock was seen there.

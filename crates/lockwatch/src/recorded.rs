@@ -1,5 +1,5 @@
-//! What is recorded already, as hashes in a table of fixed size. A hash for which there is no room is
-//! not stored, and the caller is informed.
+//! What is recorded already, as hashes in a table of fixed size. A hash for which there is no room
+//! is not stored, and the caller is informed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

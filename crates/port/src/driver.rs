@@ -88,8 +88,8 @@ fn refusal(error: &io::Error) -> String {
 
 /// Open a port, and say in one sentence which driver it has and why.
 ///
-/// Without a preference io_uring is tried first and epoll taken when it is refused, whatever the
-/// reason. A driver that was asked for and is not available is an error.
+/// Without a preference io_uring is tried first and epoll taken when it is refused, regardless of
+/// the reason. A driver that was asked for and is not available is an error.
 pub fn open(
     preference: Option<Preference>,
     options: &Options,

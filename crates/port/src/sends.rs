@@ -7,7 +7,7 @@ use crate::{Outgoing, Token};
 
 const NOBODY: u64 = u64::MAX;
 
-/// The sends in flight of one driver. `Extra` is what the driver keeps beside each.
+/// The sends in flight of one driver. `Extra` is what the driver keeps besides each.
 pub(crate) struct Sends<Extra> {
     tokens: Vec<u64>,
     slots: Vec<Slot<Extra>>,

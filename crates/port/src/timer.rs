@@ -10,7 +10,7 @@
 //!
 //! When the time comes to a slot of a higher wheel its timers are spread over the lower wheels:
 //! each timer moves at most ten times in its life, and usually once or twice. Inserting and
-//! cancelling touch one slot and up to two neighbours. A timer takes 32 bytes beside its value.
+//! cancelling touch one slot and up to two neighbours. A timer takes 32 bytes besides its value.
 
 /// Nanoseconds in a tick.
 pub const TICK_NANOSECONDS: u64 = 1_000_000;

@@ -2,7 +2,7 @@
 //! with it.
 //!
 //! A connection may end before it was opened, with futures, timers and a request's task waiting for
-//! it; so they are released when the attachment is dropped, whatever the end was.
+//! it; so they are released when the attachment is dropped, regardless of the end.
 
 use crate::calls::{Invoke as _, InvokeOwned as _};
 use crate::connection::Connection;
@@ -166,7 +166,7 @@ impl Rare {
     }
 }
 
-/// What the host keeps beside the connection's object.
+/// What the host keeps besides the connection's object.
 pub(crate) trait HasRare {
     /// Change the rare part, made when it is first needed; nothing once the connection has ended.
     fn rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T>;

@@ -5,7 +5,7 @@
 //! object is not counted ("lent") while the connection is open and no task waits for it. When the
 //! last counted reference goes, Python calls the finalizer below, which counts the engine's
 //! reference again (PEP 442 lets a finalizer do that, and calls it once), warns, and closes the
-//! connection. Until the connection has ended its object therefore stays valid, whatever the
+//! connection. Until the connection has ended its object therefore stays valid, regardless of the
 //! program does.
 //!
 //! While a task waits for a message or for room, the reference is counted. Otherwise the task would

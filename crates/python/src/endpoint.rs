@@ -16,7 +16,7 @@ pub(crate) struct Lasting {
     pub(crate) is_shutting_down: AtomicBool,
 }
 
-/// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
+/// A handler's methods, as far as it has them, and what an endpoint counts besides the engine.
 pub(crate) struct PyEndpoint {
     pub(crate) url: RefCell<Arc<str>>,
     pub(crate) open: Option<Callback>,

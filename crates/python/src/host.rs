@@ -2,7 +2,7 @@
 //! inbox.
 //!
 //! All of this runs on the loop's thread, attached to the interpreter, from the engine's loop:
-//! `Core::select` is its only caller. An exception of a handler, of whatever class, closes that
+//! `Core::select` is its only caller. An exception of a handler, of any class, closes that
 //! handler's connection, is logged once and counted, and does not affect other connections. Only
 //! KeyboardInterrupt and SystemExit are passed on: they end the loop's `select` after the batch.
 

@@ -21,7 +21,7 @@ pub struct ClientSettings {
     pub identity: Option<Identity>,
     /// The application protocols (ALPN), the best first.
     pub alpn: Vec<Vec<u8>>,
-    /// Whether TLS 1.2 is spoken besides 1.3.
+    /// Whether TLS 1.2 is used besides 1.3.
     pub allows_tls12: bool,
 }
 

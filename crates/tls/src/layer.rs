@@ -72,7 +72,7 @@ impl TlsLayer {
                     return input.len();
                 }
                 Err(failure) => {
-                    // The alert, which rustls has ready. What failed is not looked at again.
+                    // The alert, which rustls has ready. What failed is not checked again.
                     while session.wants_write() {
                         step(&mut session, &mut [], flow).1.ok();
                     }

@@ -25,7 +25,7 @@
 //! In a tracing build (feature `probes`) a mark is also a probe. Where the environment names a file
 //! in `VESPIARY_TRACE`, every mark that is executed gets a slot in it, with a counter of how often
 //! it was reached, another of how often its condition was true, and a flag by which `vespiary trace
-//! prove` disables it. A disabled mark is false whatever its condition; a disabled statement
+//! prove` disables it. A disabled mark is false regardless of its condition; a disabled statement
 //! panics. The file is mapped by every process that inherits the variable, so that a server in a
 //! child process counts too, and a mark is disabled in all of them at once, without a rebuild.
 //! Where the variable is unset, the marks of a tracing build are silent.

@@ -108,7 +108,7 @@ def _failed(name: str, error: BaseException) -> ConfigurationError:
 
 
 def _module_names(name: str, folder: Path) -> list[str]:
-    """The modules beside the one that is missing."""
+    """The modules besides the one that is missing."""
     package, _, _ = name.rpartition(".")
     if package:
         places = list(getattr(sys.modules.get(package), "__path__", []))

@@ -91,7 +91,7 @@ class Held:
     """
 
     def __init__(self, prefix: str, parent: Path | None = None) -> None:
-        """Make it, and remove those of dead runs beside it.
+        """Make it, and remove those of dead runs next to it.
 
         Args:
             prefix: What its name begins with.

@@ -64,7 +64,7 @@ class Program:
             os.kill(self.pid, came)
 
     def kill(self) -> None:
-        """End it, whatever its state."""
+        """End it, regardless of its state."""
         if self._poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 

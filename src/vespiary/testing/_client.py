@@ -149,7 +149,7 @@ class TestClient:
         Args:
             method: `GET` and so on.
             path: Path and query.
-            headers: Header fields, beside Host and Connection.
+            headers: Header fields, besides Host and Connection.
             body: The body, sent with its Content-Length.
             url: Another endpoint of the server. Default: its first.
             timeout: Virtual seconds until TimeoutError.

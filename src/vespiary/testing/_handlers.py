@@ -133,7 +133,7 @@ class _Check:
         *,
         until_ended: bool = True,
     ) -> T | None:
-        """Serve and talk; whatever goes wrong beside the answers is a fault."""
+        """Serve and talk; whatever goes wrong besides the answers is a fault."""
         ending = Ending()
 
         async def main(handler: AnyHandler) -> T:

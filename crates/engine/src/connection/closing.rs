@@ -29,7 +29,7 @@ use vespiary_trace::requires;
 /// closes first (RFC 6455 7.1.1), and its FIN is a round trip away.
 const FIN_MILLISECONDS_MAX: u64 = 1_000;
 
-/// The deadlines of a connection that closes, beside that of writing.
+/// The deadlines of a connection that closes, besides that of writing.
 pub(super) fn consider<H: Host>(
     connection: &Connection<H>,
     options: &Options,

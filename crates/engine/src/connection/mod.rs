@@ -281,7 +281,7 @@ impl<H: Host> Connection<H> {
         self.negotiated.protocol.get().map(|it| (**it).clone())
     }
 
-    /// The version of WebSocket that is spoken, or was asked for; `None` elsewhere, and before a
+    /// The version of WebSocket that is used, or was asked for; `None` elsewhere, and before a
     /// valid request.
     pub fn version(&self) -> Option<Version> {
         self.negotiated.version.get()

@@ -96,7 +96,7 @@ impl<P: Payload> Session<P> {
         Ok(())
     }
 
-    /// Bytes of memory that it holds beside itself.
+    /// Bytes of memory that it holds besides itself.
     pub(crate) fn buffer_bytes(&self) -> usize {
         let stage = match &self.stage {
             Stage::Head(head) | Stage::Waiting(head) => head.buffer_bytes(),

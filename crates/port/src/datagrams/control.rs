@@ -1,4 +1,4 @@
-//! Control messages beside a datagram: cmsg(3).
+//! Control messages next to a datagram: cmsg(3).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ const ALIGNMENT: usize = size_of::<usize>();
 /// What stands before the data of a control message: its length, itself included, then its level
 /// and its type.
 const HEAD_BYTES: usize = size_of::<usize>() + 2 * size_of::<i32>();
-/// Room for all that the kernel may put beside a datagram.
+/// Room for all that the kernel may put next to a datagram.
 const CONTROL_BYTES: usize = 192;
 
 /// Memory for control messages, aligned as cmsg(3) asks for.
@@ -32,7 +32,7 @@ impl Control {
     }
 }
 
-/// What stands beside a datagram that came.
+/// What stands next to a datagram that came.
 #[derive(Default)]
 pub(super) struct Beside {
     pub(super) local: Option<IpAddr>,

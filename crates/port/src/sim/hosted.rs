@@ -1,4 +1,4 @@
-//! The simulation as the port of a whole program: simulated sockets beside real descriptors.
+//! The simulation as the port of a whole program: simulated sockets next to real descriptors.
 //!
 //! An asyncio loop watches descriptors of the kernel: its self-pipe, other libraries' sockets,
 //! child processes. Other threads wake it. [`Hosted`] has [`Sim`] carry out the operations on

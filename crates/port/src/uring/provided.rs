@@ -7,10 +7,10 @@
 //!
 //! The ring is first in, first out: with every free buffer in it, each would be used in its turn,
 //! and all would be cold when they are. So only a **window** of buffers is kept in the ring, and
-//! the pool beside it gives the one that came back last. The window grows when a turn uses most of
+//! the pool next to it gives the one that came back last. The window grows when a turn uses most of
 //! it and shrinks when many turns did not use a quarter. Echoing 64 KiB over ten connections took
-//! half as much processor time with 32 buffers in the ring as with 512, and a tenth less again
-//! with 8 (benches/choices).
+//! half as much processor time with 32 buffers in the ring as with 512, and a tenth less again with
+//! 8 (benches/choices).
 
 use std::io;
 use std::rc::Rc;

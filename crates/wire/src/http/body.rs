@@ -103,7 +103,7 @@ impl BodyReader {
     /// when the input is used up, or the body has ended; what follows the body stays in `input`.
     ///
     /// # Errors
-    /// The body is malformed (400), or has too much beside its data (431).
+    /// The body is malformed (400), or has too much besides its data (431).
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Refusal> {
         while let Some((&byte, rest)) = input.split_first() {
             match self.at {

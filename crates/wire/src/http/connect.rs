@@ -32,7 +32,7 @@ pub fn append_connect(
 
 /// Why the proxy did not open the tunnel, as a sentence without its full stop; `None` when it did.
 ///
-/// Any status of 2xx opens it, whatever its header lines say of a body (section 9.3.6).
+/// Any status of 2xx opens it, even if its header lines announce a body (section 9.3.6).
 pub fn tunnel_refusal(response: &Response) -> Option<String> {
     if (200..=299).contains(&response.status) {
         return None;

@@ -1,10 +1,10 @@
 //! Frames as they are read, and the rules of RFC 6455 section 5.
 //!
-//! The decoder is fed whatever the socket gave and cuts it into events that borrow from that input.
-//! It copies no payload of a message: a chunk comes out still masked, with the key turned so that
-//! `payload[0]` pairs with `key[0]`, because anyone who stores the message has to copy it once
-//! anyway and can unmask on the way. Control frames are at most 125 bytes, so they come out whole,
-//! unmasked and by value.
+//! The decoder is fed with the bytes that the socket gave, and cuts them into events that borrow
+//! from that input. It copies no payload of a message: a chunk comes out still masked, with the key
+//! turned so that `payload[0]` pairs with `key[0]`, because anyone who stores the message has to
+//! copy it once anyway and can unmask on the way. Control frames are at most 125 bytes, so they
+//! come out whole, unmasked and by value.
 //!
 //! Between two calls the decoder is in one of three states:
 //!
@@ -26,7 +26,7 @@
 //!
 //! HyBi-09 wants frames with reserved opcodes ignored (see [`super::profile`]): their payload is
 //! skipped, also within a message, and so are the fragments of a message that such a frame began.
-//! They obey the limit on frames and the rules for control frames all the same.
+//! They obey the limit on frames and the rules for control frames nevertheless.
 //!
 //! An error leaves the decoder where it was: asked again, it gives the same error again.
 

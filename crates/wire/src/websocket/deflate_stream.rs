@@ -35,7 +35,7 @@ pub fn is_offered(values: &[String]) -> bool {
     offers.flatten().any(|offer| is_this(&offer))
 }
 
-/// Whether a server's answer is this and nothing beside.
+/// Whether a server's answer is this and nothing besides.
 pub fn is_granted(answers: &[Extension]) -> bool {
     matches!(answers, [only] if is_this(only))
 }

@@ -32,7 +32,7 @@ use super::close::Code;
 use super::decoder::Role;
 use vespiary_trace::requires;
 
-/// A version of the protocol that is spoken here.
+/// A version of the protocol that is used here.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Default, Debug)]
 #[repr(u8)]
 pub enum Version {
@@ -47,7 +47,7 @@ impl Version {
     /// Every version, the newest first.
     pub const ALL: [Self; 2] = [Self::Rfc6455, Self::Hybi09];
 
-    /// The version with this number in `Sec-WebSocket-Version`, if it is spoken here.
+    /// The version with this number in `Sec-WebSocket-Version`, if it is used here.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -110,7 +110,7 @@ pub struct Profile {
     pub origin_is_confirmed: bool,
     /// Whether a server looks at the request's `Upgrade` and `Connection`.
     pub upgrade_is_checked: bool,
-    /// Whether a client wants the response's `Connection` to be `Upgrade` and nothing beside.
+    /// Whether a client wants the response's `Connection` to be `Upgrade` and nothing besides.
     pub connection_is_whole: bool,
     /// Whether a client refuses a subprotocol that it has not offered.
     pub subprotocol_is_checked: bool,

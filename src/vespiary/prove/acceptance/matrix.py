@@ -60,7 +60,7 @@ class Cell:
         )
 
     def seed(self, run_seed: int) -> int:
-        """The cell's seed in a run: the same whichever other cells are run beside it."""
+        """The cell's seed in a run: the same whichever other cells are run next to it."""
         digest = hashlib.sha256(f"{run_seed}/{self.id}".encode()).digest()
         return int.from_bytes(digest[:4], "big")
 

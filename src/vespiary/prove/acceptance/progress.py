@@ -23,7 +23,7 @@ _COLUMNS = 110
 
 _FAILURES_MAX = 40
 _FAILURE_LINES = 8
-"""Of each finding at the end; all of them are beside the cell's line, and in the reports."""
+"""Of each finding at the end; all of them are besides the cell's line, and in the reports."""
 
 
 class Shown:

@@ -85,7 +85,7 @@ class Server:
 
     Attributes:
         command: How it is started.
-        environment: Variables beside those of the case.
+        environment: Variables besides those of the case.
         folder: Its working folder, relative to the suite's; that one by default.
         ready: When clients may come.
         stop: How it is stopped.
@@ -107,7 +107,7 @@ class Client:
         command: How it is started; or
         load: The arguments of `vespiary load`.
         name: What reports call it; its number by default.
-        environment: Variables beside those of the case.
+        environment: Variables besides those of the case.
         folder: Its working folder, relative to the suite's; that one by default.
         within: How long it may run.
         exit: How it must end.
@@ -179,7 +179,7 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Checks:
-    """What must be true of a server beside its clients' success.
+    """What must be true of a server besides its clients' success.
 
     Attributes:
         output: What it writes must match each of these.
@@ -240,7 +240,7 @@ class Case:
         server: The server; without one, the clients are what runs under the tools.
         clients: Run one after the other, or
         at_once: all at the same time.
-        checks: What must be true beside the clients' success.
+        checks: What must be true besides the clients' success.
         matrix: What replaces the suite's matrix, axis by axis.
         environment: Variables of all programs of the case.
         timeout: How long the whole case may take.

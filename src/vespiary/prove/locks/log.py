@@ -87,7 +87,7 @@ class Log:
 
 
 def beside(record: Record) -> Log | None:
-    """The log beside a record; None where the full mode is off, or has found no room at all."""
+    """The log next to a record; None where the full mode is off, or has found no room at all."""
     try:
         return Log(record.path.with_suffix(".log"))
     except (LogError, OSError):
@@ -95,7 +95,7 @@ def beside(record: Record) -> Log | None:
 
 
 def remove(record: Record) -> None:
-    """Remove the log beside a record, if there is one."""
+    """Remove the log next to a record, if there is one."""
     record.path.with_suffix(".log").unlink(missing_ok=True)
 
 

@@ -153,7 +153,7 @@ def doing(pid: int, tid: int) -> tuple[Activity, tuple[Frame, ...]]:
 
 
 def py_spy() -> str | None:
-    """Where py-spy is: beside this Python, or on PATH."""
+    """Where py-spy is: next to this Python, or on PATH."""
     beside = Path(sys.executable).parent / "py-spy"
     return str(beside) if beside.exists() else shutil.which("py-spy")
 

@@ -315,7 +315,7 @@ def statistics(record: Record, log: Log, now: int = 0) -> Statistics:
 
     Args:
         record: Its record.
-        log: And the log beside it.
+        log: And the log next to it.
         now: Of CLOCK_MONOTONIC, if the process was alive and well until now.
     """
     tallies, first, last = _tallies(log, now)

@@ -117,7 +117,7 @@ class Together:
         if fork is None:
             return None
         own = self.record(number)
-        # The parent need not share a lock: it is looked for beside the child's record.
+        # The parent need not share a lock: it is looked for next to the child's record.
         for record in records(own.path.parent, {each.path for each in self.records}):
             if record.started == fork.parent_started:
                 return Together([record])

@@ -50,7 +50,7 @@ def _new_name() -> str:
 
 
 def _make(parent: Path) -> tuple[Path, int]:
-    """Make a group, and hold it; end and remove those of dead runs beside it."""
+    """Make a group, and hold it; end and remove those of dead runs next to it."""
     for folder in dead(parent, _PREFIX):
         _end_dead(folder)
 

@@ -6,8 +6,8 @@ What makes "end all of it" certain:
   (prctl(2), PR_SET_CHILD_SUBREAPER). The keeper is one. So everything that the program starts stays
   below the keeper, also what leaves the session or forks twice, and the keeper has no children left
   (ECHILD, waitpid(2)) exactly when all of it is gone.
-* The tool holds the other end of a pipe. When the tool ends in whatever way, SIGKILL included, the
-  pipe ends too, and the keeper ends the program and removes the control groups.
+* The tool holds the other end of a pipe. When the tool ends in any way, SIGKILL included, the pipe
+  ends too, and the keeper ends the program and removes the control groups.
 * The kernel wakes the keeper itself at the limit of a control group, and it ends everything without
   waiting for the tool. Where it has the right, it runs before all ordinary processes (SCHED_FIFO,
   sched(7)), and so do the processes that it has killed, which need a processor to be gone.

@@ -119,9 +119,9 @@ _COMMAND_MAX = 200
 class Tree:
     """All processes below a root that adopts orphans.
 
-    A process that was seen once belongs to the tree for as long as it lives, whatever its parent is
-    then. A new one belongs to it if its parent does: that is the root for an orphan whose parent
-    came and went unseen.
+    A process that was seen once belongs to the tree for as long as it lives, regardless of its
+    parent then. A new one belongs to it if its parent does: that is the root for an orphan whose
+    parent came and went unseen.
     """
 
     def __init__(self, root: int) -> None:

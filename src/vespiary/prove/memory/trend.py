@@ -15,9 +15,9 @@ runs of a garbage collector, while a heap fragments. What was chosen:
    blocks, with the order statistics that Kendall's tau allows (Sen, JASA 63, 1968). Outliers hardly
    move them.
 4. **"grows"** takes more than an interval above zero, for every number of blocks: growth that
-   matters beside the level, that stands out of what the blocks vary by, in both halves of the time,
-   and that is not about to end. **"flat"** takes an interval so narrow that not much growth can
-   hide in it. Everything else is **"unclear"**, with the reason.
+   matters besides the level, that stands out of what the blocks vary by, in both halves of the
+   time, and that is not about to end. **"flat"** takes an interval so narrow that not much growth
+   can hide in it. Everything else is **"unclear"**, with the reason.
 
 A series of random steps deceives the interval, which takes blocks as independent; most are seen
 through by comparing growth with the blocks' variation, and the halves with each other.

@@ -55,7 +55,7 @@ _AF_INET = 2
 
 @dataclass
 class Moment:
-    """What a report depends on beside the looks, and keeps from one to the next.
+    """What a report depends on besides the looks, and keeps from one to the next.
 
     Attributes:
         method: Which of `tracepoint` and `polling` finds the closers.

@@ -57,7 +57,7 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// What each holds of memory beside a connection's history: the window that the library has
+    /// What each holds of memory besides a connection's history: the window that the library has
     /// anyway, and its tables.
     pub const MEMORY_BYTES: usize = 41 << 10;
 

@@ -161,7 +161,7 @@ pub struct Agreed {
 /// Checks the response to a request with `key` (section 4.1, the list behind "The client MUST
 /// validate"), by the rules of the version that was asked for.
 ///
-/// By those of HyBi-09 section 5.1 `Connection` is `Upgrade` and nothing beside, and any
+/// By those of HyBi-09 section 5.1 `Connection` is `Upgrade` and nothing besides, and any
 /// subprotocol may be chosen.
 pub fn check_response(
     head: &Response,

@@ -62,7 +62,7 @@ pub fn refuse_plain(head: &Request) -> Refusal {
 
 /// Checks a request against section 4.2.1.
 ///
-/// `versions` are those that are spoken, the best first; the rules are those of the one that the
+/// `versions` are those that are used, the best first; the rules are those of the one that the
 /// request names. Refused are: no wish to upgrade and a version that is not spoken (426, with what
 /// would have been right), a method other than GET (405, 501), and anything malformed (400).
 pub fn check(head: &Request, versions: &[Version]) -> Result<Upgrade, Refusal> {

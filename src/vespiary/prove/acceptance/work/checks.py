@@ -1,4 +1,5 @@
-"""Checks of a server beside its clients' success: descriptors, processes, ports, files, numbers."""
+"""Checks of a server besides its clients' success: descriptors, processes, ports, files,
+numbers."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ use vespiary_wire::websocket::frame::Kind;
 /// Frames that count for a stop of the inflater: it has copied its window so many times.
 const STOP_FRAMES: u16 = Inflater::RESTARTS_MAX as u16;
 
-/// A run of bytes of a message, beside the bytes.
+/// A run of bytes of a message, besides the bytes.
 struct Run<'a, S: Sink> {
     sink: &'a S,
     deflate: &'a Deflate,

@@ -88,7 +88,7 @@ class Background:
     def _runs_to_its_end(self, loop: Loop) -> bool:
         """Run the loop until it is stopped, or until code of one connection wants to end it.
 
-        It serves the connections of other users too, so it goes on then.
+        It serves the connections of other users too, so it continues then.
         """
         try:
             loop.run_forever()

@@ -30,7 +30,7 @@ _BLOCKED_SECONDS = 1.0
 """How long the loop may take for a callback after the second signal, before it counts as blocked:
 longer than any pause that is not a fault."""
 _INTERRUPTS_MAX = 3
-"""How many exceptions may be swallowed before the process is ended."""
+"""How many exceptions may be caught before the process is ended."""
 _LOOK_SECONDS = 0.1
 _REPORT_SECONDS = 1.0
 """How long the blocked code may keep the log from being written."""

@@ -701,7 +701,7 @@ class ClientTls:
 
 @final
 class LoadRun:
-    """A load run under way. It begins when it is made, and is stopped when it is dropped."""
+    """A load run in progress. It begins when it is made, and is stopped when it is dropped."""
 
     def __new__(
         cls,

@@ -21,7 +21,7 @@ _USER_INFO = re.compile(
 
 
 def bare_url(url: str) -> str:
-    """A URL as an error quotes it: without user name and password, whatever is wrong with it."""
+    """A URL as an error quotes it: without user name and password, even if it is not valid."""
     return _USER_INFO.sub(r"\1", url)
 
 

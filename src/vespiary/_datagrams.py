@@ -73,7 +73,7 @@ def check_kind(endpoint: Endpoint, options: Mapping[str, Any], handler: object) 
 def _check_datagram_hook(endpoint: Endpoint, owner: str, defined: set[str]) -> None:
     if "on_datagram" in defined:
         return
-    instead = " in place of on_message" if "on_message" in defined else ""
+    instead = " instead of on_message" if "on_message" in defined else ""
     raise ConfigurationError(
         f"{endpoint}: datagrams are handed to on_datagram, which {owner} does not define: define"
         f" on_datagram(self, datagram){instead}, or pass connections=True, with which each peer has"

@@ -342,7 +342,7 @@ class ListeningAddress:
         return all(listener.is_closed for listener in self.listeners)
 
     def forget(self) -> None:
-        """Release everything native, in whatever thread, after the loop has been closed."""
+        """Release everything native, in any thread, after the loop has been closed."""
         self._remove_socket_file()
         self.listeners, self.datagram_sockets = [], []
         for site in self.sites + self.removed_front:

@@ -93,7 +93,7 @@ class Mailbox:
         return hooks
 
     def guard_filters(self, hooks: Hooks) -> None:
-        """Let what a filter raises concern this connection only, whatever it is."""
+        """Let what a filter raises concern this connection only."""
 
         def guarded(
             function: Callable[[NativeConnection, bytes], bytes | None],
@@ -225,7 +225,7 @@ class Mailbox:
                 raise ConnectionClosed.from_reason(reason, self.address) from self.failure
 
     def _end_with_peer(self, on: bool) -> None:
-        """Let the peer's FIN be the end, whatever messages nobody receives stand before it."""
+        """Let the peer's FIN be the end, even if unread messages come before it."""
         if self.native is not None and self.reason is None:
             self.shared.call_soon(end_with_peer, self.native, on)
 

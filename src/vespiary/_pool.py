@@ -1,8 +1,8 @@
 """Threads that run a handler's methods, and do not keep the program from ending.
 
 The threads of concurrent.futures are awaited at the interpreter's exit, without a limit. Here the
-server's stop waits for calls, as long as the drain takes. A call that goes on beyond it has had its
-time, and one that never returns must not keep the process; so the threads are daemons.
+server's stop waits for calls, as long as the drain takes. A call that continues beyond it has had
+its time, and one that never returns must not keep the process; so the threads are daemons.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Pool:
         self._is_short = False
 
     def close(self) -> None:
-        """Drop the calls that wait, and end the threads; calls under way go on."""
+        """Drop the calls that wait, and end the threads; calls in progress continue."""
         while not self._waiting.empty():
             work = self._waiting.get()
             if work is not None:

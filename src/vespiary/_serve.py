@@ -52,7 +52,7 @@ def serve(
     """
     if not urls:
         raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")
-    # serve's own options are in the signature; what is left belongs to each endpoint.
+    # serve's own options are in the signature; all others belong to each endpoint.
     known = {**ServerOptions.__annotations__, **dict.fromkeys(_SERVE_OPTIONS)}
     check_names(options, known, "serve", others=other_options(known))
     check_values(

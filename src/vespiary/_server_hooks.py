@@ -220,7 +220,7 @@ async def end_hooks(hooks: Set[Hook], waiting: Set[asyncio.Task[None]] = frozens
 async def stop_handlers(life: Life, sites: Sequence[Site], server: Server) -> BaseException | None:
     """Call and await every handler's `on_stop`, until `force` ends everything at once.
 
-    Whatever one of them raises, the others are called. Returns the KeyboardInterrupt or SystemExit
+    Even if one of them raises, the others are called. Returns the KeyboardInterrupt or SystemExit
     that one has raised, for when everything has ended.
     """
     fatal: BaseException | None = None

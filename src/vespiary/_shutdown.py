@@ -10,7 +10,7 @@
    async `on_request`, `on_message` or `on_close`, a coroutine's `finally`) continues.
 3. The rest is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled; after
    `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is for
-   close frames; they get a second where a quarter is less. Tasks that swallow their cancellation
+   close frames; they get a second where a quarter is less. Tasks that ignore their cancellation
    are cancelled again, five times in all, and left running at the end of that time. What a reset
    has begun (`on_close`) gets a second of its own.
 

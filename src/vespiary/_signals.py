@@ -156,7 +156,7 @@ class Signals:
             return False
         if self._watch is not None:
             self._watch.interrupt(number)
-        # Whatever code the signal has interrupted, it is not that which asks.
+        # The code that the signal has interrupted is not the code that asks.
         loop.call_soon_threadsafe(self._signalled, number, context=contextvars.Context())
         self._count += 1
         if self._count > 1 and self._watch is None:

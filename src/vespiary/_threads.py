@@ -113,7 +113,7 @@ class ThreadedHooks:
             return any(queue.is_running for queue in self._queues.values())
 
     def is_finishing(self, connection: Connection) -> bool:
-        """Whether calls of a connection are under way, or what they sent; on the loop's thread.
+        """Whether calls of a connection are in progress, or what they sent; on the loop's thread.
 
         No further messages are taken, as its server stops.
         """
@@ -130,7 +130,7 @@ class ThreadedHooks:
         return True
 
     def _is_working(self, connection: Connection) -> bool:
-        """Whether calls of a connection that ends now are under way; on the loop's thread."""
+        """Whether calls of a connection that ends now are in progress; on the loop's thread."""
         with self._lock:
             queue = self._queues.get(connection)
             if queue is None or not queue.is_running:
@@ -155,7 +155,7 @@ class ThreadedHooks:
         self._pool = Pool(min(32, (os.cpu_count() or 1) + 4))
 
     def close(self) -> None:
-        """Take no further calls; those under way go on."""
+        """Take no further calls; those in progress continue."""
         self._pool.close()
 
     def _event(self, event: str, method: Callable[..., Any] | None) -> Callable[..., None]:
@@ -173,7 +173,7 @@ class ThreadedHooks:
         self._add(connection, [(callback, (connection,))])
 
     def _request(self, method: Callable[..., Any]) -> Callable[..., Awaitable[object]]:
-        """The engine awaits the response; other connections go on meanwhile."""
+        """The engine awaits the response; other connections are served meanwhile."""
 
         def enter(connection: Connection, request: Request) -> Awaitable[object]:
             future: Future[object] = Future()

@@ -1,6 +1,6 @@
 """Filters: objects that stand between the socket and the framing, and see every byte.
 
-A filter may change, swallow or add bytes in both directions: a cipher, a recorder, a throttle that
+A filter may change, drop or add bytes in both directions: a cipher, a recorder, a throttle that
 counts, a fault for a test. One is made for each connection, so its state is its own.
 
 Three filters are here to be used: `RateLimit`, `ByteDump` and `Deflate`. They can be combined.
@@ -33,7 +33,7 @@ class Filter:
         """The connection is ready for messages; called before the handler's `on_open`."""
 
     def received(self, connection: Connection, data: bytes) -> bytes | None:
-        """What the next filter, or the framing, shall see of what arrived; None swallows it."""
+        """What the next filter, or the framing, shall see of what arrived; None drops it."""
         return data
 
     def sending(self, connection: Connection, data: bytes) -> bytes | None:

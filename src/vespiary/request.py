@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Headers", "QueryParameters", "Request", "Response"]
 
 _LOCATION_CHARACTERS = "/?#[]@!$&'()*+,;=:%-._~"
-"""What a URI may hold beside letters and digits (RFC 3986 section 2)."""
+"""What a URI may contain besides letters and digits (RFC 3986 section 2)."""
 
 
 _FORM_FIELDS_MAX = 1000
@@ -80,7 +80,7 @@ class Request:
         headers: The header fields.
         minor_version: The minor version of HTTP/1 that the client speaks.
         authority: The host, and the port if it was named, that the request is for: `Host`, or what
-            a whole URL as the target names, beside which `Host` counts for nothing (RFC 9112
+            a complete URL as the target names, so that `Host` is ignored (RFC 9112
             section 3.2.2). None only in a request of HTTP/1.0.
         path_parameters: The values of the parameters in the path of the endpoint's URL, decoded:
             `{"room": "bees"}` for `/rooms/bees` where the URL ends in `/rooms/{room}`.
@@ -165,7 +165,7 @@ class Request:
     def cookies(self) -> Mapping[str, str]:
         """The cookies by name (RFC 6265 section 4.2); of a repeated one, the first.
 
-        A cookie that is not `name=value` is left out. Values are as sent, without the double quotes
+        A cookie that is not `name=value` is omitted. Values are as sent, without the double quotes
         that may enclose them.
         """
         if self._cookies is None:

@@ -46,7 +46,7 @@ class ServerOptions(TypedDict, total=False):
             connection: for business logic that blocks.
         host: Serve only requests for this host name, as in their `Host` field, without its port:
             `example.com`, or `*.example.com` for every host below it. Default: every host.
-        sock: A bound stream socket to listen on, in place of one that is made for the URL. It
+        sock: A bound stream socket to listen on, instead of one that is created for the URL. It
             belongs to the server from the start on.
         fd: The descriptor of such a socket, as a service manager passes it. It also belongs to the
             server from the start on, which closes it: of a socket object, pass `detach()` and not

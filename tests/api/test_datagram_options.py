@@ -69,7 +69,7 @@ class Parameters(Handler):
     [
         (Misspelt, r"did you mean 'on_datagram'"),
         (Packets, r"it is on_datagram"),
-        (Messages, r"define on_datagram\(self, datagram\) in place of on_message"),
+        (Messages, r"define on_datagram\(self, datagram\) instead of on_message"),
         (Handler, r"define on_datagram\(self, datagram\)"),
         (Parameters, r"is called with \(datagram\)"),
     ],

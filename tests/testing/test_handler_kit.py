@@ -95,7 +95,7 @@ def test_a_coroutine_that_does_not_end_with_its_connection_fails() -> None:
             connection.send(message)
         await asyncio.Event().wait()
 
-    with pytest.raises(HandlerFault, match="tasks go on 120 virtual seconds after"):
+    with pytest.raises(HandlerFault, match="tasks continue 120 virtual seconds after"):
         check_handler(stubborn)
 
 
@@ -110,7 +110,7 @@ def test_a_task_that_is_left_behind_fails() -> None:
         async for message in connection:
             connection.send(message)
 
-    with pytest.raises(HandlerFault, match=r"tasks go on .*tick"):
+    with pytest.raises(HandlerFault, match=r"tasks continue .*tick"):
         check_handler(ticking)
 
 
@@ -122,7 +122,7 @@ def test_a_coroutine_that_swallows_cancellation_fails() -> None:
             except asyncio.CancelledError:
                 continue
 
-    with pytest.raises(HandlerFault, match="tasks go on 120 virtual seconds after"):
+    with pytest.raises(HandlerFault, match="tasks continue 120 virtual seconds after"):
         check_handler(stubborn)
 
 

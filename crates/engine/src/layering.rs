@@ -287,7 +287,7 @@ fn conclude<H: Host>(
     }
 }
 
-/// What shall leave instead of what was queued; nothing when all of that was swallowed, or a layer
+/// What shall leave instead of what was queued; nothing if all of it was dropped, or a layer
 /// is not ready for it.
 pub(crate) fn departing<H: Host>(connection: &Rc<Connection<H>>) -> Option<Outgoing> {
     match with_stack(connection, |stack| depart(connection, stack))? {

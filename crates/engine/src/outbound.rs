@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_make_room_is_not_looked_at() {
+    fn what_cannot_make_room_is_skipped() {
         let mut outbound = Outbound::default();
         let mut pool = Pool::default();
         assert!(outbound.append_droppable(8, |out| out.extend([0; 8])));

@@ -349,7 +349,7 @@ impl<H: Host> Connection<H> {
         self.queue(&options, label, payload, true).map(drop)
     }
 
-    /// Queue a control frame, whatever state the connection is in.
+    /// Queue a control frame, in any state of the connection.
     pub(crate) fn send_control(self: &Rc<Self>, opcode: Opcode, payload: &[u8]) {
         let size = frame::head_length(payload.len() as u64, self.client) + payload.len();
         self.append(size, |buffer| {

@@ -1,4 +1,4 @@
-//! Load a server from the command line, without an interpreter beside it:
+//! Load a server from the command line, without a Python interpreter:
 //!
 //! `load URL [connections=100] [messages=1000] [duration=SECONDS] [size=32] [pipeline=1] [rate=N]
 //! [framing=raw] [text=1] [fragment=1] [sources=N] [driver=auto] [seed=N] [hold=SECONDS]

@@ -60,7 +60,7 @@ pub struct Answer {
 /// The responses of one connection.
 #[derive(Debug)]
 pub struct Answers {
-    /// Responses to `HEAD` have no body, whatever they say.
+    /// Responses to `HEAD` have no body, even if their header fields say so.
     is_head: bool,
     reader: ResponseReader,
     /// What has come of a head, or of the line before a chunk.

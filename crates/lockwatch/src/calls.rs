@@ -72,7 +72,7 @@ pub(crate) fn is_taken(result: c_int) -> bool {
     result == 0 || result == libc::EOWNERDEAD
 }
 
-/// Takes a lock, whatever it takes.
+/// Takes a lock, and waits as long as necessary.
 #[inline]
 pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     let Some(inside) = threads::enter() else {

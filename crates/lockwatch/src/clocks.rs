@@ -83,7 +83,7 @@ pub(crate) fn clear(clock: &Clock) {
     }
 }
 
-/// Whatever `from` knows `to` knows too.
+/// From now on `to` includes everything that `from` includes.
 fn join(from: &Clock, to: &Clock) {
     for (from, to) in from.iter().zip(to) {
         let epoch = from.load(Ordering::Relaxed);

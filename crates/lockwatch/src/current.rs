@@ -3,7 +3,7 @@
 //! A shared library accesses a thread-local variable with a call of the dynamic loader. Each
 //! operation on a lock would need two such calls. A library that is preloaded has its variables at
 //! a fixed distance from the thread pointer (the model "initial exec" of the ELF handling for
-//! thread-local storage), but the compiler cannot be told to use this. So it is done here with a
+//! thread-local storage), but the compiler has no option to use this. So it is done here with a
 //! few instructions. On other processors than x86-64 the ordinary access is used, which costs less
 //! there.
 

@@ -50,7 +50,7 @@ fn as_error(result: c_int) -> c_int {
     }
 }
 
-/// And back. Whatever was tried on the way, a success leaves `errno` as it was.
+/// And back. After a success `errno` is as it was, even if attempts before it failed.
 fn as_result(error: c_int, before: c_int) -> c_int {
     *errno() = if error == 0 { before } else { error };
     if error == 0 { 0 } else { -1 }

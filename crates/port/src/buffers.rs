@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_send_of_many_chunks_goes_on_where_it_stopped() {
+    fn a_short_send_of_many_chunks_continues_where_it_stopped() {
         let chunks = vec![
             Chunk::Owned(vec![]),
             Chunk::Owned(b"ab".to_vec()),

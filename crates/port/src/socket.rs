@@ -478,7 +478,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepting_ends_at_limits_and_goes_on_after_a_connection_that_died_in_the_queue() {
+    fn accepting_ends_at_limits_and_continues_after_a_connection_that_died_in_the_queue() {
         for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
             assert!(ends_accept(Errno(errno)), "{errno}");
         }

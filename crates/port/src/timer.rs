@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timer_takes_thirty_two_bytes_beside_its_value() {
+    fn a_timer_takes_thirty_two_bytes_besides_its_value() {
         assert!(size_of::<Node<u64>>() <= 32 + size_of::<u64>());
     }
 

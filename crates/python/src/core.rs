@@ -295,7 +295,7 @@ impl Core {
     }
 
     /// Call what takes a guest's turn and arranges the next. Where it raises, another turn is
-    /// taken: whatever was not done is done there.
+    /// taken: everything that was not done is done there.
     fn guarded(&self, py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<()> {
         let outcome = function.invoke(()).map(drop);
         if outcome.is_err()

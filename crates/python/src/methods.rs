@@ -49,8 +49,8 @@ impl Connection {
         parts::send(slf, data, last, compress)
     }
 
-    /// Queue a message for the loop without waiting for room: the write queue takes it whatever
-    /// waits, so the caller bounds that; internal.
+    /// Queue a message for the loop without waiting for room: the write queue takes it even if it
+    /// is full, so the caller limits this; internal.
     fn _send_soon(slf: &Bound<'_, Self>, message: Py<PyAny>) -> PyResult<()> {
         if !slf.get().may_send_elsewhere() {
             return Err(slf.get().closed_elsewhere_error(slf.py()));

@@ -2,8 +2,8 @@
 //!
 //! Nothing here reads a socket, a clock or a source of randomness. A decoder is fed slices of what
 //! arrived and gives back events that borrow from those slices; an encoder appends to a vector that
-//! the caller owns. Whatever a peer can send is answered by a value that says what was wrong and
-//! which section of which specification says so: never by a panic, and never by a guess.
+//! the caller owns. Everything that a peer can send is answered by a value that says what was wrong
+//! and which section of which specification says so: never by a panic, and never by a guess.
 //!
 //! | module | bytes of |
 //! |---|---|

@@ -53,7 +53,7 @@ _FULL_BYTES_MAX = 64 << 20
 @click.option(
     "--annotations",
     is_flag=True,
-    help="Print one line per finding in the form that GitHub and Forgejo show beside the code.",
+    help="Print one line per finding in the form that GitHub and Forgejo show next to the code.",
 )
 @click.option("--suppress", type=FILE, help="A file of findings to ignore, each with a reason.")
 @click.option(

@@ -88,7 +88,7 @@ class Ending:
         if self.connections:
             yield f"{counted(self.connections, 'connection is', 'connections are')} open {after}"
         if self.going_on:
-            yield f"tasks go on {after}: {', '.join(self.going_on)}"
+            yield f"tasks continue {after}: {', '.join(self.going_on)}"
         if self.tasks:
             yield f"tasks are left after the server's stop: {', '.join(self.tasks)}"
 
@@ -129,7 +129,7 @@ async def _wait_for_end(server: Server, before: set[asyncio.Task[Any]], ending: 
 
 
 async def _end_all(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel tasks, also those that swallow it some times; forget those that always do."""
+    """Cancel tasks, also those that ignore it some times; forget those that always do."""
     for _ in range(CANCELS_MAX):
         for task in tasks:
             task.cancel()

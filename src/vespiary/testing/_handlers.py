@@ -66,7 +66,7 @@ def check_handler(
     2. Connections side by side, or one after the other, get the same answers: no state of one
        leaks into another.
     3. Each connection ends when its peer closes, resets, or the server stops; no task stays
-       behind, and cancellation is not swallowed.
+       behind, and cancellation is not ignored.
     4. `on_close` is called exactly once for each `on_open`, and nothing after it.
     5. No exception is raised: an exception that Vespiary would log fails the check, with its
        traceback.
@@ -133,7 +133,7 @@ class _Check:
         *,
         until_ended: bool = True,
     ) -> T | None:
-        """Serve and talk; whatever goes wrong besides the answers is a fault."""
+        """Serve and talk; everything that goes wrong besides the answers is a fault."""
         ending = Ending()
 
         async def main(handler: AnyHandler) -> T:

@@ -54,7 +54,7 @@ __all__ = ["Supervisor"]
 logger = logging.getLogger("vespiary")
 
 _LOOK_SECONDS = 0.5
-"""How often workers are looked at: a hang or too much memory is noticed this much later."""
+"""How often workers are checked: a hang or too much memory is noticed this much later."""
 _FORCE_SECONDS = 5.0
 """How long a worker has to end at once."""
 _YOUNG_SECONDS = 60.0

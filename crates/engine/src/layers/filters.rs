@@ -1,4 +1,4 @@
-//! The host's filters: they may change, swallow or add bytes in both directions.
+//! The host's filters: they may change, drop or add bytes in both directions.
 //!
 //! What leaves is filtered when it departs, gathered into one piece, so that a filter sees each
 //! batch once. A filter that fails resets its connection, because the rest of the stream cannot be

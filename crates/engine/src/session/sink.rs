@@ -1,7 +1,7 @@
 //! What a session reports to.
 //!
-//! A session turns bytes into messages and knows nothing of sockets, timers or write queues.
-//! Whatever it finds out it reports to a [`Sink`], and before each step it asks the sink whether it
+//! A session turns bytes into messages and knows nothing of sockets, timers or write queues. It
+//! reports everything that it finds to a [`Sink`], and before each step it asks the sink whether it
 //! may continue. The trait is generic and never an object: a session that is compiled for the
 //! engine's connections has their code inlined, and one that is compiled for a test needs no port.
 //!

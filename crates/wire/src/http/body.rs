@@ -184,7 +184,7 @@ impl BodyReader {
     fn put_aside(&mut self) -> Result<(), Refusal> {
         self.aside += 1;
         if self.aside > ASIDE_BYTES_MAX {
-            let text = "the chunked body has too many bytes beside its data (RFC 9112 7.1.1)";
+            let text = "the chunked body has too many bytes besides its data (RFC 9112 7.1.1)";
             return Err(Refusal::new(431, text));
         }
         Ok(())

@@ -38,7 +38,8 @@ pub fn client(
                     }
                 });
                 if !is_whole {
-                    // A quote that a client left open swallows what a proxy has appended.
+                    // If a client sent a quote that it did not close, what a proxy has appended is
+                    // inside it.
                     elements.push(None);
                 }
             }

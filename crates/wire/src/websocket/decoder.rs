@@ -21,7 +21,7 @@
 //!
 //! Nearly every message of nearly every connection is one frame of less than 64 KiB that arrived
 //! whole. [`Decoder::next`] recognizes that case by its first bytes and answers it from the input
-//! alone, without touching its own state; whatever is different in any way goes the general road,
+//! alone, without touching its own state; everything else takes the general path,
 //! which also words the errors.
 //!
 //! HyBi-09 wants frames with reserved opcodes ignored (see [`super::profile`]): their payload is

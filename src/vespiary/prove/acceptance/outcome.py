@@ -116,7 +116,7 @@ class Result:
     ran_on: str = "local"
 
     def add(self, kind: str, text: str, detail: str = "") -> None:
-        """Add a finding; whatever is found makes a failure."""
+        """Add a finding; each finding makes the result a failure."""
         assert kind in KINDS, kind
         self.findings.append(Finding(kind, text, detail))
         if self.outcome != FAILED:

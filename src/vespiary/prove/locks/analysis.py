@@ -262,7 +262,7 @@ def _circle(together: Together, teller: _Teller, circle: Circle) -> Finding:
     noun = teller.noun(edge.thread for edge in circle.edges)
     if circle.threads == 1:
         title = f"one {noun} takes {len(locks)} locks in different orders"
-        advice = f"harmless while no other {noun} does; keep one order all the same"
+        advice = f"harmless while no other {noun} does; but it is better to keep one order"
         return Finding("information", title, advice, process, locks, steps)
     title = f"{circle.threads} {noun}s take {len(locks)} locks in orders that can deadlock"
     if any(lock.kind == GIL for lock in locks):

@@ -29,9 +29,9 @@ pub(super) fn on_control<S: Sink>(sink: &S, control: &Control) -> Outcome {
 /// bound.
 fn answer_ping<S: Sink>(sink: &S, payload: &[u8]) -> Outcome {
     let options = sink.options();
-    // Behind our close frame reading continues, whatever waits to be written, until the peer's has
-    // come. A peer that does not read gets no further pong then (RFC 6455 5.5.3 asks for the answer
-    // to the latest ping only).
+    // Behind our close frame reading continues, even if much waits to be written, until the peer's
+    // has come. A peer that does not read gets no further pong then (RFC 6455 5.5.3 asks for the
+    // answer to the latest ping only).
     if !sink.may_deliver() && sink.queued_bytes() > options.limits.write_high_bytes {
         return Ok(());
     }

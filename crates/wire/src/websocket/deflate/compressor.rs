@@ -16,7 +16,7 @@ pub struct Shape {
     pub memory_level: u8,
 }
 
-/// The table of hashes has one size, whatever else is chosen.
+/// The table of hashes has one size, no matter what else is chosen.
 const HASH_BYTES: usize = 128 << 10;
 /// The rest: the trees and the counters.
 const STATE_BYTES: usize = 6 << 10;

@@ -13,7 +13,7 @@
 //! | [`History`] | a connection whose peer takes its context over | what came, at most the window |
 //!
 //! **Decompressing.** A decompressor's memory is its window, and a library's own decompressor holds
-//! 32 KiB of it from its first to its last day, whatever was agreed on. So it is not kept:
+//! 32 KiB of it all the time, no matter what was agreed on. So it is not kept:
 //! between messages a connection has a [`History`], which is as long as what has arrived and never
 //! longer than the agreed window, and each message begins with a fresh state that is given the
 //! history as its dictionary. That costs the copying of the history, a microsecond at 32 KiB. It

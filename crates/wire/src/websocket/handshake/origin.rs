@@ -1,9 +1,10 @@
 //! Which pages may connect: patterns of origins, RFC 6454 and RFC 6455 section 10.2.
 //!
-//! A browser sends cookies to whatever server a page names, and says in `Origin` whose page it is.
-//! It writes an origin in one way only (RFC 6454 section 6.2): scheme and host in lower case, no
-//! port where it is the scheme's own. So a pattern is brought to that form once, and then compared
-//! byte by byte; a value that was written in another way is of no browser, and matches nothing.
+//! A browser sends cookies to every server that a page names, and says in `Origin` whose page it
+//! is. It writes an origin in one way only (RFC 6454 section 6.2): scheme and host in lower case,
+//! no port where it is the scheme's own. So a pattern is brought to that form once, and then
+//! compared byte by byte; a value that was written in another way is of no browser, and matches
+//! nothing.
 
 use std::fmt;
 

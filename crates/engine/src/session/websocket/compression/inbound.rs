@@ -7,7 +7,7 @@
 //!
 //! Sixteen kilobytes received may become sixteen megabytes. What is inflated is therefore charged
 //! to the connection's budget of frames, and so is each stop of the inflater on its way; when the
-//! connection is blocked, by that or by a handler that pauses in the midst of a message's parts,
+//! connection is blocked, by that or by a handler that pauses between the parts of a message,
 //! the rest of the run waits, and [`resume`] continues with it before anything else is read.
 
 use super::pool::Inflating;

@@ -38,7 +38,7 @@ class Life:
         started: The loop's time at the start.
         starting: Whether `on_start` has not returned everywhere.
         stopping: Whether a stop has been asked for, or the start has failed.
-        force: Set when everything shall end at once.
+        force: Set when everything must end at once.
         stopped: Set when everything has ended.
         starting_tasks: What awaits the `on_start` of endpoints that were added later.
         hooks: The async `on_start` and `on_stop` that run.

@@ -174,7 +174,7 @@ class Shutdown:
     Args:
         sites: The endpoints; their listeners are closed already.
         drain_seconds: How long connections may take; None: each endpoint's own `drain_seconds`.
-        force: Set when everything shall end at once.
+        force: Set when everything must end at once.
     """
 
     def __init__(

@@ -24,20 +24,21 @@ __all__ = ["ByteDump", "Deflate", "Filter", "FilterFactory", "RateLimit", "add_f
 
 
 class Filter:
-    """Passes every byte on; define one of the methods, or more.
+    """An object that sees and may change the bytes of a connection: define some of its methods.
 
-    An exception resets the connection, is logged once and counted.
+    A method that you do not define passes all bytes on unchanged. If a method raises an exception,
+    the connection is reset, and the exception is logged once and counted.
     """
 
     def opened(self, connection: Connection) -> None:
         """The connection is ready for messages; called before the handler's `on_open`."""
 
     def received(self, connection: Connection, data: bytes) -> bytes | None:
-        """What the next filter, or the framing, shall see of what arrived; None drops it."""
+        """Return the bytes that the next filter, or the framing, gets; None drops them."""
         return data
 
     def sending(self, connection: Connection, data: bytes) -> bytes | None:
-        """What the next filter, or the peer, shall get; called once for each batch that leaves."""
+        """Return the bytes that the next filter, or the peer, gets. Called once per batch."""
         return data
 
 

@@ -62,22 +62,34 @@ PHRASES = {
 }
 """A phrase, and what to write instead."""
 
-PHRASES_OF_DOCUMENTS = {
-    r"names? no": "has no, does not name a",
-    r"stands? (?:in|below|beside|behind|there)": "is in, is below, is next to, comes after",
-    r"(?:is|are) (?:not )?looked at": "is checked, is ignored",
+PHRASES_OF_SOURCES = {
     r"for ever": "forever",
     r"passed over": "skipped, ignored",
     r"in place of": "instead of",
     r"(?:goes|go|went) on": "continues",
     r"under way": "in progress, running",
+    r"(?:is|are) spoken": "is supported, is used",
+    r"all the same": "nevertheless",
+    r"in the midst of": "during",
+    r"(?:the )?developer's world|it is the test's move": "the program, the test acts next",
+    r"behind (?:our|its|their) backs?": "without our knowledge",
+    r"(?:is|are) not a fact|not facts": "only a request",
+    r"a room of its own": "a module of its own",
+    r"in whichever way|whichever is asked": "in any way, in any of them",
+}
+"""The same for the code of the crates and of the package, and for the documents."""
+
+PHRASES_OF_DOCUMENTS = {
+    r"shall": "must, should, will",
+    r"names? no": "has no, does not name a",
+    r"stands? (?:in|below|beside|behind|there)": "is in, is below, is next to, comes after",
+    r"(?:is|are) (?:not )?looked at": "is checked, is ignored",
     r"mend(?:s|ed|ing)?": "fixes, repairs",
     r"amid": "during",
     r"beside": "next to, together with",
     r"whatever": "any, in any case",
     r"swallow(?:s|ed|ing)?": "ignores, drops",
-    r"lays? down|at hand|all the same|in the midst of": "plain words",
-    r"(?:is|are) spoken": "is supported",
+    r"lays? down|at hand": "plain words",
     r"what is left|(?:is|are) left out|leaves? out": "the rest, is omitted, omits",
     r"commonest": "most common",
     r"anew|amiss|aright": "again, wrong, right",
@@ -172,6 +184,11 @@ def is_document(path: Path) -> bool:
     return path.suffix == ".md" and not name.startswith(others)
 
 
+def is_source(path: Path) -> bool:
+    """Whether a file belongs to a crate or to the package, its tests aside."""
+    return re.match(r"(?:src|crates/[^/]+/src)/", relative(path)) is not None
+
+
 def offences(path: Path) -> list[str]:
     """What is wrong in a file, as `path:line: phrase: advice`."""
     text, lines = "", []
@@ -180,7 +197,11 @@ def offences(path: Path) -> list[str]:
             plain = " ".join(words.lstrip("*").split()) + " "
             text += plain
             lines += [number + offset] * len(plain)
-    phrases = PHRASES | PHRASES_OF_DOCUMENTS if is_document(path) else PHRASES
+    phrases = dict(PHRASES)
+    if is_document(path) or is_source(path):
+        phrases |= PHRASES_OF_SOURCES
+    if is_document(path):
+        phrases |= PHRASES_OF_DOCUMENTS
     return [
         f"{relative(path)}:{lines[match.start()]}: {match[0]!r}: write {advice}"
         for phrase, advice in phrases.items()

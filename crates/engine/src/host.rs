@@ -184,13 +184,13 @@ pub trait Host: Sized + 'static {
         let _ = connection;
         Vec::new()
     }
-    /// Bytes came from the peer of a filtered endpoint: what the framing shall see in their place,
+    /// Bytes came from the peer of a filtered endpoint: what the framing gets instead,
     /// which may be nothing. `None` resets the connection.
     fn filter_received(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Option<Vec<u8>> {
         let _ = connection;
         Some(bytes.to_vec())
     }
-    /// Bytes are about to leave a filtered endpoint: what the peer shall get in their place, which
+    /// Bytes are about to leave a filtered endpoint: what the peer gets instead, which
     /// may be nothing. `None` resets the connection.
     fn filter_sent(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Option<Vec<u8>> {
         let _ = connection;

@@ -287,8 +287,8 @@ fn conclude<H: Host>(
     }
 }
 
-/// What shall leave instead of what was queued; nothing if all of it was dropped, or a layer
-/// is not ready for it.
+/// The bytes to send instead of those that were queued; nothing if all of it was dropped, or a
+/// layer is not ready for it.
 pub(crate) fn departing<H: Host>(connection: &Rc<Connection<H>>) -> Option<Outgoing> {
     match with_stack(connection, |stack| depart(connection, stack))? {
         Ok(wire) if wire.is_empty() => None,

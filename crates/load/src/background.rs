@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::run::{Phase, Progress, Run};
 
-/// How often the thread tells its progress and looks whether it shall stop.
+/// How often the thread reports its progress and checks whether it should stop.
 const STEP: Duration = Duration::from_millis(50);
 
 /// A run in progress on its own thread. Dropping it stops the run at once and waits for the thread.

@@ -1,4 +1,4 @@
-//! What a run shall do: the plan, its limits, and the check that it makes sense.
+//! What a run does: the plan, its limits, and the check that it makes sense.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Driver {
     }
 }
 
-/// What a run shall do.
+/// What a run does.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Whom to connect to: the connections take turns. All speak the same framing.

@@ -59,7 +59,7 @@ pub struct Shared {
     pub schedule: Option<Schedule>,
     /// Messages may leave.
     pub is_sending: bool,
-    /// No more messages shall leave: the time is over, or somebody said stop.
+    /// No more messages are sent: the time is over, or the run was stopped.
     pub is_stopping: bool,
     /// Somebody said stop.
     pub is_interrupted: bool,

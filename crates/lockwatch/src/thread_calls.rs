@@ -11,7 +11,7 @@ use crate::{clock, clocks, ends, python, real, region};
 
 type Body = extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// What a new thread shall do, and its place.
+/// The function of a new thread, and its place.
 pub(crate) struct Start<B> {
     pub(crate) body: B,
     pub(crate) argument: *mut c_void,
@@ -83,7 +83,7 @@ extern "C" fn run(start: *mut c_void) -> *mut c_void {
     std::hint::black_box(body(argument))
 }
 
-/// A thread has begun: gives what it shall do.
+/// A thread has begun: return its function.
 ///
 /// # Safety
 ///

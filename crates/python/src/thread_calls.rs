@@ -25,7 +25,7 @@ use vespiary_engine::port::Address;
 /// Something to be done on the loop's thread.
 pub(crate) enum ThreadCall {
     Send(Py<Connection>, Py<PyAny>, Option<bool>),
-    /// A datagram, its peer, and the address that the peer shall see.
+    /// A datagram, its peer, and the address that the peer sees.
     Datagram(Py<DatagramSocket>, Vec<u8>, Address, Option<IpAddr>),
     Close(Py<Connection>, u16, String),
     Abort(Py<Connection>),

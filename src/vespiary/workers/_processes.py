@@ -29,8 +29,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def check_fork() -> None:
     """Check that this process can be forked: it has no other thread, and no loop that is open.
 
-    A child has only the thread that forks. What other threads have locked stays locked in it for
-    ever, and what a loop has open belongs to its parent.
+    A child has only the thread that forks. Locks that other threads hold stay locked in the child
+    forever, and what a loop has open belongs to the parent.
 
     Raises:
         RuntimeError: it cannot.

@@ -310,7 +310,7 @@ impl<H: Host> DatagramSocket<H> {
     /// Send a datagram at the end of the round. One for which the queue has no room, or whose peer
     /// has no address, is dropped and counted: `false`.
     ///
-    /// `source` is the address that the peer shall see, where the socket is bound to a wildcard
+    /// `source` is the address that the peer sees, where the socket is bound to a wildcard
     /// address.
     pub fn send(
         self: &Rc<Self>,

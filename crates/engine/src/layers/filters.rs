@@ -11,9 +11,9 @@ use std::rc::{Rc, Weak};
 
 /// Who filters: a connection, for its host.
 pub(crate) trait Filter {
-    /// What the session shall see instead of `bytes`; `None` where the filter failed.
+    /// What the session gets instead of `bytes`; `None` where the filter failed.
     fn received(self: Rc<Self>, bytes: &[u8]) -> Option<Vec<u8>>;
-    /// What the peer shall get instead of `bytes`; `None` where the filter failed.
+    /// What the peer gets instead of `bytes`; `None` where the filter failed.
     fn sent(self: Rc<Self>, bytes: &[u8]) -> Option<Vec<u8>>;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Layer`] changes the bytes of both directions, and may have bytes of its own: the records of
 //! a TLS handshake, an alert, a header that names the peer. It does no I/O. It is given received
-//! bytes and appends what the layer above shall see and what it has to say itself; it is given
+//! bytes and appends the bytes for the layer above, and its own bytes for the peer; it is given
 //! plain bytes and appends their form on the wire. What it finds out about the connection it
 //! reports as data ([`Progress`]).
 //!

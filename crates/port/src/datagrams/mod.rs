@@ -187,7 +187,7 @@ impl Arrivals {
 /// A datagram that waits to be sent.
 pub(crate) struct Departure {
     pub(crate) peer: Address,
-    /// The address that the peer shall see; `None`: what the kernel chooses.
+    /// The address that the peer sees; `None`: the kernel chooses it.
     pub(crate) source: Option<IpAddr>,
     start: usize,
     length: usize,

@@ -29,7 +29,7 @@ pub(super) struct Provided {
     tail: u16,
     /// Buffers in the ring, those named by completions not yet taken included.
     inside: u16,
-    /// How many the ring shall hold after [`Provided::publish`].
+    /// How many the ring should hold after [`Provided::publish`].
     window: u16,
     /// The most that one turn used, and the turns, since the window was last reconsidered.
     most_used: u16,

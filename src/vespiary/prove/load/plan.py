@@ -48,7 +48,7 @@ class _Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan(_Options):
-    """What a load run shall do; whether it makes sense is checked when it begins.
+    """What a load run does; whether it makes sense is checked when it begins.
 
     Attributes:
         url: `tcp://HOST:PORT`, `tls://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH`,

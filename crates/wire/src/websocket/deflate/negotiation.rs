@@ -41,11 +41,11 @@ pub enum ClientWindow {
 /// What a client offers.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Offer {
-    /// The server shall begin each message with an empty window.
+    /// The server must begin each message with an empty window.
     pub server_no_context_takeover: bool,
     /// A hint: the client will.
     pub client_no_context_takeover: bool,
-    /// The server shall use no larger window.
+    /// The server must not use a larger window.
     pub server_max_window_bits: Option<u8>,
     /// The client can be asked to use a smaller window; the value is a hint.
     pub client_max_window_bits: ClientWindow,

@@ -8,7 +8,7 @@ by a macro from `opens_in_time`). Where a macro makes the function itself, its n
 words in a call of the macro. The run then says what the test claims.
 
 A claim that is in none of the tests built (its feature is not on, its target is another) is a
-warning: what is built can be proven all the same.
+warning: what is built can be proven nevertheless.
 """
 
 import json

@@ -128,6 +128,19 @@ def test_the_page_fits_a_narrow_and_a_wide_window(width: int, report: Page) -> N
     assert report.run("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize(("width", "shown"), [(360, "narrow"), (1280, "wide")])
+def test_the_circle_can_be_read_on_every_width(width: int, shown: str, report: Page) -> None:
+    report.resize(width, 800)
+    report.wait_for(f"innerWidth === {width}")
+    visible = "[...document.querySelectorAll('svg.circle')].filter((e) => e.clientWidth > 0)"
+    assert report.run(f"{visible}.map((e) => e.classList[1])") == [shown]
+    # The height of its letters on the screen, in pixels.
+    size = "parseFloat(getComputedStyle(e.querySelector('.lock-label')).fontSize)"
+    scale = "e.getBoundingClientRect().width / e.viewBox.baseVal.width"
+    assert report.run(f"((e) => {size} * {scale})({visible}[0])") >= 12
+    assert report.run("((e) => e.scrollWidth <= e.clientWidth)(document.querySelector('.drawing'))")
+
+
 def test_a_dark_page_is_dark(report: Page) -> None:
     light = "matchMedia('(prefers-color-scheme: dark)').matches"
     assert report.run(light) is False

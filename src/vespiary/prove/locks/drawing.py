@@ -1,7 +1,8 @@
 """The cycle of a finding as a drawing: with characters for a terminal, and as SVG for a page.
 
 An arrow leads from each lock to the one that a thread wanted while it held the first, and from the
-last lock to the first.
+last lock to the first. A page has two drawings, of which a narrow screen shows the second: the
+locks on an ellipse, and the locks in a column.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from html import escape
 from vespiary.prove.locks.findings import NOTHING, Finding, Step
 from vespiary.prove.locks.paint import Paint
 
-__all__ = ["has_circle", "svg", "text"]
+__all__ = ["column_svg", "has_circle", "svg", "text"]
 
 _ASCII = str.maketrans({"╭": "+", "╰": "+", "╯": "+", "─": "-", "│": "|", "▶": ">", "▼": "v"})
 _SMALL = 6
@@ -24,6 +25,11 @@ _NUMBER = re.compile(r"\bL\d+")
 _NODE_HEIGHT = 44
 _LARGE = 7
 """From so many locks on only their numbers are drawn: their names would not fit."""
+
+_COLUMN_WIDTH = 300
+_COLUMN_LEFT = 30
+_COLUMN_STEP = 108
+"""From the top of a lock to that of the next; between them an arrow with the thread's name."""
 
 
 def has_circle(finding: Finding) -> bool:
@@ -58,12 +64,10 @@ def svg(steps: Sequence[Step], identity: str, by_class: bool = False) -> str:
     """
     plan = _Plan.of(len(steps))
     parts = [
-        f'<svg class="circle" role="img" width="{plan.width:.0f}"'
+        f'<svg class="circle wide" role="img" width="{plan.width:.0f}"'
         f' viewBox="0 0 {plan.width:.0f} {plan.height:.0f}"'
         f' aria-label="{escape(_in_words(steps))}">',
-        f'<defs><marker id="{identity}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
-        ' markerHeight="8" orient="auto-start-reverse"><path class="head" d="M0 0L10 5L0 10z"/>'
-        "</marker></defs>",
+        _marker(identity),
     ]
     for number, step in enumerate(steps):
         parts += _arrow(step, plan, number, identity)
@@ -72,6 +76,51 @@ def svg(steps: Sequence[Step], identity: str, by_class: bool = False) -> str:
         parts += _node(label, plan, plan.place(number))
     parts.append("</svg>")
     return "".join(parts)
+
+
+def column_svg(steps: Sequence[Step], identity: str, by_class: bool = False) -> str:
+    """The same for a narrow screen: the locks below each other, and a way back to the first."""
+    identity = f"{identity}-column"
+    height = len(steps) * _COLUMN_STEP + 4
+    parts = [
+        f'<svg class="circle narrow" role="img" width="{_COLUMN_WIDTH}"'
+        f' viewBox="0 0 {_COLUMN_WIDTH} {height}" aria-label="{escape(_in_words(steps))}">',
+        _marker(identity),
+    ]
+    x, middle = _COLUMN_LEFT + 40, 2 + _NODE_HEIGHT / 2
+    for number, step in enumerate(steps):
+        top = 2 + number * _COLUMN_STEP
+        bottom = top + _NODE_HEIGHT
+        if number + 1 < len(steps):
+            way = f"M{x} {bottom} V{top + _COLUMN_STEP - 2}"
+        else:
+            turn = bottom + 44
+            way = (
+                f"M{x} {bottom} V{turn} Q{x} {turn + 10} {x - 10} {turn + 10}"
+                f" H20 Q10 {turn + 10} 10 {turn} V{middle + 10} Q10 {middle} 20 {middle}"
+                f" H{_COLUMN_LEFT - 2}"
+            )
+        name = step.thread.removeprefix("thread ")
+        parts += [
+            f'<path class="arrow" marker-end="url(#{identity})" d="{way}"/>',
+            f'<text class="thread-label start" x="{x + 12}" y="{bottom + 28}">'
+            f"{escape(_short(name, 26))}<title>{escape(step.thread)}</title></text>",
+        ]
+        label = _NUMBER.sub("class", step.holds) if by_class else step.holds
+        width = _COLUMN_WIDTH - _COLUMN_LEFT - 2
+        place = (_COLUMN_LEFT + width / 2, top + _NODE_HEIGHT / 2)
+        parts += _box(label, width, place, most=32)
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def _marker(identity: str) -> str:
+    """The head of an arrow."""
+    return (
+        f'<defs><marker id="{identity}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
+        ' markerHeight="8" orient="auto-start-reverse"><path class="head" d="M0 0L10 5L0 10z"/>'
+        "</marker></defs>"
+    )
 
 
 @dataclass(frozen=True)
@@ -165,18 +214,23 @@ def _edge(
 
 
 def _node(lock: str, plan: _Plan, place: tuple[float, float]) -> list[str]:
-    left, top = place[0] - plan.node_width / 2, place[1] - _NODE_HEIGHT / 2
-    name, _, where = lock.partition(" at ")
-    found = _NUMBER.search(name) if plan.is_large else None
-    if found is not None:
-        name, where = found[0], ""
+    found = _NUMBER.search(lock.partition(" at ")[0]) if plan.is_large else None
+    return _box(lock, plan.node_width, place, most=24, text=found[0] if found is not None else None)
+
+
+def _box(
+    lock: str, width: float, place: tuple[float, float], *, most: int, text: str | None = None
+) -> list[str]:
+    """A lock's box around `place`, with its name (or `text`) cut to `most` characters."""
+    left, top = place[0] - width / 2, place[1] - _NODE_HEIGHT / 2
+    name, _, where = (text or lock).partition(" at ")
     x, y = f"{place[0]:.1f}", place[1] - 7 if where else place[1]
-    label = [f'<text class="lock-label" x="{x}" y="{y:.1f}">{escape(_short(name, 24))}</text>']
+    label = [f'<text class="lock-label" x="{x}" y="{y:.1f}">{escape(_short(name, most))}</text>']
     if where:
         label.append(f'<text class="address" x="{x}" y="{y + 18:.1f}">{escape(where)}</text>')
     return [
         f'<g><title>{escape(lock)}</title><rect class="node" x="{left:.1f}" y="{top:.1f}"'
-        f' width="{plan.node_width}" height="{_NODE_HEIGHT}" rx="8"/>',
+        f' width="{width}" height="{_NODE_HEIGHT}" rx="8"/>',
         *label,
         "</g>",
     ]

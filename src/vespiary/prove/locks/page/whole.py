@@ -73,7 +73,8 @@ def _finding(finding: Finding, identity: str) -> str:
     ]
     if drawing.has_circle(finding):
         circle = drawing.svg(finding.steps, identity, finding.by_class)
-        parts.append(f'<div class="drawing">{circle}</div>')
+        column = drawing.column_svg(finding.steps, identity, finding.by_class)
+        parts.append(f'<div class="drawing">{circle}{column}</div>')
     parts.append(f'<p class="advice"><b>What to change:</b> {escape(finding.advice)}.</p>')
     parts += [_step(step) for step in finding.steps]
     parts.append(_locks(finding.locks))

@@ -143,8 +143,8 @@ class Connection(Generic[_M_co]):
     def request(self) -> Request | None:
         """The HTTP request that opened the connection; None on streams and on clients.
 
-        After `on_open` it is None too, unless a method of the handler uses `request`, or
-        `Handler.keep_request` is True.
+        After `on_open` it raises RuntimeError, unless the code of a method of the handler contains
+        `.request`, or `Handler.keep_request` is True.
         """
 
     def send(self, message: str | Buffer, /, *, compress: bool | None = None) -> Awaitable[None]:

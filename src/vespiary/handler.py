@@ -48,8 +48,9 @@ class Handler(Generic[M]):
     a public name begins with `on_` but is not one of the methods below, if one of these is not
     callable or has wrong parameters, or if it is async and must be a plain method.
 
-    `connection.request` is None after `on_open`, unless a method of the class reads an attribute
-    named `request`, or the class sets `keep_request = True`. A request needs some hundred bytes.
+    After `on_open`, `connection.request` raises RuntimeError, unless the code of a method of the
+    class contains `.request`, or the class sets `keep_request = True`. Otherwise the request is not
+    kept, because it needs some hundred bytes per connection.
     """
 
     keep_request: ClassVar[bool | None] = None

@@ -71,7 +71,7 @@ class Response:
 class Request:
     """An HTTP request (RFC 9112), already checked to be well-formed.
 
-    It is `connection.request` for as long as the connection is there.
+    In the other methods of a handler it is `connection.request`, if it is kept: see `Handler`.
 
     Attributes:
         connection: The connection it came on; `connection.data` may be set already.

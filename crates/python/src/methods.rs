@@ -366,8 +366,8 @@ impl Connection {
 
     /// The HTTP request that opened the connection; None on streams and on clients.
     ///
-    /// After `on_open` it is None too, unless a method of the handler uses `request`, or
-    /// `Handler.keep_request` is True.
+    /// After `on_open` it raises RuntimeError, unless the code of a method of the handler contains
+    /// `.request`, or `Handler.keep_request` is True.
     #[getter]
     fn request(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::ask(slf, |_, slf| slf.get().local()?.request.get(slf))

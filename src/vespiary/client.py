@@ -247,15 +247,15 @@ def connect(
             connection.send("hello")
             print(await connection.receive())
 
-    The end of the block waits until what was sent is delivered, for as long as the peer reads. A
-    block that is left by an exception or a cancellation waits for `close_seconds` at most, and then
-    the connection is aborted; a further cancellation aborts it at once.
+    At its end, the block waits until everything that was sent is delivered, as long as the peer
+    reads. If an exception or a cancellation ends the block, it waits at most `close_seconds`, and
+    then aborts the connection. A second cancellation aborts it at once.
 
     Args:
         url: `tcp://`, `unix:///path` or `ws://`, or with TLS `tls://` or `wss://`. A user name and
             password in a `ws://` or `wss://` URL are sent as basic authentication (RFC 7617).
-        handler: Called as a server's is, for each connection. Default: messages are received with
-            `receive()` or `async for`.
+        handler: A handler, as for a server, whose methods are called for each connection. Default:
+            you receive messages with `receive()` or `async for`.
         options: See `vespiary.ClientOptions`.
 
     Raises:
@@ -263,8 +263,8 @@ def connect(
             connection is awaited:
         OSError: the connect was refused or has failed.
         TimeoutError: connect and handshake took longer than `handshake_seconds`.
-        HandshakeRefused: the server answered with something other than 101.
-        RedirectRefused: it redirected, and that is not followed.
+        HandshakeRefused: the server answered with a status other than 101.
+        RedirectRefused: the server redirected, and the client does not follow.
         ProxyRefused: the proxy did not open a tunnel.
         ConnectionClosed: the connection ended during the handshake.
 

@@ -38,7 +38,7 @@ class ServerOptions(TypedDict, total=False):
             none. Connections from elsewhere are served as they are.
         forwarded_from: On `ws://` and `http://`: the addresses and networks of proxies that name
             their client in each request. `connection.peer` and `request.peer` are then that client,
-            with port 0 where the proxy names no port. Default: none.
+            with port 0 if the proxy does not name the port. Default: none.
         forwarded_field: In which header field: `x-forwarded-for` (the default), or `forwarded` (RFC
             7239).
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
@@ -51,20 +51,20 @@ class ServerOptions(TypedDict, total=False):
         fd: The descriptor of such a socket, as a service manager passes it. It also belongs to the
             server from the start on, which closes it: of a socket object, pass `detach()` and not
             `fileno()`.
-        mode: The permissions of a Unix socket's file, such as 0o660; default: what the umask gives.
+        mode: The permissions of a Unix socket's file, such as 0o660. Default: set by the umask.
         backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound is
             net.core.somaxconn. Default: 4096.
         reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)), each of which
             gets its part of the connections.
-        connections: For datagrams: let each peer have a connection, a pseudo-connection, that the
-            handler serves as it serves those of a stream; each datagram is a message.
+        connections: For datagrams: each peer gets a pseudo-connection, which the handler serves like
+            the connection of a stream. Each datagram is a message.
         packet_info: For datagrams: ask the kernel for `Datagram.ttl` and `Datagram.ecn`.
         receive_buffer_bytes: For datagrams: what the kernel's buffer of the socket holds
             (SO_RCVBUF, socket(7)), up to net.core.rmem_max. Default: net.core.rmem_default.
         broadcast: On `udp://`: allow sending to broadcast addresses (SO_BROADCAST).
         multicast_groups: On `udp://`: groups to join, such as `["239.1.2.3"]`, or
-            `["239.1.2.3%eth0"]` on one interface, by which datagrams to groups then leave too.
-            Other sockets may share the port then.
+            `["239.1.2.3%eth0"]` on one interface. Datagrams to groups are then sent on this
+            interface too, and other sockets may share the port.
     """
 
     framing: Framing | None

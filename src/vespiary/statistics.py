@@ -1,7 +1,7 @@
-"""What living objects report themselves: frozen snapshots, whose counters only ever grow.
+"""Statistics of servers, endpoints and connections, as frozen dataclasses.
 
-Counts are since the object's start; a field that is not a count says so. Byte counts are of the
-wire, framing included.
+Most fields are counters since the start of the object, and only grow. A field whose description
+ends with "now" is a current value. Bytes are counted as they are on the network, with the framing.
 """
 
 from collections import Counter
@@ -22,16 +22,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionStatistics:
-    """Messages that were compressed; payloads only, others are not in it.
+    """The compression of messages. Only the payloads of compressed messages are counted.
 
     Attributes:
-        messages_received: Compressed messages that came.
-        compressed_bytes_received: Their bytes as they came.
-        original_bytes_received: Their bytes, inflated.
-        messages_sent: Messages that went out compressed.
-        compressed_bytes_sent: Their bytes as they went.
-        original_bytes_sent: Their bytes before.
-        memory_bytes: What is held for compression between messages and within them, now.
+        messages_received: Compressed messages that were received.
+        compressed_bytes_received: Their bytes before they were decompressed.
+        original_bytes_received: Their bytes after that.
+        messages_sent: Messages that were sent compressed.
+        compressed_bytes_sent: Their bytes after they were compressed.
+        original_bytes_sent: Their bytes before that.
+        memory_bytes: Memory that is used for compression, now.
     """
 
     messages_received: int = 0
@@ -68,11 +68,11 @@ class ConnectionStatistics:
         messages_received: Whole messages handed to the handler.
         messages_sent: Messages taken for sending.
         bytes_received: Bytes read from the peer.
-        bytes_sent: Bytes that the kernel took.
+        bytes_sent: Bytes that the kernel accepted.
         messages_dropped: Messages dropped by the policy for slow consumers.
         queued_bytes: Bytes that wait to be sent, now.
         open_seconds: How long it has been open, now.
-        compression: What compression did.
+        compression: Its compression.
     """
 
     messages_received: int = 0
@@ -90,20 +90,20 @@ class EndpointStatistics:
     """One endpoint, and all connections it ever had.
 
     Attributes:
-        url: The endpoint, with the port that it really has; empty in a total.
+        url: The endpoint, with the port in use; empty in a total.
         connections_accepted: Connections that were accepted.
         connections_open: Connections that are open and ready for messages, now.
         connections_finishing: Connections that have ended while their handler still works, now.
             They count for `connections_max` and `connections_per_address_max`.
         connections_closed: Connections that were open and have ended.
-        connections_broken: Those among the closed that did not end cleanly.
+        connections_broken: Connections among the closed ones that did not end cleanly.
         handshakes_pending: Connections in their opening handshake, now.
         connections_refused: Connections that never opened, by the name of the reason: a limit, the
             status of the latest answer (`status_404`), or what ended the connection before there
             was one (`peer`, `local`, `errno_104`). One that was kept for several HTTP requests
             counts once. `status_200` and other statuses below 400 are not refusals: these
             connections ended after an ordinary HTTP response.
-        requests_answered: HTTP requests answered without an upgrade, refusals included, by status.
+        requests_answered: HTTP requests that were answered with a status other than 101, by status.
         messages_received: Whole messages handed to handlers.
         messages_sent: Messages taken for sending.
         bytes_received: Bytes read from peers.
@@ -119,17 +119,17 @@ class EndpointStatistics:
             kernel refused to send it.
         datagram_errors: Errors that the network reported of datagrams that were sent before (ICMP),
             by the name of the errno, such as `ECONNREFUSED`. They stop nothing.
-        protocol_errors: Connections ended because the peer broke a rule of the protocol; a limit
-            that it went over is counted in `limits_reached` alone.
+        protocol_errors: Connections that were ended because the peer violated the protocol. Limits
+            that it exceeded are counted only in `limits_reached`.
         write_pauses: How often reading from a peer paused because too much waited to be sent to it.
-        budget_exhausted: How often a connection used up its inline budget and went to the back of
-            the queue.
+        budget_exhausted: How often a connection had to wait for the others, because it had sent so
+            much at once (its inline budget was used up).
         handler_errors: Exceptions that handlers raised.
         compression: What compression did.
         limits_reached: How often a limit or deadline was reached, by the name of its field. A full
             write queue counts once until it has fallen to `write_low_bytes`; what was dropped
             meanwhile is in `messages_dropped`.
-        accept_errors: Failures of accept(2), by the name of the errno.
+        accept_errors: Connections that could not be accepted, by the name of the error of accept(2).
     """
 
     url: str = ""
@@ -176,9 +176,9 @@ class PortStatistics:
 
     Attributes:
         driver: `uring` or `epoll`; empty before the first start.
-        turns: Batches of completions waited for.
-        system_calls: System calls for operations and waiting.
-        completions: Completions handed out.
+        turns: How often the loop has waited for events.
+        system_calls: System calls for I/O and waiting.
+        completions: I/O operations that were completed.
         buffers_exhausted: Receives that ended because no buffer was free; they continue by
             themselves.
     """

@@ -8,8 +8,8 @@
 
 It is the same client as `vespiary.connect`, with the same limits and deadlines, on a loop that all
 synchronous connections of the process share (see `vespiary._background`). Messages are taken from
-the network as they come, up to `inbox_messages_max` and `inbox_bytes_max`, and wait until they are
-received; a peer that is not listened to is held back.
+the network as they arrive, up to `inbox_messages_max` and `inbox_bytes_max`, and wait until you receive
+them. Then reading pauses, and TCP slows the peer down.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ class Connection:
     Made by `vespiary.sync.connect`; a context manager that closes it. Threads that receive at the
     same time each get some of the messages.
 
-    A `timeout` in seconds bounds a method, and a TimeoutError or KeyboardInterrupt leaves the
-    connection as it was: a `receive` that timed out loses no message, and a `send` that timed out
-    has queued its message whole or not at all.
+    All methods take a `timeout` in seconds. A TimeoutError or KeyboardInterrupt does not damage the
+    connection: a `receive` that timed out loses no message, and a `send` that timed out has queued
+    its message completely or not at all.
 
     Attributes:
         peer: The server's address.
@@ -129,14 +129,14 @@ class Connection:
         self._part_context = contextvars.Context()
 
     def send(self, message: str | Buffer, *, timeout: float | None = None) -> None:
-        """Send a message; waits while more than `write_high_bytes` wait for the peer.
+        """Send a message. Blocks while more than `write_high_bytes` are queued for the peer.
 
-        A message that fits is handed to the loop's thread without waiting for it. So what goes
-        wrong afterwards, because the connection breaks, is raised by the next call.
+        If there is room in the queue, `send` returns before the message is sent. If the connection
+        then breaks, the next call raises the error.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            WriteQueueFull: the message alone is over `write_bytes_max`.
+            WriteQueueFull: the message is larger than `write_bytes_max`.
             TimeoutError: the peer does not read fast enough.
         """
         check_seconds("timeout", timeout)
@@ -154,11 +154,11 @@ class Connection:
     def send_part(
         self, data: str | Buffer, *, last: bool = False, timeout: float | None = None
     ) -> None:
-        """Send a part of a message whose bytes become known as they are sent.
+        """Send the next part of a message that you produce piece by piece.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
-            WriteQueueFull: the part alone is over `write_bytes_max`.
+            WriteQueueFull: the part is larger than `write_bytes_max`.
             TimeoutError: the peer does not read fast enough.
             SendRefused: the framing has no parts to send, as with lines and length
                 prefixes; or another thread is sending a message in parts.
@@ -178,7 +178,7 @@ class Connection:
         self._send(act, timeout)
 
     def send_end(self, *, timeout: float | None = None) -> None:
-        """Send nothing more on a stream; receiving continues.
+        """Finish sending on a stream. You can still receive.
 
         Raises:
             SendRefused: a WebSocket ends in both directions at once.
@@ -190,7 +190,7 @@ class Connection:
         """Send a WebSocket ping, and wait for the pong; returns the latency in seconds.
 
         Args:
-            payload: At most 125 bytes; default: some that no other ping has.
+            payload: At most 125 bytes. Default: a payload that no other ping has.
             timeout: How long to wait at most, in seconds.
 
         Raises:
@@ -233,10 +233,10 @@ class Connection:
     def close(
         self, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> CloseReason:
-        """End the connection cleanly, and wait for its end; returns why it ended.
+        """Close the connection cleanly, wait until it has ended, and return the close reason.
 
-        Threads that wait for a message get the end. Without a `timeout`, `close_seconds` and
-        `write_seconds` bound it.
+        Threads that wait for a message are woken, and their `receive` raises ConnectionClosed.
+        Without a `timeout`, `close_seconds` and `write_seconds` limit the time.
 
         Raises:
             ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
@@ -248,7 +248,7 @@ class Connection:
         return self._mailbox.wait_closed(timeout)
 
     def abort(self) -> None:
-        """End the connection at once; what waits is dropped, and the peer sees a reset."""
+        """Reset the connection at once. Queued messages are dropped."""
         self._shared.check()
         self._native.abort()
 

@@ -56,8 +56,8 @@ class ServerOptions(TypedDict, total=False):
             net.core.somaxconn. Default: 4096.
         reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)), each of which
             gets its part of the connections.
-        connections: For datagrams: each peer gets a pseudo-connection, which the handler serves like
-            the connection of a stream. Each datagram is a message.
+        connections: For datagrams: each peer gets a pseudo-connection, which the handler serves
+            like the connection of a stream. Each datagram is a message.
         packet_info: For datagrams: ask the kernel for `Datagram.ttl` and `Datagram.ecn`.
         receive_buffer_bytes: For datagrams: what the kernel's buffer of the socket holds
             (SO_RCVBUF, socket(7)), up to net.core.rmem_max. Default: net.core.rmem_default.

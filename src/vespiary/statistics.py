@@ -129,7 +129,8 @@ class EndpointStatistics:
         limits_reached: How often a limit or deadline was reached, by the name of its field. A full
             write queue counts once until it has fallen to `write_low_bytes`; what was dropped
             meanwhile is in `messages_dropped`.
-        accept_errors: Connections that could not be accepted, by the name of the error of accept(2).
+        accept_errors: Connections that could not be accepted, by the name of the error of
+            accept(2).
     """
 
     url: str = ""

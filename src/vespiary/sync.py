@@ -8,8 +8,8 @@
 
 It is the same client as `vespiary.connect`, with the same limits and deadlines, on a loop that all
 synchronous connections of the process share (see `vespiary._background`). Messages are taken from
-the network as they arrive, up to `inbox_messages_max` and `inbox_bytes_max`, and wait until you receive
-them. Then reading pauses, and TCP slows the peer down.
+the network as they arrive, and wait until you receive them. When `inbox_messages_max` messages or
+`inbox_bytes_max` bytes wait, reading pauses, and TCP slows the peer down.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ fn websocket(options: &Bound<'_, PyDict>) -> PyResult<WebSocketOptions> {
     let origins = patterns.map(|patterns| patterns.iter().map(parse).collect());
     let numbers: Vec<u8> = required(options, "versions")?;
     let version = |number: &u8| {
-        let wrong = || PyValueError::new_err(format!("no version {number} of WebSocket is supported"));
+        let wrong =
+            || PyValueError::new_err(format!("no version {number} of WebSocket is supported"));
         Version::from_number(*number).ok_or_else(wrong)
     };
     let versions: PyResult<Vec<Version>> = numbers.iter().map(version).collect();

@@ -172,7 +172,7 @@ impl Connection {
             SendError::TopicTooLong => refused("the topic's name is longer than topic_bytes_max"),
             SendError::Ended => refused("send_end() was called: this end sends nothing more"),
             SendError::OutOfTurn if connection.is_within_message() => refused(
-                "a message in parts is not finished: finish it with send_part(..., last=True) first",
+                "a message in parts is incomplete: finish it with send_part(..., last=True) first",
             ),
             SendError::OutOfTurn => refused(
                 "messages of this framing cannot be sent in parts: send() each as a whole; parts \

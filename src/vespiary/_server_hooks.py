@@ -103,8 +103,7 @@ def _in_context(context: Context, function: Callable[P, T], *args: P.args, **kwa
 
 
 def begin_hook(life: Life, site: Site, name: str, server: Server) -> Hook | None:
-    """Call a handler's hook in the server's context; an async one continues in the returned
-    task."""
+    """Call a handler's hook in the server's context; return the task of an async one."""
     if not isinstance(site.handler, Handler):
         return None
     method = getattr(site.handler, name)

@@ -277,8 +277,7 @@ def connect(
 def connecting(
     url: str, handled: Hooks | None, options: ClientOptions, *, reads_when_crowded: bool = False
 ) -> Connecting:
-    """The same for a handler's callables, whose reading may continue while the write queue is
-    full."""
+    """The same for a handler's callables; a full write queue need not pause their reading."""
     check_options(options)
     websocket = options.get("websocket")
     asked_websocket = websocket or WebSocket()

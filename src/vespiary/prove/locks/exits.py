@@ -1,5 +1,4 @@
-"""The exit codes, in one table. They are used in addition to the program's own, and each has one
-meaning.
+"""The exit codes, in one table. They are used besides those of the program itself.
 
 They are below those that shells use for a command that cannot be run, and for signals.
 """

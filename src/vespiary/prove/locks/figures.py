@@ -1,6 +1,4 @@
-"""The results of the full mode as text: which locks were waited for, how long, and because of which
-threads.
-"""
+"""The results of the full mode as text: which locks were waited for, how long and why."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Findings that are known already: suppressions, which people write, and a baseline, which the tool
-writes.
+"""Findings that are known already: suppressions, and a baseline.
 
-A suppression describes findings that are accepted, and contains a reason. If it matches no finding,
-it is reported, so that it can be removed. A baseline contains the signatures of the findings that
-existed when the tool was introduced. For each it has the number of different combinations of locks.
-A new signature, or more combinations, fails a build. `known_files` reads and writes both.
+People write suppressions. A suppression describes findings that are accepted, with a reason. If it
+matches no finding, it is reported, so that it can be removed. The tool writes the baseline. It
+contains the signatures of the findings that existed when the tool was introduced. For each it has
+the number of different combinations of locks. A new signature, or more combinations, fails a build.
+`known_files` reads and writes both.
 """
 
 from __future__ import annotations

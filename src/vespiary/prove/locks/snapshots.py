@@ -1,6 +1,4 @@
-"""Report what an examination of a running process has found: as text, and as an object for
-programs.
-"""
+"""Report what was found in a running process: as text, and as an object for programs."""
 
 from __future__ import annotations
 

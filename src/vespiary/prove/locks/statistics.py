@@ -1,5 +1,4 @@
-"""Statistics from the log of the full mode: how often, how long, by whom and where locks were
-taken.
+"""Statistics from the log of the full mode: how often, how long and where locks were taken.
 
 A wait counts only if another thread had the lock: the nanoseconds of an uncontended call are not
 waiting. A hold lasts from taking to releasing. A lock that is held at the end counts as held until

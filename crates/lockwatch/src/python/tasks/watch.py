@@ -88,8 +88,7 @@ def is_limited(task):
 
 
 def woken(task):
-    """The tasks that continue when a task has ended: those that wait for it, directly or
-    indirectly.
+    """The tasks that continue when a task has ended: those that wait for it, also indirectly.
 
     That is reported by what it will call: a task itself, a group of tasks, or a function that
     closes over a future for which others wait (`gather`, `wait`, `shield`, `wait_for`).

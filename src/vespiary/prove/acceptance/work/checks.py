@@ -1,5 +1,4 @@
-"""Checks of a server besides its clients' success: descriptors, processes, ports, files,
-numbers."""
+"""Further checks of a server: descriptors, processes, ports, files, numbers."""
 
 from __future__ import annotations
 

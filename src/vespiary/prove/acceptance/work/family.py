@@ -1,5 +1,4 @@
-"""The processes of a server: the server and everything that it started, including processes that
-have left its session.
+"""The processes of a server: everything that it started, also what has left its session.
 
 This process adopts orphans (PR_SET_CHILD_SUBREAPER). So everything that a program of the case
 starts stays a descendant of this process.

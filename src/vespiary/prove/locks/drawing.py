@@ -26,6 +26,9 @@ _NODE_HEIGHT = 44
 _LARGE = 7
 """From so many locks on only their numbers are drawn: their names would not fit."""
 
+_LETTER_WIDTH = 8.2
+"""Of bold text, in a wide font."""
+
 _COLUMN_WIDTH = 300
 _COLUMN_LEFT = 30
 _COLUMN_STEP = 108
@@ -87,7 +90,7 @@ def column_svg(steps: Sequence[Step], identity: str, by_class: bool = False) -> 
         f' viewBox="0 0 {_COLUMN_WIDTH} {height}" aria-label="{escape(_in_words(steps))}">',
         _marker(identity),
     ]
-    x, middle = _COLUMN_LEFT + 40, 2 + _NODE_HEIGHT / 2
+    x, middle = _COLUMN_LEFT + 20, 2 + _NODE_HEIGHT / 2
     for number, step in enumerate(steps):
         top = 2 + number * _COLUMN_STEP
         bottom = top + _NODE_HEIGHT
@@ -104,12 +107,12 @@ def column_svg(steps: Sequence[Step], identity: str, by_class: bool = False) -> 
         parts += [
             f'<path class="arrow" marker-end="url(#{identity})" d="{way}"/>',
             f'<text class="thread-label start" x="{x + 12}" y="{bottom + 28}">'
-            f"{escape(_short(name, 26))}<title>{escape(step.thread)}</title></text>",
+            f"{escape(_short(name, 30))}<title>{escape(step.thread)}</title></text>",
         ]
         label = _NUMBER.sub("class", step.holds) if by_class else step.holds
         width = _COLUMN_WIDTH - _COLUMN_LEFT - 2
         place = (_COLUMN_LEFT + width / 2, top + _NODE_HEIGHT / 2)
-        parts += _box(label, width, place, most=32)
+        parts += _box(label, width, place)
     parts.append("</svg>")
     return "".join(parts)
 
@@ -135,7 +138,7 @@ class _Plan:
     @classmethod
     def of(cls, count: int) -> _Plan:
         if count == 2:
-            return cls(count, 190, 190, 0)
+            return cls(count, 240, 210, 0)
         if count < _LARGE:
             return cls(count, 190, 110 + 40 * count, 40 + 30 * count)
         return cls(count, 74, 24 * count, 17 * count)
@@ -189,14 +192,14 @@ def _arrow(step: Step, plan: _Plan, number: int, identity: str) -> list[str]:
         (one + 2 * control + other) / 4 + 12 * away
         for one, control, other, away in zip(start, bend, stop, out, strict=True)
     )
-    name = step.thread.removeprefix("thread ")
+    name, most = step.thread.removeprefix("thread "), 32 if plan.count == 2 else 20
     if plan.is_large:
         name = name.rpartition("(")[2].rstrip(")")
     return [
         f'<path class="arrow" marker-end="url(#{identity})" d="M{start[0]:.1f} {start[1]:.1f}'
         f' Q{bend[0]:.1f} {bend[1]:.1f} {stop[0]:.1f} {stop[1]:.1f}"/>',
         f'<text class="thread-label {anchor}" x="{label[0]:.1f}" y="{label[1]:.1f}">'
-        f"{escape(_short(name, 20))}<title>{escape(step.thread)}</title></text>",
+        f"{escape(_short(name, most))}<title>{escape(step.thread)}</title></text>",
     ]
 
 
@@ -215,15 +218,14 @@ def _edge(
 
 def _node(lock: str, plan: _Plan, place: tuple[float, float]) -> list[str]:
     found = _NUMBER.search(lock.partition(" at ")[0]) if plan.is_large else None
-    return _box(lock, plan.node_width, place, most=24, text=found[0] if found is not None else None)
+    return _box(lock, plan.node_width, place, found[0] if found is not None else None)
 
 
-def _box(
-    lock: str, width: float, place: tuple[float, float], *, most: int, text: str | None = None
-) -> list[str]:
-    """A lock's box around `place`, with its name (or `text`) cut to `most` characters."""
+def _box(lock: str, width: float, place: tuple[float, float], text: str | None = None) -> list[str]:
+    """A lock's box around `place`, with as much of its name (or of `text`) as fits."""
     left, top = place[0] - width / 2, place[1] - _NODE_HEIGHT / 2
     name, _, where = (text or lock).partition(" at ")
+    most = int((width - 10) / _LETTER_WIDTH)
     x, y = f"{place[0]:.1f}", place[1] - 7 if where else place[1]
     label = [f'<text class="lock-label" x="{x}" y="{y:.1f}">{escape(_short(name, most))}</text>']
     if where:

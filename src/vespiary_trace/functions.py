@@ -5,7 +5,8 @@ stays one, and its mark is reached when it begins to run, not when it is made. A
 gives nothing, or what its `disabled` has.
 
 To see whether a test looks at a result at all, a run may replace it by an object that is not None,
-but false, and equal to itself only.
+but false, and equal to itself only; or, to see whether it looks at more than the type, by another
+result of this type.
 """
 
 import functools
@@ -13,22 +14,12 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from vespiary_trace.another import Replaced, Results
+
 if TYPE_CHECKING:
     from vespiary_trace.probes import Slot
 
 __all__ = ["probed"]
-
-
-class _Replaced:
-    """What a function gives that no caller can have expected."""
-
-    def __bool__(self) -> bool:
-        """It is false."""
-        return False
-
-    def __repr__(self) -> str:
-        """Say where it is from."""
-        return "<a result that vespiary trace has replaced>"
 
 
 def probed(function: Callable[..., Any], slot: "Slot", disabled: object) -> Callable[..., Any]:
@@ -47,33 +38,39 @@ def probed(function: Callable[..., Any], slot: "Slot", disabled: object) -> Call
     if inspect.isgeneratorfunction(function):
         return _generator(function, slot, disabled)
 
+    results = Results(function)
+
     @functools.wraps(function)
     def probe(*arguments: Any, **named: Any) -> Any:
         slot.count(True)
         if slot.disabled:
-            return _result(slot, disabled)
-        return function(*arguments, **named)
+            return _result(slot, results, disabled)
+        return results.keep(function(*arguments, **named))
 
     return probe
 
 
-def _result(slot: "Slot", disabled: object) -> object:
-    return _Replaced() if slot.is_replaced else disabled
+def _result(slot: "Slot", results: Results, disabled: object) -> object:
+    if slot.is_another:
+        return results.another()
+    return Replaced() if slot.is_replaced else disabled
 
 
-def _results(slot: "Slot", disabled: object) -> Iterable[object]:
-    if slot.is_replaced:
-        return [_Replaced()]
+def _items(slot: "Slot", disabled: object) -> Iterable[object]:
+    if slot.is_replaced or slot.is_another:
+        return [Replaced()]
     return disabled if isinstance(disabled, Iterable) else ()
 
 
 def _coroutine(function: Callable[..., Any], slot: "Slot", disabled: object) -> Callable[..., Any]:
+    results = Results(function)
+
     @functools.wraps(function)
     async def probe(*arguments: Any, **named: Any) -> Any:
         slot.count(True)
         if slot.disabled:
-            return _result(slot, disabled)
-        return await function(*arguments, **named)
+            return _result(slot, results, disabled)
+        return results.keep(await function(*arguments, **named))
 
     return probe
 
@@ -83,7 +80,7 @@ def _generator(function: Callable[..., Any], slot: "Slot", disabled: object) -> 
     def probe(*arguments: Any, **named: Any) -> Generator[Any, Any, Any]:
         slot.count(True)
         if slot.disabled:
-            yield from _results(slot, disabled)
+            yield from _items(slot, disabled)
             return None
         return (yield from function(*arguments, **named))
 
@@ -97,7 +94,7 @@ def _asynchronous_generator(
     async def probe(*arguments: Any, **named: Any) -> AsyncGenerator[Any, Any]:
         slot.count(True)
         if slot.disabled:
-            for result in _results(slot, disabled):
+            for result in _items(slot, disabled):
                 yield result
             return
         inner = function(*arguments, **named)

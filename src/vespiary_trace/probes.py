@@ -24,7 +24,8 @@ from typing import IO, Any, Final, TypeVar, cast
 from vespiary_trace import Disabled, checked
 from vespiary_trace.functions import probed
 
-__all__ = ["CLAIM", "DISABLED", "MARK", "REPLACED", "Probes", "Slot", "Table", "TableError"]
+__all__ = ["ANOTHER", "CLAIM", "DISABLED", "FORCED", "MARK", "REPLACED"]
+__all__ += ["Probes", "Slot", "Table", "TableError"]
 
 MARK: Final = 1
 """The kind of a slot that stands for a marked condition; its site is `file:line:column`."""
@@ -33,10 +34,16 @@ CLAIM: Final = 2
 """The kind of a slot that stands for a claim; its site is the name of the test."""
 
 DISABLED: Final = 1
-"""What a slot has while its mark is disabled; any other number but 0 is as good."""
+"""What a slot has while its mark is disabled."""
 
 REPLACED: Final = 2
 """The same, and a function gives a wrong result that is not None."""
+
+ANOTHER: Final = 3
+"""The same, and a function gives a wrong result of its own type."""
+
+FORCED: Final = 4
+"""What a slot has while its condition is taken for true, whatever it is."""
 
 _CAPACITY: Final = 4096
 _TEXT_BYTES_MAX: Final = 480
@@ -77,15 +84,29 @@ class Slot:
     @property
     def disabled(self) -> bool:
         """Whether the mark is false whatever its condition."""
-        return self.table.number("I", self.offset + 16) != 0
+        return self._state not in (0, FORCED)
 
     @property
     def is_replaced(self) -> bool:
         """Whether it is disabled, and a function gives a wrong result that is not None."""
-        return self.table.number("I", self.offset + 16) == REPLACED
+        return self._state == REPLACED
+
+    @property
+    def is_another(self) -> bool:
+        """Whether it is disabled, and a function gives a wrong result of its own type."""
+        return self._state == ANOTHER
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether the mark is true whatever its condition."""
+        return self._state == FORCED
+
+    @property
+    def _state(self) -> int:
+        return self.table.number("I", self.offset + 16)
 
     def disable(self, how: int = DISABLED) -> None:
-        """Disable the mark in every process, or enable it again: `False`."""
+        """Disable the mark in every process (or force it), or enable it again: `False`."""
         self.table.set_number("I", self.offset + 16, int(how))
 
     def count(self, acted: bool) -> None:
@@ -111,7 +132,7 @@ class Table:
         self.path = Path(path)
         with self._locked() as locked, self._opened() as file:
             if os.fstat(locked.fileno()).st_size == 0:
-                file.truncate(_HEADER.size + capacity * _SLOT.size)
+                self._allocate(file, _HEADER.size + capacity * _SLOT.size)
                 file.write(_HEADER.pack(_MAGIC, _VERSION, _SLOT.size, capacity, 0))
                 file.flush()
             file.seek(0)
@@ -120,6 +141,13 @@ class Table:
             self._capacity = self._capacity_of(start, size)
             self._memory = mmap.mmap(file.fileno(), size)
         self._known: list[Slot] = []
+
+    def _allocate(self, file: IO[bytes], size: int) -> None:
+        """Take all of its room at once: what is mapped and has none would end the process."""
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise TableError(f"{self.path}: {error.strerror}") from error
 
     def _capacity_of(self, start: bytes, size: int) -> int:
         if len(start) == _HEADER.size:
@@ -219,7 +247,7 @@ class Probes:
         self._marks: dict[tuple[CodeType, str, int], tuple[Slot, bool]] = {}
 
     def requires(self, *marked: object) -> bool:
-        """Give the condition, and False while the mark is disabled.
+        """Give the condition, False while the mark is disabled, and True while it is forced.
 
         Raises:
             Disabled: the mark has no condition and is disabled.
@@ -239,7 +267,7 @@ class Probes:
                 f"vespiary trace: the code that implements {' '.join(slot.ids)} at {slot.site}"
                 " is disabled in this run"
             )
-        return condition and not slot.disabled
+        return slot.is_forced or (condition and not slot.disabled)
 
     def implements(self, *ids: str, disabled: object = None) -> Callable[[_Function], _Function]:
         """Mark a function, which is not called while the mark is disabled.

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)
 """The first test waits for the run, which starts about a hundred processes of pytest."""
 
 HEAD = """
-import functools, hashlib, os, signal, subprocess, sys, threading, time, warnings
+import asyncio, functools, hashlib, os, signal, subprocess, sys, threading, time, warnings
 from pathlib import Path
 import pytest
 from vespiary.trace import requires
@@ -129,13 +129,23 @@ def test_what_only_a_crash_or_a_timeout_proves_is_listed(fooled: Fooled) -> None
 def test_what_is_only_reached_is_listed_with_what_to_do() -> None:
     proofs = [Proof("a.py:1", "a/1/1", "killed", ("t",), how="any result"),
               Proof("a.py:2", "a/1/2", "killed", ("t",), how="unfiltered"),
-              Proof("a.py:3", "a/1/3", "killed", ("t",), how="broken")]  # fmt: skip
+              Proof("a.py:3", "a/1/3", "killed", ("t",), how="broken"),
+              Proof("a.py:4", "a/1/4", "killed", ("t",), how="any of its type"),
+              Proof("a.py:5", "a/1/5", "killed", ("t",), how="one result")]  # fmt: skip
     record = Record(proofs=proofs, marks=[Mark("a.py:3", ("a/1/3",), "a.py", 3, "function")])
-    first, second = record.hints()
+    first, second, third, fourth = record.hints()
     assert first.startswith("a.py:1: the mark of a/1/1 gives a result that no test reads: let a")
-    assert second.startswith("a.py:2: the mark of a/1/2 lets something pass, and was true in every")
+    assert second.startswith("a.py:2: the mark of a/1/2 lets something pass, and no claiming test")
+    assert third.startswith("a.py:4: the mark of a/1/4 gives a result of which the claiming tests")
+    assert fourth.startswith("a.py:5: the mark of a/1/5 chooses between two results, and no claim")
     record.marks.clear()
     assert record.hints()[0].startswith("a.py:3: the only proof of a/1/3 is a crash of the code")
+
+
+def test_a_test_of_the_other_result_of_a_choice_confirms_its_claim(fooled: Fooled) -> None:
+    identifier = f"fool/1/{NUMBERS['shows_both_results_of_a_choice']}"
+    claims = [claim for claim in fooled.told["claims"] if claim["id"] == identifier]
+    assert [claim["verdict"] for claim in claims] == ["killed", "killed"]
 
 
 def test_a_condition_that_was_never_false_is_listed(fooled: Fooled) -> None:

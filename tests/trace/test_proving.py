@@ -132,7 +132,7 @@ def test_tests_that_claim_nothing_are_not_run(proved: Proved) -> None:
 
 def test_the_evidence_is_written_to_the_file(proved: Proved) -> None:
     written = json.loads(proved.evidence.read_text())
-    assert written.pop("version") == 3
+    assert written.pop("version") == 4
     assert written == {name: proved.told[name] for name in written}
 
 

@@ -173,17 +173,43 @@ def pytest_runtest_protocol(item, nextitem):
 """
 """A plugin that would run a test again as long as it fails."""
 
+FORKING = """
+import os, pickle
+from _pytest.runner import runtestprotocol
 
-def prove_telling(folder: Path, options: str) -> Proved:
-    (folder / "test_it.py").write_text(TELLING)
+def pytest_runtest_protocol(item, nextitem):
+    read, write = os.pipe()
+    hook, config = item.config.hook, item.config
+    if os.fork() == 0:
+        reports = runtestprotocol(item, log=False)
+        told = [hook.pytest_report_to_serializable(config=config, report=it) for it in reports]
+        os.write(write, pickle.dumps(told))
+        os._exit(0)
+    os.close(write)
+    with open(read, "rb") as file:
+        for data in pickle.load(file):
+            report = hook.pytest_report_from_serializable(config=config, data=data)
+            item.ihook.pytest_runtest_logreport(report=report)
+    os.wait()
+    return True
+"""
+"""A plugin that runs each test in a process of its own."""
+
+
+def prove_telling(folder: Path, options: str, test: str = TELLING) -> Proved:
+    (folder / "test_it.py").write_text(test)
     (folder / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\n")
     config = folder / "trace.toml"
     config.write_text('[sources]\npython = ["test_*.py"]\n[run]\npytest = ["test_it.py"]\n')
     return Proved(folder, "prove", config=config)
 
 
-@pytest.mark.parametrize("options", ["--ff", "--lf --nf", "--sw --sw-skip", "--cache-clear"])
-def test_options_about_the_last_run_of_pytest_change_nothing(tmp_path: Path, options: str) -> None:
+@pytest.mark.parametrize(
+    "options", ["--ff", "--lf --nf", "--sw --sw-skip", "--cache-clear", "--pdb", "--trace"]
+)
+def test_options_about_the_last_run_or_a_debugger_change_nothing(
+    tmp_path: Path, options: str
+) -> None:
     proved = prove_telling(tmp_path, options)
     assert proved.one("proofs", id="toy/3/1")["how"] == "assertion"
     assert proved.told["unstable"] == []
@@ -200,6 +226,28 @@ def test_a_failure_that_is_run_again_is_one_only_if_it_stays(
     (tmp_path / f"{plugin}.py").write_text(RERUNNING)
     proof = prove_telling(tmp_path, f"-p {plugin}").one("proofs", id="toy/3/1")
     assert (proof["verdict"], proof["how"]) == (verdict, "assertion" * (verdict == "killed"))
+
+
+def test_how_a_test_failed_is_known_from_its_report_alone(tmp_path: Path) -> None:
+    (tmp_path / "forking.py").write_text(FORKING)
+    proof = prove_telling(tmp_path, "-p forking").one("proofs", id="toy/3/1")
+    assert (proof["verdict"], proof["how"]) == ("killed", "assertion")
+
+
+def test_a_folder_for_the_files_of_tests_is_not_shared_by_processes(tmp_path: Path) -> None:
+    test = TELLING.replace("(cache)", "(cache, tmp_path)")
+    proved = prove_telling(tmp_path, "--basetemp=here", test)
+    assert proved.one("proofs", id="toy/3/1")["how"] == "assertion"
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_test_may_stand_in_a_file_with_brackets_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "test_[a].py").write_text(TELLING.replace("toy/3/1", "toy/3/2"))
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["test_*.py"]\n[run]\npytest = ["."]\n')
+    proved = Proved(tmp_path, "prove", config=config)
+    assert proved.one("proofs", id="toy/3/2")["verdict"] == "killed"
+    assert proved.one("claims", id="toy/3/2")["claimant"] == "test_[a].py::test_it"
 
 
 def test_claims_of_a_language_whose_tests_are_not_run_are_a_warning(tmp_path: Path) -> None:

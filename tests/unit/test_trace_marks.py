@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vespiary.trace import CLAIM, MARK, Slot, Table, TableError, implements, requires
+from vespiary.trace import CLAIM, FORCED, MARK, Slot, Table, TableError, implements, requires
 
 PROGRAM = """
 import asyncio, sys
@@ -322,6 +322,15 @@ def test_a_disabled_mark_does_not_act(tmp_path: Path, disabled: str, told: str) 
     assert (mark.reached, mark.acted) == (0, 0)
 
 
+def test_a_forced_mark_is_true_and_its_condition_is_still_counted(tmp_path: Path) -> None:
+    run(tmp_path, tmp_path / "table")
+    mark = slots(tmp_path / "table")["a/1/1 a/1/2"]
+    mark.clear()
+    mark.disable(FORCED)
+    assert run(tmp_path, tmp_path / "table") == "True True something later"
+    assert (mark.reached, mark.acted, mark.disabled) == (2, 1, False)
+
+
 def test_a_disabled_statement_raises_and_names_its_requirement(tmp_path: Path) -> None:
     run(tmp_path, tmp_path / "table")
     mark = slots(tmp_path / "table")["a/3/1"]
@@ -379,6 +388,22 @@ def test_a_foreign_file_is_refused_and_left_as_it_was(tmp_path: Path, content: b
 def test_a_path_that_cannot_be_opened_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=f"^{tmp_path / 'none' / 'table'}: "):
         Table(tmp_path / "none" / "table")
+
+
+SMALL = """
+import resource, sys
+from vespiary.trace import Table
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+Table(sys.argv[1])
+"""
+
+
+def test_a_file_for_which_there_is_no_room_is_an_error_that_names_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "table")
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL, path], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1].endswith(f"TableError: {path}: File too large")
 
 
 def test_a_name_that_is_too_long_for_a_slot_is_an_error(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 //! What the macros of a tracing build expand to.
 
-use crate::table::{Kind, Slot, Table, VARIABLE};
+use crate::table::{FORCED, Kind, Slot, Table, VARIABLE};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,7 +23,7 @@ impl Mark {
         }
     }
 
-    /// The condition, and false while the mark is disabled.
+    /// The condition, false while the mark is disabled, and true while it is forced.
     ///
     /// # Panics
     ///
@@ -37,7 +37,10 @@ impl Mark {
         if condition {
             slot.acted.fetch_add(1, Relaxed);
         }
-        condition && slot.disabled.load(Relaxed) == 0
+        match slot.disabled.load(Relaxed) {
+            0 => condition,
+            state => state == FORCED,
+        }
     }
 
     /// Records that the code below a mark without a condition was reached.

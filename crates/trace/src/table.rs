@@ -37,6 +37,9 @@ pub const CAPACITY: u32 = 4096;
 /// Bytes that the identifiers and the site of one slot may have together.
 pub const TEXT_BYTES_MAX: usize = 480;
 
+/// What a slot has as `disabled` while its condition is taken for true, whatever it is.
+pub const FORCED: u32 = 4;
+
 const MAGIC: [u8; 8] = *b"VSPTRACE";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
@@ -58,7 +61,7 @@ pub struct Slot {
     pub reached: AtomicU64,
     /// How often its condition was true, whether it was disabled or not.
     pub acted: AtomicU64,
-    /// Not 0 while the mark is disabled.
+    /// Not 0 while the mark is disabled, or [`FORCED`].
     pub disabled: AtomicU32,
     kind: AtomicU32,
     ids_bytes: AtomicU16,

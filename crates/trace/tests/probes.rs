@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::Ordering::Relaxed;
-use vespiary_trace::table::{Kind, Slot, Table, VARIABLE};
+use vespiary_trace::table::{FORCED, Kind, Slot, Table, VARIABLE};
 use vespiary_trace::{claims, requires};
 
 /// What a child does: it executes marks, and returns a number that shows which of them acted.
@@ -98,6 +98,19 @@ fn a_disabled_mark_is_false_and_its_condition_is_still_counted() {
     mark.disabled.store(1, Relaxed);
     assert_eq!(printed(&run_child(Some(&path))), "acts: 10 10");
     assert_eq!(mark.acted.load(Relaxed), 402);
+}
+
+#[test]
+fn a_forced_mark_is_true_and_its_condition_is_still_counted() {
+    let path = place("forced");
+    run_child(Some(&path));
+    let table = Table::open(&path).expect("the file");
+    let mark = slot(&table, "a/1/1");
+    mark.disabled.store(FORCED, Relaxed);
+    let (reached, acted) = (mark.reached.load(Relaxed), mark.acted.load(Relaxed));
+    assert_eq!(printed(&run_child(Some(&path))), "acts: 11 11");
+    assert_eq!(mark.reached.load(Relaxed) - reached, 202);
+    assert_eq!(mark.acted.load(Relaxed) - acted, 201);
 }
 
 #[test]

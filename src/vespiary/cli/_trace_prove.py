@@ -15,6 +15,7 @@ from vespiary._counted import counted
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.cli._trace_options import config_option
+from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.evidence import as_of_today
 from vespiary.prove.trace.files import refuse_unwritable
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
@@ -166,7 +167,7 @@ def _run(
         with _ending_on_signals(), Runner(settings, jobs, say) as runner:
             record = then(runner, collect(runner, only))
     except TableError as error:
-        raise click.ClickException(str(error)) from error
+        raise ConfigurationError(str(error)) from error
     return record, time.monotonic() - began
 
 

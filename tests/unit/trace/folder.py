@@ -65,7 +65,7 @@ def _test(name: str, claim: str, sites: list[str]) -> dict[str, Any]:
 
 
 EVIDENCE: dict[str, Any] = {
-    "version": 3,
+    "version": 4,
     "marks": [
         {"site": "a.rs:1", "ids": ["nest/1/1"], "file": "a.rs", "line": 1},
         {"site": "a.rs:2", "ids": ["nest/1/2"], "file": "a.rs", "line": 2},

@@ -146,6 +146,11 @@ def test_the_name_of_a_standard_is_not_an_identifier(sentence: str) -> None:
     assert [found.id for found in read(f"# Hashes\n\n{sentence}\n", "x")] == ["x/hashes/1"]
 
 
+def test_identifiers_may_begin_as_the_names_of_standards_do() -> None:
+    text = "# Rules\n\n- **MD-1** A key MUST be text.\n- **MD-2** Values MUST be text.\n"
+    assert [found.id for found in read(text, "x")] == ["MD-1", "MD-2"]
+
+
 def test_a_key_word_alone_is_about_what_its_heading_names() -> None:
     text = "# Attributes\n\n### source\n\n- REQUIRED\n- MUST be an address\n"
     assert [found.text for found in read(text, "x")] == ["source: REQUIRED", "MUST be an address"]

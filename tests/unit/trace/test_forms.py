@@ -103,6 +103,52 @@ def test_a_condition_that_lets_something_pass_is_a_filter(source: str, forms: li
     assert python_forms(source) == forms
 
 
+CHOICE = '"shipped" if requires("a/1/1", x) else "refused"'
+
+
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        (f"y = {CHOICE}", "choice"),
+        (f"y = lambda x: {CHOICE}", "choice"),
+        ('def f(x):\n    if requires("a/1/1", x): return S.A\n    return S.B', "choice"),
+        ('def f(x):\n    if requires("a/1/1", x): return 200\n    else: return 413', "choice"),
+        ('if requires("a/1/1", x): y = "a"\nelse: y = "b"', "choice"),
+        ('if (z := requires("a/1/1", x)) and w: y = "a"\nelse: y = "b"', "choice"),
+        ('y = requires("a/1/1", x) and "shipped" or "refused"', "choice"),
+        ('y = ["no", "yes"][requires("a/1/1", x)]', "choice"),
+        ('y = {True: "yes", False: "no"}[requires("a/1/1", x)]', "choice"),
+        ('def f(x):\n    z = requires("a/1/1", x)\n    return A if z else B', "choice"),
+        ('match x:\n    case 1 if requires("a/1/1", x): y = A\n    case _: y = B', "choice"),
+        ('y = None if requires("a/1/1", x) else "fault"', "choice"),
+        ('y = None if requires("a/1/1", x) else parse(x)', "condition"),
+        ('if requires("a/1/1", x): y = 1\nelse: raise E', "filter"),
+        ('if requires("a/1/1", x): y = 1\nelse:\n    log()\n    raise E', "filter"),
+        ('def f(x):\n    if requires("a/1/1", x): return g(x)\n    raise E', "filter"),
+        ('match x:\n    case 1 if requires("a/1/1", x): g()\n    case _: raise E', "filter"),
+        ('match x:\n    case 1 if requires("a/1/1", x): g()\n    case 1: raise E', "filter"),
+        ('match x:\n    case 1 if requires("a/1/1", x): g()\n    case 2: raise E', "condition"),
+        (
+            'match x:\n    case 1 if requires("a/1/1", x): g()\n    case _ if y: raise E',
+            "condition",
+        ),
+        ('y = "fault" if requires("a/1/1", x) else None', "condition"),
+        ('y = 5 if requires("a/1/1", x) else 0', "condition"),
+        ('y = 125 if requires("a/1/1", x > 125) else x', "condition"),
+        ('y = True if requires("a/1/1", x) else False', "condition"),
+        ('y = "same" if requires("a/1/1", x) else "same"', "condition"),
+        ('def f(x):\n    if requires("a/1/1", x): raise E\n    raise F', "condition"),
+        ('def f(x):\n    if requires("a/1/1", x): y = g(x)\n    raise E', "condition"),
+        ('if requires("a/1/1", x): y = "a"\nelse: z = "b"', "condition"),
+        ('def f(x):\n    if requires("a/1/1", x): return "a"\n    return g(x)', "condition"),
+    ],
+)
+def test_a_branch_whose_other_side_does_something_is_a_filter_or_a_choice(
+    source: str, form: str
+) -> None:
+    assert python_forms(source) == [form]
+
+
 @pytest.mark.parametrize(
     ("source", "forms"),
     [
@@ -116,6 +162,32 @@ def test_a_condition_that_lets_something_pass_is_a_filter(source: str, forms: li
         ('let y = requires!("a/1/1" => x) && requires!("a/1/2" => z);', ["condition"] * 2),
         ('let y = requires!("a/1/1" => x) || requires!("a/1/1" => z);', ["condition"] * 2),
         ('x.any(|y| requires!("a/1/1" => y > 1))', ["condition"]),
+        ('if requires!("a/1/1" => x) { Ok(y) } else { Err(Fault::Refused { x }) }', ["filter"]),
+        ('if requires!("a/1/1" => x) { y() } else if z { w() } else { Err(E) }', ["condition"]),
+        ('if z && requires!("a/1/1" => x) { y(); } else { log("{"); return Err(E); }', ["filter"]),
+        ('if requires!("a/1/1" => x) { return Ok(y); } Err(E)', ["filter"]),
+        ('if requires!("a/1/1" => x) { return Ok(y); } if z { return Err(E); } Ok(w)',
+         ["condition"]),
+        ('if requires!("a/1/1" => x) { y(); } Err(E)', ["condition"]),
+        ('if requires!("a/1/1" => x) { return Err(E); } Ok(y)', ["condition"]),
+        ('if requires!("a/1/1" => x) { Err(E) } else { Err(F) }', ["condition"]),
+        ('if requires!("a/1/1" => x) { return None; } Some(y)', ["condition"]),
+        ('requires!("a/1/1" => x).then_some(y).ok_or(E)', ["filter"]),
+        ('requires!("a/1/1" => x).then(|| y).ok_or_else(|| E)', ["filter"]),
+        ('requires!("a/1/1" => x).then_some("yes").unwrap_or("no")', ["choice"]),
+        ('if requires!("a/1/1" => x) { "shipped" } else { /* no */ "refused" }', ["choice"]),
+        ('if requires!("a/1/1" => x) { return State::Open; } State::Closed', ["choice"]),
+        ('match requires!("a/1/1" => x) { true => Ok(y), false => Err(E) }', ["filter"]),
+        ('match requires!("a/1/1" => x) { false => "no", _ => "yes" }', ["choice"]),
+        ('match y { Some(x) if requires!("a/1/1" => x) => "yes", _ => "no", }', ["choice"]),
+        ('match y { 0 => g(), _ if requires!("a/1/1" => x) => { Ok(y) } _ => Err(E) }',
+         ["filter"]),
+        ('match y { Some(x) if requires!("a/1/1" => x) => g(), _ => h() }', ["condition"]),
+        ('match y { 0 if requires!("a/1/1" => x) => g(), 1 => Err(E), _ => h() }', ["condition"]),
+        ('match y { 0 if requires!("a/1/1" => x) => { Ok(z) } other => Err(other) }',
+         ["filter"]),
+        ('let y = if requires!("a/1/1" => x) { 5 } else { 0 };', ["condition"]),
+        ('let y = if requires!("a/1/1" => x) { true } else { false };', ["condition"]),
     ],
 )  # fmt: skip
 def test_so_is_one_of_rust(source: str, forms: list[str]) -> None:
@@ -181,7 +253,11 @@ def test_the_form_of_a_mark_that_only_a_run_has_seen_is_read(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("forms") / "a.py"
-    path.write_text('x = [y for y in z if must("a/1/1", y)]\nx = must("a/1/2", y)\nmust("a/1/3")\n')
+    path.write_text(
+        'x = [y for y in z if must("a/1/1", y)]\nx = must("a/1/2", y)\nmust("a/1/3")\n'
+        'x = "a" if must("a/1/4", y) else "b"\n'
+    )
     assert form_at(path, 1, ("a/1/1",)) == "filter"
     assert form_at(path, 2, ("a/1/2",)) == "condition"
     assert form_at(path, 3, ("a/1/3",)) == "statement"
+    assert form_at(path, 4, ("a/1/4",)) == "choice"

@@ -231,7 +231,7 @@ def test_without_evidence_nothing_is_above_implemented(folder: Folder) -> None:
     assert data["limits"][0].startswith("There is no evidence")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 3, "marks": [{}]}', '{"version": 3}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 4, "marks": [{}]}', '{"version": 4}'])
 def test_what_is_not_an_evidence_is_refused(folder: Folder, text: str) -> None:
     path = folder.root / "other.json"
     path.write_text(text)

@@ -76,6 +76,7 @@ fn each_limit_has_its_status() {
     assert_eq!(read(&with(&format!("X: {}\r\n", "a".repeat(3000)))).0, 431);
     assert_eq!(read(&with(&"X: a\r\n".repeat(30))).0, 431);
     assert_eq!(read("GET / HTTP/2.0\r\n").0, 505);
+    assert_eq!(read("GET / HTTP\r\n").0, 400);
 }
 
 #[test]

@@ -4,14 +4,18 @@ A disabled condition is false, which takes away what the code does for a true on
 the other way round: a comprehension's `if`, or `all`, does something for a false condition only.
 There a test fails without the mark even if it never shows what the filter is for. The same is true
 of an `and` of several marks of one requirement. And a mark whose true branch does nothing, beside
-an `else` that refuses, is a negated mark in other words.
+an `else` that refuses, is a negated mark in other words. What a branch does for a false condition
+is found by `branches`.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+from vespiary.prove.trace.branches import branching, calls
 
 __all__ = ["ABOVE", "IDLE", "INVERTED"]
-__all__ += ["filtering", "form_of_function", "is_constant", "is_idle", "misuse", "stands_above"]
+__all__ += ["form_of_function", "forms_of_conditions"]
+__all__ += ["is_constant", "is_idle", "misuse", "stands_above"]
 
 IDLE = (
     "the code that the mark guards does nothing: let it guard the code that does what the"
@@ -81,14 +85,19 @@ def _allows_none(annotation: ast.expr) -> bool:
     return isinstance(annotation, ast.Constant) and annotation.value is None
 
 
-def filtering(tree: ast.AST) -> set[ast.Call]:
+def forms_of_conditions(tree: ast.AST) -> dict[ast.Call, str]:
+    """The calls in a file whose value is not just a condition: each a `filter` or a `choice`."""
+    return branching(tree) | dict.fromkeys(_filtering(tree), "filter")
+
+
+def _filtering(tree: ast.AST) -> set[ast.Call]:
     """The calls in a file whose value lets something pass if it is true."""
     found: set[ast.Call] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.comprehension):
-            found.update(*map(_calls, node.ifs))
+            found.update(*map(calls, node.ifs))
         elif isinstance(node, ast.Call) and _last_name(node.func) in _FILTERS:
-            found.update(*map(_calls, node.args))
+            found.update(*map(calls, node.args))
         elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
             found |= _chained(node.values)
         elif isinstance(node, ast.If) and not node.orelse and len(node.body) == 1:
@@ -100,7 +109,7 @@ def filtering(tree: ast.AST) -> set[ast.Call]:
 
 def _chained(conditions: Sequence[ast.expr]) -> set[ast.Call]:
     """The marks that several conditions, all of which must be true, have of one requirement."""
-    operands = [[(call, _strings(call)) for call in _calls(value)] for value in conditions]
+    operands = [[(call, _strings(call)) for call in calls(value)] for value in conditions]
     return {
         call
         for place, operand in enumerate(operands)
@@ -109,10 +118,6 @@ def _chained(conditions: Sequence[ast.expr]) -> set[ast.Call]:
         for _, others in other
         if ids & others
     }
-
-
-def _calls(node: ast.expr) -> Iterator[ast.Call]:
-    return (inner for inner in ast.walk(node) if isinstance(inner, ast.Call))
 
 
 def _strings(call: ast.Call) -> set[str]:

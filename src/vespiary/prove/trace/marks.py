@@ -34,9 +34,9 @@ class Mark:
         line: Where it begins.
         function: The function or class in which it stands; empty if none was found.
         language: `rust` or `python`.
-        form: Of a mark: `condition`, `filter` (a condition that lets something pass), `statement`
-            (code without a condition), `result` (a function with a result for when it is disabled),
-            or `function` (one without).
+        form: Of a mark: `condition`, `filter` (a condition that lets something pass), `choice` (one
+            that chooses between two results), `statement` (code without a condition), `result` (a
+            function with a result for when it is disabled), or `function` (one without).
         digest: Of the function's code: see `digests`.
         macro: The macro of Rust in whose definition it stands; empty if in none.
     """

@@ -122,12 +122,14 @@ def own(sentence: str) -> str:
     """The identifier of the specification's own with which a sentence begins; empty if none.
 
     It is set off by a sign, as `PAY-17:`, or a new sentence follows it: `SHA-1 is deprecated` has
-    none.
+    none. What looks like a well-known name is one only if a new sentence follows.
     """
     found = _OWN.match(sentence + " ")
-    if not found or _WELL_KNOWN.match(found[2]):
+    if not found:
         return ""
-    begins = re.match(r"\s*(?:$|[A-Z](?:[a-z]|$))", found[4] or "")
+    begins = bool(re.match(r"\s*(?:$|[A-Z](?:[a-z]|$))", found[4] or ""))
+    if _WELL_KNOWN.match(found[2]):
+        return found[2] if begins and found[4] and not found[1] and not found[3] else ""
     return found[2] if found[1] or found[3] or begins else ""
 
 

@@ -38,19 +38,24 @@ from vespiary.trace import MARK, VARIABLE, Slot, Table
 
 __all__ = ["claims"]
 
-_dumps, _loads = json.dumps, json.loads
-"""Under names of our own, because a test may replace those of the module."""
+_dumps, _loads, _getpid, _exit = json.dumps, json.loads, os.getpid, os._exit
+"""Under names of our own, because a test may replace those of the modules."""
 
 
 _BROKEN = (NameError, AttributeError, TypeError, ImportError, RecursionError, MemoryError)
 """What code raises that does not work, as after a variable was not assigned; nobody expects it."""
+
+_ASSERTED = re.compile(r"^E +(?:AssertionError|assert |Failed: )", re.MULTILINE)
+"""What a report says of an assertion that failed."""
 
 _COLUMN = re.compile(r"(:\d+):\d+$")
 
 _ALONE = {"numprocesses": 0, "dist": "no", "tx": []}
 _ALONE |= {"lf": False, "failedfirst": False, "newfirst": False}
 _ALONE |= {"stepwise": False, "stepwise_skip": False, "stepwise_reset": False}
-"""The options of pytest and pytest-xdist that start workers, or choose tests by the last run."""
+_ALONE |= {"usepdb": False, "trace": False, "basetemp": None}
+"""The options of pytest and pytest-xdist that start workers, choose tests by the last run, wait for
+a person, or name a folder that only one process can have."""
 
 _REPEATING = ("pytest_rerunfailures", "pytest_retry.retry_plugin", "flaky.flaky_pytest_plugin")
 """Plugins that run a test again when it fails, and tell the last outcome only."""
@@ -92,7 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
         table = Table(os.environ[VARIABLE])
         config.pluginmanager.register(_Recorder(table, Path(record)), "trace-recorder")
     if descriptor is not None:
-        if only := config.getoption("--trace-only"):
+        only = config.getoption("--trace-only")
+        if only and not any("[" in file for file in only):  # pytest takes no such path.
             config.args = [str(config.rootpath / file) for file in only]
         config.pluginmanager.register(_Servant(socket.socket(fileno=descriptor)), "trace-servant")
 
@@ -159,6 +165,10 @@ class _Outcomes:
         """
         ranks: tuple[str, ...] = ("passed", "skipped", "xfailed", "failed")
         outcome: str = report.outcome
+        if outcome == "failed" and not self.how:
+            # The phase was run elsewhere, as in a process of its own: only its report is here.
+            self.words = report.longreprtext
+            self.how = ASSERTION if _ASSERTED.search(self.words) else EXCEPTION
         if outcome == "skipped" and hasattr(report, "wasxfail"):
             outcome = "xfailed"
         if outcome in ranks:
@@ -244,10 +254,11 @@ class _Servant(_Outcomes):
                 for name, item in tests.items()
                 for file, line in [_place(item)]
             ]
-            print(_dumps(listed), file=stream, flush=True)
+            stream.write(f"{_dumps(listed)}\n")
+            stream.flush()
             for line in stream:
-                answer = self._run(tests.get(_loads(line)))
-                print(_dumps(answer), file=stream, flush=True)
+                stream.write(f"{_dumps(self._run(tests.get(_loads(line))))}\n")
+                stream.flush()
         return True
 
     def _run(self, item: pytest.Item | None) -> dict[str, object]:
@@ -257,8 +268,8 @@ class _Servant(_Outcomes):
         if isinstance(item, pytest.Function):
             item._initrequest()  # Else it would still hold the fixtures of the run before.
         self.begin()
-        ours = os.getpid()
+        ours = _getpid()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-        if os.getpid() != ours:
-            os._exit(0)  # The test has forked and returned twice: only one of us may answer.
+        if _getpid() != ours:
+            _exit(0)  # The test has forked and returned twice: only one of us may answer.
         return {"outcome": self.outcome, "how": self.how, "words": last_lines(self.words)}

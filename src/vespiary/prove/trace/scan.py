@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.catalogue import Catalogue, Erratum, Requirement, load
+from vespiary.prove.trace.helpers import Helpers
 from vespiary.prove.trace.marks import Found, Mark, Problem
 from vespiary.prove.trace.python_names import project_names, words_of
+from vespiary.prove.trace.rust_helpers import RustHelpers
 from vespiary.prove.trace.scan_python import scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
 from vespiary.prove.trace.settings import Settings
@@ -108,13 +110,16 @@ def scan_sources(settings: Settings) -> Found:
         }
 
     rust = texts(settings.rust)
+    rust_helpers = RustHelpers(rust)
     for file, text in rust.items():
-        found.add(scan_rust(text, file) if _RUST_WORDS.search(text) else Found())
+        is_marked = _RUST_WORDS.search(text)
+        found.add(scan_rust(text, file, rust_helpers) if is_marked else Found())
     python = texts(settings.python)
     named = project_names(python)
-    words = words_of(named)
+    words, helpers = words_of(named), Helpers(settings.root)
     for file, text in python.items():
-        found.add(scan_python(text, file, named.get(file)) if words.search(text) else Found())
+        is_marked = words.search(text)
+        found.add(scan_python(text, file, named.get(file), helpers) if is_marked else Found())
     for file, text in (rust | python).items():
         found.problems += _only_traced(file, text)
     if not found.files:

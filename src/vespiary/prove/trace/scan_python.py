@@ -11,13 +11,14 @@ from vespiary.prove.trace.forms import (
     ABOVE,
     IDLE,
     INVERTED,
-    filtering,
     form_of_function,
+    forms_of_conditions,
     is_constant,
     is_idle,
     misuse,
     stands_above,
 )
+from vespiary.prove.trace.helpers import Helpers
 from vespiary.prove.trace.marks import (
     ASSERTED,
     COMPARED,
@@ -33,15 +34,18 @@ from vespiary.prove.trace.python_names import TOO_DEEP, Names, dotted, names_of,
 __all__ = ["scan_python"]
 
 
-def scan_python(text: str, file: str, names: Names | None = None) -> Found:
+def scan_python(
+    text: str, file: str, names: Names | None = None, helpers: Helpers | None = None
+) -> Found:
     """The marks and claims of a Python source.
 
     Args:
         text: The source.
         file: What marks and problems call it.
         names: Of marks and claims, in this file; those that the source itself shows, if None.
+        helpers: The project's files of tests, which its tests may use.
     """
-    visitor = _Visitor(file)
+    visitor = _Visitor(file, helpers)
     try:
         tree = ast.parse(text, filename=file)
         known = names or names_of(tree, file)
@@ -60,8 +64,9 @@ def scan_python(text: str, file: str, names: Names | None = None) -> Found:
 class _Visitor(ast.NodeVisitor):
     """Walks a file, knowing in which function it is."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, helpers: Helpers | None) -> None:
         self.file = file
+        self._helpers = helpers
         self.found = Found()
         self.names: dict[str, str] = {}
         self.claims: dict[str, tuple[str, ...]] = {}
@@ -69,7 +74,9 @@ class _Visitor(ast.NodeVisitor):
         self._around: list[ast.AST] = []
         self._digests: dict[tuple[str, ast.AST], str] = {}
         self._statements: set[ast.Call] = set()
-        self._filters: set[ast.Call] = set()
+        self._forms: dict[ast.Call, str] = {}
+        self._naming: set[ast.expr] = set()
+        """What gives a claim its name, and claims nothing itself."""
         self._following: dict[ast.AST, ast.AST] = {}
         self._values: list[set[str]] = [set()]
 
@@ -93,7 +100,14 @@ class _Visitor(ast.NodeVisitor):
     def visit_Module(self, node: ast.Module) -> None:
         """What is in no function or class is in the module."""
         self._around.append(node)
-        self._filters = filtering(node)
+        self._forms = forms_of_conditions(node)
+        self._naming = {
+            statement.value
+            for statement in node.body
+            if isinstance(statement, ast.Assign)
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id in self.claims
+        }
         self.generic_visit(node)
 
     def generic_visit(self, node: ast.AST) -> None:
@@ -227,7 +241,7 @@ class _Visitor(ast.NodeVisitor):
     def _call(self, node: ast.Call, kind: str) -> None:
         name = dotted(node.func)
         arguments = list(node.args)
-        if self._is_naming(node):
+        if node in self._naming:
             return
         form = "statement" if _bare(node) else "condition"
         if self.names.get(name) == "implements":
@@ -236,8 +250,8 @@ class _Visitor(ast.NodeVisitor):
                 node, self._around[-1]
             ):
                 self._wrong(node, ABOVE)
-        elif form == "condition" and node in self._filters:
-            form = "filter"
+        elif form == "condition":
+            form = self._forms.get(node, form)
         elif form == "statement" and kind == "mark" and node not in self._statements:
             self._wrong(node, STATEMENT)
         if self.names.get(name) == "requires" and arguments and not string(arguments[-1]):
@@ -250,23 +264,14 @@ class _Visitor(ast.NodeVisitor):
             return
         self._add(kind, (*self.claims.get(name, ()), *ids), node, form)
 
-    def _is_naming(self, node: ast.Call) -> bool:
-        """Whether a call gives a claim its name, and claims nothing itself."""
-        module = self._around[0]
-        assert isinstance(module, ast.Module)
-        return any(
-            isinstance(statement, ast.Assign)
-            and statement.value is node
-            and isinstance(statement.targets[0], ast.Name)
-            and statement.targets[0].id in self.claims
-            for statement in module.body
-        )
-
     def _add(self, kind: str, ids: tuple[str, ...], node: ast.expr, form: str = "") -> None:
         key = kind, self._around[-1]
         if key not in self._digests:
-            digest = mark_digest if kind == "mark" else claim_digest
-            self._digests[key] = digest(self._around)
+            self._digests[key] = (
+                mark_digest(self._around)
+                if kind == "mark"
+                else claim_digest(self._around, self.file, self._helpers)
+            )
         scope = ".".join(self._scope)
         form = form or "condition"
         self.found.marks.append(

@@ -1,8 +1,7 @@
 """Find `requires!` and `claims!` in Rust, without a compiler.
 
-First everything that is not code is blanked: comments, which nest, strings of all kinds, and
-characters, which must be distinguished from lifetimes. In the rest, brackets are sure to be
-brackets. Identifiers are then read from the untouched text at the same places.
+Marks and claims are found in what is code (see `rust_code`), and their identifiers are then read
+from the untouched text at the same places.
 
 Within a macro's definition the compiler gives a mark the place of the macro's call, and a test may
 be named by a parameter. Such marks and claims know their macro (a claim also where it is in the
@@ -14,8 +13,7 @@ identifiers.
 import bisect
 import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vespiary.prove.trace.digests import rust_digest
 from vespiary.prove.trace.forms import IDLE, INVERTED
@@ -30,81 +28,61 @@ from vespiary.prove.trace.marks import (
     Mark,
     Problem,
 )
+from vespiary.prove.trace.rust_branches import branch_form
+from vespiary.prove.trace.rust_code import FUNCTION, MACRO, Span, blanked, closed, outside
+from vespiary.prove.trace.rust_helpers import RustFile, RustHelpers
 
 __all__ = ["macro_arguments", "scan_rust"]
 
-_TOKEN = re.compile(
-    r"""
-    (?P<line>//[^\n]*)
-  | (?P<open>/\*)
-  | (?P<raw>\b(?:b|c)?r(?P<hashes>\#*)")
-  | (?P<string>(?:\b[bc])?"(?:[^"\\]|\\.)*")
-  | (?P<char>(?:\bb)?'(?:[^'\\\n]|\\(?:[^u\n]|u\{[^}]*\}))'|'\\x[0-9a-fA-F]{2}')
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _CALL = re.compile(r"(?<!\w)(?:\w+::)*(requires|claims)!\s*([(\[{])")
-_FUNCTION = re.compile(r"\bfn\s+(r#)?(\$?\w+)")
 _LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _IDENTIFIER = re.compile(rf'"([A-Za-z][\w.-]*/[\w./-]+|{OWN.pattern})"')
-_MACRO = re.compile(r"\bmacro_rules!\s*(\w+)\s*([(\[{])")
 _MACRO_CALL = re.compile(r"\b(\w+)!\s*[(\[{]")
 _DOC_CLAIM = re.compile(r"^[ \t]*//[/!].*\bclaims!\s*[(\[{]", re.MULTILINE)
 _FILTER = re.compile(r"\.\s*(?:filter|all|retain|take_while)\s*\(")
 _AND = re.compile(r"[\s)]*(?:&&|\{\s*if\b)[\s(]*(?:\w+::)*")
 _IDLE = re.compile(r"[\s)]*\{\s*\}\s*(else\b)?")
 _OR_LEAVE = re.compile(r"[\s)]*\|\|[\s(]*(?:return\b|break\b|continue\b|(?:\w+::)*panic!)")
-_CONSTANT = re.compile(r"\b(?:const|static)\s+(\w+)\s*:")
 _WORD = re.compile(r"\b[A-Za-z_]\w*")
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A function or a macro's definition, from its attributes to its closing bracket."""
-
-    name: str
-    begin: int
-    end: int
-
-
-def scan_rust(text: str, file: str) -> Found:
+def scan_rust(text: str, file: str, helpers: RustHelpers | None = None) -> Found:
     """The marks and claims of a Rust source.
 
     Args:
         text: The source.
         file: What marks and problems call it.
+        helpers: The project's files of tests, which its tests may use.
     """
-    return _Scanner(text, file).found
+    return _Scanner(text, file, helpers).found
 
 
 def macro_arguments(text: str, macro: str) -> set[str]:
     """All words in the calls of a macro: one of them names a test that the macro makes."""
-    code = _blanked(text)
+    code = blanked(text)
     words: set[str] = set()
     for call in re.finditer(rf"\b{macro}!\s*[(\[{{]", code):
-        words.update(re.findall(r"\w+", code[call.end() : _closed(code, call.end() - 1)]))
+        words.update(re.findall(r"\w+", code[call.end() : closed(code, call.end() - 1)]))
     return words
 
 
 class _Scanner:
     """Reads a source once."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, helpers: RustHelpers | None) -> None:
         self.found = Found()
         self._text = text
         self._file = file
-        self._code = _blanked(text)
+        self._source = RustFile(text)
+        self._code = self._source.code
+        self._helpers = helpers
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self._macros = [
-            _Span(match[1], match.start(), _closed(self._code, match.end() - 1) + 1)
-            for match in _MACRO.finditer(self._code)
+            Span(match[1], match.start(), closed(self._code, match.end() - 1) + 1)
+            for match in MACRO.finditer(self._code)
         ]
-        self._items: dict[str, list[_Span]] = {}
-        for span in (*self._macros, *_definitions(self._code)):
-            self._items.setdefault(span.name, []).append(span)
         self._filters = [
-            (match.end(), _closed(self._code, match.end() - 1))
+            (match.end(), closed(self._code, match.end() - 1))
             for match in _FILTER.finditer(self._code)
         ]
         self._conditions: list[tuple[int, int, int]] = []
@@ -124,7 +102,7 @@ class _Scanner:
     def _call(self, call: re.Match[str]) -> None:
         """A mark or claim, at the place of its name."""
         code, text = self._code, self._text
-        end = _closed(code, call.end() - 1)
+        end = closed(code, call.end() - 1)
         arrow = code.find("=>", call.end(), end)
         ids = text[call.end() : end if arrow < 0 else arrow]
         literals = tuple(_LITERAL.findall(ids))
@@ -134,6 +112,8 @@ class _Scanner:
         form = "condition" if arrow >= 0 else "statement"
         if arrow >= 0 and any(begin < call.start() < stop for begin, stop in self._filters):
             form = "filter"
+        elif arrow >= 0:
+            form = branch_form(code, text, call.start(), end) or form
         line = self._line(call.start())
         macro = next((s.name for s in self._macros if s.begin < call.start() < s.end), "")
         if "$" in rest:
@@ -156,26 +136,26 @@ class _Scanner:
             macro = span.name if span else ""
         around = _outermost(code, span) if span and kind == "mark" else span
         begin, stop = (around.begin, around.end) if around else (call.start(), end)
-        code_of_claim = self._helpers(begin, stop) if kind == "claim" else ""
+        code_of_claim = self._used(begin, stop) if kind == "claim" else ""
         digest = rust_digest(text[begin:stop] + code_of_claim)
-        if form == "condition":
+        if arrow >= 0 and form != "filter":
             self._conditions.append((call.start(), end + 1, len(self.found.marks)))
         self.found.marks.append(
             Mark(kind, literals, self._file, line, function, "rust", form, digest, macro)
         )
 
-    def _helpers(self, begin: int, end: int) -> str:
-        """The functions, constants and macros of the file that a piece of it names, in turn."""
-        known = {begin: end}
-        left = [(begin, end)]
-        while left:
-            for word in set(_WORD.findall(self._code, *left.pop())):
-                for span in self._items.get(word, ()):
-                    if span.begin not in known and not begin <= span.begin < end:
-                        known[span.begin] = span.end
-                        left.append((span.begin, span.end))
-        del known[begin]
-        return "".join(self._text[start : known[start]] for start in sorted(known))
+    def _used(self, begin: int, end: int) -> str:
+        """The functions, constants and macros that a piece of the file names, in turn.
+
+        Those of other files of tests too.
+        """
+        around = Span("", begin, end)
+        needed = self._source.needs(self._source.words_in(around), [around])
+        parts = [self._text[span.begin : span.end] for span in needed]
+        if self._helpers:
+            words = set().union(*map(self._source.words_in, [around, *needed]))
+            parts += self._helpers.parts(self._file, words, self._source)
+        return "".join(parts)
 
     def _chained(self) -> None:
         """Marks of one requirement that must all be true are filters: see `forms`."""
@@ -190,12 +170,13 @@ class _Scanner:
         """Each call of a macro with identifiers is a mark or claim where the call stands."""
         count = len(self.found.marks)
         for call in re.finditer(rf"\b{macro}!\s*[(\[{{]", self._code):
-            end = _closed(self._code, call.end() - 1)
+            end = closed(self._code, call.end() - 1)
             ids = tuple(_IDENTIFIER.findall(self._text[call.start() : end]))
             if ids:
                 span = _function(self._code, call.start())
                 begin, stop = (span.begin, span.end) if span else (call.start(), end)
-                digest = rust_digest(self._text[begin:stop])
+                used = self._used(begin, stop) if mark.kind == "claim" else ""
+                digest = rust_digest(self._text[begin:stop] + used)
                 line = self._line(call.start())
                 name = span.name if span else ""
                 form = mark.form
@@ -216,41 +197,6 @@ class _Scanner:
 
     def _warn(self, line: int, words: str) -> None:
         self.found.problems.append(Problem(f"{self._file}:{line}", words, error=False))
-
-
-def _blanked(text: str) -> str:
-    """The text with everything that is not code as spaces; lines stay where they are."""
-    pieces: list[str] = []
-    place = 0
-    while match := _TOKEN.search(text, place):
-        end = match.end()
-        if match["open"]:
-            end = _comment_end(text, match.start())
-        elif match["raw"]:
-            close = text.find('"' + match["hashes"], end)
-            end = len(text) if close < 0 else close + 1 + len(match["hashes"])
-        pieces += [text[place : match.start()], re.sub(r"[^\n]", " ", text[match.start() : end])]
-        place = end
-    return "".join([*pieces, text[place:]])
-
-
-def _comment_end(text: str, start: int) -> int:
-    depth = 0
-    for mark in re.compile(r"/\*|\*/").finditer(text, start):
-        depth += 1 if mark[0] == "/*" else -1
-        if depth == 0:
-            return mark.end()
-    return len(text)
-
-
-def _closed(code: str, opening: int) -> int:
-    """Where the bracket at `opening` is closed."""
-    depth = 0
-    for bracket in re.compile(r"[()\[\]{}]").finditer(code, opening):
-        depth += 1 if bracket[0] in _CLOSING else -1
-        if depth == 0:
-            return bracket.start()
-    return len(code)
 
 
 _NEGATION = re.compile(r"(?<![\w=])!\s*\([\s(]*\Z")
@@ -280,52 +226,29 @@ def _misplaced(code: str, start: int, end: int, form: str) -> str:
     return IDLE if idle else ""
 
 
-def _definitions(code: str) -> Iterator[_Span]:
-    """The functions and constants of a file."""
-    for match in _FUNCTION.finditer(code):
-        body = _outside(code, match.end(), ";{")
-        if body and body[0] == "{":
-            begin = max(code.rfind(sign, 0, match.start()) for sign in ";{}") + 1
-            yield _Span(match[2], begin, _closed(code, body.start()) + 1)
-    for match in _CONSTANT.finditer(code):
-        end = _outside(code, match.end(), ";")
-        yield _Span(match[1], match.start(), end.end() if end else len(code))
-
-
-def _outside(code: str, place: int, signs: str) -> re.Match[str] | None:
-    """The next of some signs that is not in brackets, as that in `[u8; 4]` is."""
-    for sign in re.compile(r"[;()\[\]{}]").finditer(code, place):
-        if sign.start() >= place:
-            if sign[0] in signs:
-                return sign
-            if sign[0] in _CLOSING:
-                place = _closed(code, sign.start())
-    return None
-
-
-def _around(code: str, place: int) -> _Span | None:
+def _around(code: str, place: int) -> Span | None:
     """The innermost call of a macro in whose arguments the place is."""
     for match in reversed(list(_MACRO_CALL.finditer(code, 0, place))):
-        end = _closed(code, match.end() - 1)
+        end = closed(code, match.end() - 1)
         if end > place:
-            return _Span(match[1], match.start(), end + 1)
+            return Span(match[1], match.start(), end + 1)
     return None
 
 
-def _outermost(code: str, span: _Span) -> _Span:
+def _outermost(code: str, span: Span) -> Span:
     """The outermost function around a function."""
     while outer := _function(code, span.begin - 1):
         span = outer
     return span
 
 
-def _function(code: str, place: int) -> _Span | None:
+def _function(code: str, place: int) -> Span | None:
     """The innermost function whose body contains the place, with its attributes."""
-    for match in reversed(list(_FUNCTION.finditer(code, 0, place))):
-        body = _outside(code, match.end(), ";{")
+    for match in reversed(list(FUNCTION.finditer(code, 0, place))):
+        body = outside(code, match.end(), ";{")
         if body and body[0] == "{":
-            end = _closed(code, body.start())
+            end = closed(code, body.start())
             if end > place:
                 begin = max(code.rfind(sign, 0, match.start()) for sign in ";{}") + 1
-                return _Span(match[2], begin, end + 1)
+                return Span(match[2], begin, end + 1)
     return None

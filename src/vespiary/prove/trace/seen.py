@@ -10,12 +10,12 @@ import ast
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from vespiary.prove.trace import files
 from vespiary.prove.trace.digests import claim_digest, mark_digest, rust_digest
-from vespiary.prove.trace.forms import filtering, form_of_function
+from vespiary.prove.trace.forms import form_of_function, forms_of_conditions
+from vespiary.prove.trace.helpers import Helpers, syntax_tree
 from vespiary.prove.trace.proving.record import Mark, Source
 
 __all__ = ["Place", "form_at", "sources_again", "sources_seen"]
@@ -39,13 +39,14 @@ def sources_seen(
         scanned: What the scan has found.
     """
     known = {(source.kind, source.id, source.site) for source in scanned}
+    helpers = Helpers(root)
     found: dict[Source, None] = {}
     for mark in marks:
         for name in mark.ids:
             if ("mark", name, mark.site) not in known:
-                found[_source(root, "mark", (name, mark.file, mark.line))] = None
+                found[_source(helpers, "mark", (name, mark.file, mark.line))] = None
     for claim in claims:
-        source = _source(root, "claim", claim)
+        source = _source(helpers, "claim", claim)
         if not any(_holds(other, source) for other in scanned):
             found[source] = None
     return list(found)
@@ -56,26 +57,27 @@ def sources_again(
 ) -> Iterator[Source]:
     """What only a run had seen, as it is now; what a scan finds by now is not repeated."""
     known = {(source.kind, source.id, source.file, source.function) for source in scanned}
+    helpers = Helpers(root)
     for source in then:
         same = (source.kind, source.id, source.file, source.function)
         if source.by_run and same not in known:
-            now = _again(root, source)
+            now = _again(helpers, source)
             if now is not None:
                 yield now
 
 
 def form_at(path: Path, line: int, ids: tuple[str, ...]) -> str:
     """The form of a mark of Python, as `marks` has it; a `condition` if it is not found."""
-    tree = _tree(path)
+    tree = syntax_tree(path)
     above = _decorated(tree) if tree else {}
-    filters = filtering(tree) if tree else set()
+    forms = forms_of_conditions(tree) if tree else {}
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Call) and node.lineno == line:
             texts = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
             if tuple(texts) == ids:
                 return form_of_function(node, above[node]) if node in above else "statement"
-            if node in filters and tuple(texts[:-1]) == ids:
-                return "filter"
+            if node in forms and tuple(texts[:-1]) == ids:
+                return forms[node]
     return "condition"
 
 
@@ -95,35 +97,37 @@ def _holds(scanned: Source, test: Source) -> bool:
     return f"{test.function}.".startswith(f"{scanned.function}.") or not scanned.function
 
 
-def _source(root: Path, kind: str, place: Place) -> Source:
+def _source(helpers: Helpers, kind: str, place: Place) -> Source:
     name, file, line = place
-    tree = _tree(root / file)
+    root = helpers.root
+    tree = syntax_tree(root / file)
     chain = max(_chains_at(tree, line), key=len, default=[]) if tree else []
-    digest = _digest(kind, chain) if len(chain) > 1 else _digest_of_file(root / file)
+    is_file = len(chain) < 2
+    digest = _digest_of_file(root / file) if is_file else _digest(helpers, kind, file, chain)
     return Source(name, kind, file, line, _scope(chain), digest, by_run=True)
 
 
-def _again(root: Path, source: Source) -> Source | None:
+def _again(helpers: Helpers, source: Source) -> Source | None:
     """The same function as it is now; one of several with its name, if there are."""
-    path = root / source.file
+    path = helpers.root / source.file
     if not path.is_file():
         return None
     if not source.function:
         return replace(source, digest=_digest_of_file(path))
-    tree = _tree(path)
+    tree = syntax_tree(path)
     chains = [chain for chain in _chains(tree) if _scope(chain) == source.function] if tree else []
-    digests = [_digest(source.kind, chain) for chain in chains]
+    digests = [_digest(helpers, source.kind, source.file, chain) for chain in chains]
     if not digests:
         return None
     return source if source.digest in digests else replace(source, digest=digests[0])
 
 
-def _digest(kind: str, chain: Chain) -> str:
-    return mark_digest(chain) if kind == "mark" else claim_digest(chain)
+def _digest(helpers: Helpers, kind: str, file: str, chain: Chain) -> str:
+    return mark_digest(chain) if kind == "mark" else claim_digest(chain, file, helpers)
 
 
 def _digest_of_file(path: Path) -> str:
-    tree = _tree(path)
+    tree = syntax_tree(path)
     if tree is not None:
         return mark_digest([tree])
     try:
@@ -160,20 +164,3 @@ def _chains(tree: ast.Module) -> Iterator[Chain]:
                 yield [*chain, child]
             else:
                 left.append((child, chain))
-
-
-def _tree(path: Path) -> ast.Module | None:
-    """The syntax tree of a file of Python; none if it is something else."""
-    if path.suffix != ".py" or not path.is_file():
-        return None
-    status = path.stat()
-    return _parsed(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=32)
-def _parsed(path: Path, changed: int, size: int) -> ast.Module | None:
-    del changed, size
-    try:
-        return ast.parse(files.source(path))
-    except (SyntaxError, MemoryError, RecursionError):
-        return None

@@ -64,7 +64,8 @@ class PythonTest:
     @property
     def claimant(self) -> str:
         """The function that makes the claim, whatever its parameters."""
-        return self.id.partition("[")[0]
+        file, separator, rest = self.id.partition("::")
+        return file + separator + rest.partition("[")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,8 @@ class Bench:
 
         Args:
             marks: The marks.
-            how: `REPLACED` to let functions give another wrong result than None.
+            how: `REPLACED` or `ANOTHER` to let functions give another wrong result than None, and
+                `FORCED` to let conditions be true.
         """
         slots = [self._table.claim(MARK, mark.ids, mark.site) for mark in marks]
         self._disabled += 1

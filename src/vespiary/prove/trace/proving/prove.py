@@ -14,11 +14,14 @@ from vespiary._counted import counted
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Seen
 from vespiary.prove.trace.proving.masking import hidden, masking
 from vespiary.prove.trace.proving.record import (
+    ANY_OF_TYPE,
     ANY_RESULT,
     ASSERTION,
+    COLLECTION,
     EXCEPTION,
     KILLED,
     MASKED,
+    ONE_RESULT,
     SURVIVED,
     UNCLAIMED,
     UNFILTERED,
@@ -31,6 +34,7 @@ from vespiary.prove.trace.proving.record import (
 )
 from vespiary.prove.trace.proving.run import Collected, Ran, Runner
 from vespiary.prove.trace.proving.trials import BETTER_MAX, Trials
+from vespiary.trace import FORCED
 
 __all__ = ["SECONDS_MIN", "prove"]
 
@@ -72,25 +76,30 @@ class _Killer:
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """A function's claim of an identifier, and the marks that its tests make act."""
+    """A function's claim of an identifier, and the marks that its tests make act.
+
+    Attributes:
+        kept_back: The marks of a filter or a choice that were false in its tests.
+    """
 
     claimant: str
     id: str
     tests: tuple[Ran, ...]
     marks: tuple[Seen, ...]
+    kept_back: tuple[Seen, ...]
+
+
+_DENYING_MAX = 20
+"""How many tests are tried for a failure while a mark is forced, the fastest ones first."""
+
+_BOTH_WAYS = {"filter": UNFILTERED, "choice": ONE_RESULT}
+"""The forms of marks whose condition does something when it is false, too; what is said of one if
+no test fails while it is always true."""
 
 
 def _strength(proof: Proof) -> int:
-    hows = (UNFILTERED, ANY_RESULT, *WEAK, EXCEPTION, ASSERTION)
+    hows = (UNFILTERED, ONE_RESULT, ANY_RESULT, ANY_OF_TYPE, *WEAK, EXCEPTION, ASSERTION)
     return 1 + hows.index(proof.how) if proof.verdict == KILLED else 0
-
-
-def _how(candidate: _Candidate, killer: _Killer) -> str:
-    """How the test failed, or that a filter never had to keep something back."""
-    if candidate.mark.form != "filter":
-        return killer.how
-    runs = [ran.run for ran in candidate.tests]
-    return killer.how if any(candidate.seen in run.denied for run in runs) else UNFILTERED
 
 
 def _strict(proofs: list[Proof]) -> list[Proof]:
@@ -119,6 +128,12 @@ class _Prover:
         """By mark and identifier: the tests that have passed without the mark."""
         self._survived: set[tuple[Seen, str]] = set()
         """The marks and identifiers without which all their tests pass, in new processes too."""
+        self._both_ways = {
+            seen
+            for mark in self._record.marks
+            if mark.form in _BOTH_WAYS
+            for seen in collected.seen.get((mark.site, mark.ids), ())
+        }
 
     def run(self) -> Record:
         """Marks first, then the claims that no mark's proof has shown to tell."""
@@ -140,6 +155,7 @@ class _Prover:
                 elif len(found_here) < self._collected.twins.get((mark.site, mark.ids), 1):
                     proofs.append(Proof(mark.site, name, UNREACHED))
         killers = self._killers(candidates)
+        self._force(candidates, killers, passed)
         for mark, name in unreached:
             candidate = self._hidden(mark, name, passed)
             masked = candidate and self._masking(candidate)
@@ -216,14 +232,54 @@ class _Prover:
             return killer
         bench = self._runner.benches[0]
         marks = [candidate.seen, *killer.together]
-        if self._trials.needs_result(bench, killer.test, marks):
+        how = self._read(bench, killer.test, marks)
+        if how == ASSERTION:
             return killer
         others = [ran for ran in candidate.tests if ran != killer.test]
         for ran in others[:BETTER_MAX]:
-            how = self._trials.fails_without(bench, ran, marks)
-            if how == ASSERTION and self._trials.needs_result(bench, ran, marks):
+            is_like = self._trials.fails_without(bench, ran, marks) == ASSERTION
+            if is_like and self._read(bench, ran, marks) == ASSERTION:
                 return replace(killer, test=ran)
-        return replace(killer, how=ANY_RESULT)
+        return replace(killer, how=how)
+
+    def _read(self, bench: Bench, ran: Ran, marks: Sequence[Seen]) -> str:
+        """How much of a function's result a test looks at, by how it fails without it."""
+        if not self._trials.needs_result(bench, ran, marks):
+            return ANY_RESULT
+        return ASSERTION if self._trials.needs_more_than_type(bench, ran, marks) else ANY_OF_TYPE
+
+    def _force(
+        self,
+        candidates: Sequence[_Candidate],
+        killers: dict[_Candidate, _Killer],
+        passed: Sequence[Ran],
+    ) -> None:
+        """Note the marks of filters and choices that might as well be true in every test."""
+        for candidate in candidates:
+            killer, less = killers.get(candidate), _BOTH_WAYS.get(candidate.mark.form)
+            if killer is None or less is None:
+                continue
+            tests = [ran for ran in passed if candidate.id in ran.run.claims]
+            test = self._test_of_the_other_result(
+                self._runner.benches[0],
+                sorted(tests, key=lambda ran: ran.seconds),
+                candidate.seen,
+            )
+            if test:
+                self._noticed[test.test.claimant, candidate.id].add(test.test.id)
+            else:
+                killers[candidate] = replace(killer, how=less)
+
+    def _test_of_the_other_result(
+        self, bench: Bench, tests: Sequence[Ran], mark: Seen
+    ) -> Ran | None:
+        """A test in which a condition is false, and that fails while it is taken for true."""
+        denying = [ran for ran in tests if mark in ran.run.denied][:_DENYING_MAX]
+        for ran in denying:
+            if self._trials.fails_without(bench, ran, [mark], FORCED):
+                return ran
+        found = self._trials.fails_from_the_start(bench, denying, [mark], FORCED)
+        return found[0] if found and found[1] != COLLECTION else None
 
     def _masking(self, candidate: _Candidate) -> _Killer | None:
         """The test that notices the absence of the mark and of others, and the others."""
@@ -261,7 +317,7 @@ class _Prover:
         verdict = KILLED if self._shows(candidate, killer) else MASKED
         tests = (killer.test.test.id,) if verdict == KILLED else ()
         together = tuple(sorted({self._collected.site(mark) for mark in killer.together}))
-        return Proof(site, name, verdict, tests, survived, _how(candidate, killer), together)
+        return Proof(site, name, verdict, tests, survived, killer.how, together)
 
     def _prove_claims(self, passed: list[Ran]) -> None:
         """Show that each function which claims something has a test that needs it."""
@@ -275,14 +331,17 @@ class _Prover:
         for (claimant, name), group in groups.items():
             noticed = self._noticed[claimant, name]
             acted = {mark for ran in group for mark in ran.run.acted if name in mark.ids}
+            denied = {mark for ran in group for mark in ran.run.denied if name in mark.ids}
+            kept_back = denied & self._both_ways
             if noticed:
                 claims.append(Claim(claimant, name, KILLED, tuple(sorted(noticed))))
-            elif not acted:
+            elif not acted and not kept_back:
                 claims.append(Claim(claimant, name, UNREACHED))
             else:
                 tests = tuple(sorted(group, key=lambda ran: ran.seconds))
-                marks = tuple(sorted(acted, key=lambda mark: mark.site))
-                open_claims.append(_Claimed(claimant, name, tests, marks))
+                by_site = [tuple(sorted(marks, key=lambda mark: mark.site))
+                           for marks in (acted, kept_back)]  # fmt: skip
+                open_claims.append(_Claimed(claimant, name, tests, *by_site))
         if open_claims:
             self._runner.say(f"trying {counted(len(open_claims), 'more claim')}")
         found: dict[_Claimed, str] = {}
@@ -315,7 +374,13 @@ class _Prover:
         return ""
 
     def _test_of_claim_alone(self, bench: Bench, claimed: _Claimed) -> str:
-        """The same in new processes, but what the proof of the marks has tried already."""
+        """The same in new processes, but what the proof of the marks has tried already.
+
+        Or one that fails while a mark is forced.
+        """
+        for mark in claimed.kept_back:
+            if other := self._test_of_the_other_result(bench, claimed.tests, mark):
+                return other.test.id
         alone = [[mark] for mark in claimed.marks if (mark, claimed.id) not in self._survived]
         every = self._all_marks(claimed.id)
         for disabled in [every, *alone] if len(every) > 1 else alone:

@@ -1,7 +1,7 @@
 """What a traced run has shown, as data: the file that `vespiary trace report` reads.
 
 ```text
-{"version": 3,
+{"version": 4,
  "marks":  [{"site", "ids": [], "file", "line", "form"}],
  "tests":  [{"id", "kind": "rust|pytest", "claims": [], "reached": [site], "acted": [site],
              "outcome": "passed|failed|skipped|xfailed|timeout", "seconds", "claimant", "words"}],
@@ -35,7 +35,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 
 __all__ = ["ASSERTION", "BROKEN", "COLLECTION", "CRASH", "EXCEPTION", "SKIPPED", "TIMEOUT", "WEAK"]
-__all__ += ["ANY_RESULT", "ONLY_REACHED", "SHOWN_LESS", "UNFILTERED"]
+__all__ += ["ANY_OF_TYPE", "ANY_RESULT", "ONE_RESULT", "ONLY_REACHED", "SHOWN_LESS", "UNFILTERED"]
 __all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
 __all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test"]
 __all__ += ["is_only_reached", "never_false"]
@@ -56,15 +56,22 @@ WEAK: Final = (COLLECTION, CRASH, TIMEOUT, BROKEN)
 """How a test fails without saying what is wrong: anything may have done it."""
 
 ANY_RESULT: Final = "any result"
+ANY_OF_TYPE: Final = "any of its type"
+ONE_RESULT: Final = "one result"
 UNFILTERED: Final = "unfiltered"
-ONLY_REACHED: Final = (COLLECTION, ANY_RESULT, UNFILTERED)
+ONLY_REACHED: Final = (COLLECTION, ANY_RESULT, ANY_OF_TYPE, ONE_RESULT, UNFILTERED)
 """How a test fails without showing that it would notice a wrong result, whatever the mark."""
 
 SHOWN_LESS: Final = {
     ANY_RESULT: "gives a result that no test reads: let a test assert what it is, or, if None is a"
     " result that breaks the requirement, write disabled=None",
-    UNFILTERED: "lets something pass, and was true in every claiming test: let one also test what"
-    " it keeps back",
+    ANY_OF_TYPE: "gives a result of which the claiming tests look at the type only, or at whether"
+    " it is empty: let a test assert what it is, or give implements the argument disabled= with a"
+    " result that breaks the requirement",
+    ONE_RESULT: "chooses between two results, and no claiming test fails if it always chooses the"
+    " first: let one also assert the other result",
+    UNFILTERED: "lets something pass, and no claiming test fails if it lets everything pass: let"
+    " one also test what it keeps back",
 }
 """Why a mark is only reached although a test fails without it, and what to do."""
 
@@ -78,7 +85,7 @@ _WEAK_WORDS: Final = {
 SKIPPED: Final = ("skipped", "xfailed")
 """The outcomes of tests that were not run, or were expected to fail: they show nothing."""
 
-_VERSION = 3
+_VERSION = 4
 _LINES_MAX = 6
 _COLUMNS_MAX = 200
 _SHOWN_MAX = 10
@@ -92,8 +99,8 @@ class Mark:
 
     Attributes:
         site: As `file:line`, relative to the project.
-        form: `condition`, `filter`, `statement`, `result` (a function with a result for when it is
-            disabled) or `function`.
+        form: `condition`, `filter`, `choice`, `statement`, `result` (a function with a result for
+            when it is disabled) or `function`: see `marks`.
         macro: The macro of Rust in whose definition it stands; empty if in none.
     """
 
@@ -143,8 +150,9 @@ class Proof:
             exception of code that is `broken` (a name or attribute that is not there), a `crash` of
             its process, a `timeout`, or the `collection` of its file, in which case the test itself
             did not run; `any result` if it passes with a wrong result of the function that is not
-            None, and `unfiltered` if the condition of a filter was never false in a claiming test;
-            empty if none failed.
+            None, `any of its type` if that must be of the right type, and `unfiltered` or `one
+            result` if no claiming test fails while the condition of a filter or a choice is always
+            true; empty if none failed.
         together: The sites of the marks that had to be disabled too.
     """
 
@@ -356,7 +364,7 @@ def is_only_reached(form: str, how: str) -> bool:
 
     It does not show that a test would notice a wrong result if the code cannot be skipped, if the
     test could not even be imported, if a caller failed because a function gave no result, if any
-    other result would do, or if a filter has let everything pass.
+    other result would do, or if a filter could as well let everything pass.
     """
     is_unread = form == "function" and how != ASSERTION
     return form == "statement" or how in ONLY_REACHED or is_unread

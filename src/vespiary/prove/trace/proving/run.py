@@ -50,7 +50,7 @@ COLLECT_SECONDS = 90.0
 """The time limit of a test with all marks enabled."""
 
 _JOIN_SECONDS = 10.0
-_SITE = re.compile(r"(.*?):(\d+)(?::\d+)?")
+_SITE = re.compile(r"(.*?):(\d+)(?::\d+)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,8 @@ class Collected:
         ]
         acted = {mark for ran in self.tests for mark in ran.run.acted}
         denied = {mark for ran in self.tests for mark in ran.run.denied}
-        conditions = {mark.site for mark in self.marks if mark.form in ("condition", "filter")}
+        forms = ("condition", "choice", "filter")
+        conditions = {mark.site for mark in self.marks if mark.form in forms}
         return Record(
             marks=self.marks,
             tests=tests,

@@ -109,11 +109,11 @@ class Session:
         try:
             self._connection.sendall(json.dumps(test).encode() + b"\n")
         except OSError:
-            return "failed", CRASH, last_lines(self._last_words())
+            return "failed", CRASH, self._words_of_the_end()
         answer = self._answer(seconds)
         if answer is None:
             alive = self._process.poll() is None
-            words = last_lines(self._last_words())
+            words = last_lines(self._last_words()) if alive else self._words_of_the_end()
             self.close()
             return ("timeout", TIMEOUT, words) if alive else ("failed", CRASH, words)
         return str(answer["outcome"]), str(answer["how"]), str(answer["words"])
@@ -143,11 +143,17 @@ class Session:
                 return None
             received = self._connection.recv(1 << 16)
             if not received:
-                self._process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(max(deadline - time.monotonic(), 0.0))
                 return None
             self._buffer += received
         line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
+
+    def _words_of_the_end(self) -> str:
+        """How the process ended within a test: it may have ended or closed more than it meant."""
+        ended = f"its process ended without a result, with status {self._process.wait()}"
+        return last_lines(f"{self._last_words()}\n{ended}")
 
     def _last_words(self) -> str:
         self._output.seek(0)

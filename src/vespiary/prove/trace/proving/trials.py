@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.record import COLLECTION, WEAK, is_only_reached
 from vespiary.prove.trace.proving.run import Ran
-from vespiary.trace import REPLACED
+from vespiary.trace import ANOTHER, DISABLED, REPLACED
 
 __all__ = ["BETTER_MAX", "Trials"]
 
@@ -47,12 +47,21 @@ class Trials:
         self._lock = threading.Lock()
         self.unstable: set[str] = set()
 
-    def fails_without(self, bench: Bench, ran: Ran, marks: Sequence[Seen]) -> str:
-        """How a test fails while these marks are disabled; empty if it does not."""
+    def fails_without(
+        self, bench: Bench, ran: Ran, marks: Sequence[Seen], state: int = DISABLED
+    ) -> str:
+        """How a test fails while these marks are disabled; empty if it does not.
+
+        Args:
+            bench: Where to run it.
+            ran: The test.
+            marks: The marks.
+            state: `FORCED` if their conditions are to be true instead.
+        """
         began = time.monotonic()
         if ran.test.id in self.unstable:
             return ""
-        first = self.without(bench, ran, marks)
+        first = self.without(bench, ran, marks, state)
         if not first.failed:
             return ""
         how = first.how
@@ -60,18 +69,20 @@ class Trials:
             if turn >= _TURNS_MIN and time.monotonic() - began > _TURNS_SECONDS:
                 break
             if enabled and not self.passes(bench, ran):
-                return self._fails_afresh(bench, ran, marks, _TURNS)
+                return self._fails_afresh(bench, ran, marks, _TURNS, state)
             if not enabled:
-                run = self.without(bench, ran, marks)
+                run = self.without(bench, ran, marks, state)
                 if not run.failed:
-                    return self._fails_afresh(bench, ran, marks, _TURNS)
+                    return self._fails_afresh(bench, ran, marks, _TURNS, state)
                 how = run.how if how == COLLECTION else how
         return how
 
     def fails_from_the_start(
-        self, bench: Bench, rans: Iterable[Ran], marks: Sequence[Seen]
+        self, bench: Bench, rans: Iterable[Ran], marks: Sequence[Seen], state: int = DISABLED
     ) -> tuple[Ran, str] | None:
         """The first test that fails in a process in which the marks were disabled from the start.
+
+        The arguments are those of `fails_without`.
 
         Returns:
             The test, and how it fails; None if all pass.
@@ -81,18 +92,18 @@ class Trials:
         python = [ran for ran in stable if ran.test in tests]
         if tests:
             bench.renew(*tests)
-        failing = [ran for ran in python if self.without(bench, ran, marks).failed]
+        failing = [ran for ran in python if self.without(bench, ran, marks, state).failed]
         if tests:
             bench.renew()
         uncollected: tuple[Ran, str] | None = None
         for ran in failing:
-            if how := self._fails_afresh(bench, ran, marks, _TURNS[:_TURNS_MIN]):
+            if how := self._fails_afresh(bench, ran, marks, _TURNS[:_TURNS_MIN], state):
                 if how != COLLECTION:
                     return ran, how
                 uncollected = uncollected or (ran, how)
         for ran in stable:
             # Nothing else runs now: the first time, something may have got in its way.
-            if ran not in python and (how := self.fails_without(bench, ran, marks)):
+            if ran not in python and (how := self.fails_without(bench, ran, marks, state)):
                 return ran, how
         return uncollected
 
@@ -132,11 +143,28 @@ class Trials:
         bench.renew()
         return needed
 
+    def needs_more_than_type(self, bench: Bench, ran: Ran, marks: Sequence[Seen]) -> bool:
+        """Whether a test fails, too, where functions give another result of their own type.
+
+        The type may be known only in a process in which the function has been called. A result that
+        was cached there shows nothing.
+        """
+        self.passes(bench, ran)
+        with bench.disabled(marks, ANOTHER):
+            run = bench.run(ran.test, self._patience(ran))
+        return run.failed or set(marks).isdisjoint(run.reached)
+
     def without(
-        self, bench: Bench, ran: Ran, marks: Iterable[Seen], *, afresh: bool = False
+        self,
+        bench: Bench,
+        ran: Ran,
+        marks: Iterable[Seen],
+        state: int = DISABLED,
+        *,
+        afresh: bool = False,
     ) -> Run:
-        """Run a test once with marks disabled."""
-        with bench.disabled(marks):
+        """Run a test once with marks disabled, or forced."""
+        with bench.disabled(marks, state):
             return bench.run(ran.test, self._patience(ran), afresh=afresh)
 
     def passes(self, bench: Bench, ran: Ran, *, afresh: bool = False) -> bool:
@@ -144,7 +172,7 @@ class Trials:
         return bench.run(ran.test, self._patience(ran), afresh=afresh).outcome == "passed"
 
     def _fails_afresh(
-        self, bench: Bench, ran: Ran, marks: Sequence[Seen], turns: Sequence[bool]
+        self, bench: Bench, ran: Ran, marks: Sequence[Seen], turns: Sequence[bool], state: int
     ) -> str:
         """How a test fails without marks, each time in a new process, in turns with them."""
         hows: list[str] = []
@@ -153,7 +181,7 @@ class Trials:
                 if enabled:
                     stable = self.passes(bench, ran, afresh=True)
                 else:
-                    hows.append(self.without(bench, ran, marks, afresh=True).how)
+                    hows.append(self.without(bench, ran, marks, state, afresh=True).how)
                     stable = all(hows) or not any(hows)
                 if not stable:
                     with self._lock:

@@ -1,7 +1,7 @@
 """Rust without a compiler: what of a source is code, its brackets, and its items.
 
 Everything that is not code is blanked first: comments, which nest, strings of all kinds, and
-characters, which must be distinguished from lifetimes. In what is left, brackets are sure to be
+characters, which must be distinguished from lifetimes. In the rest, brackets are sure to be
 brackets.
 """
 

@@ -121,6 +121,19 @@ def test_requests_are_answered_over_http() -> None:
         assert client.request("GET", "/").status == 404
 
 
+def test_the_headers_of_a_request_are_a_mapping_or_pairs_and_may_name_the_host() -> None:
+    class Asked(vespiary.Handler[str]):
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            return request.respond(200, f"{request.authority} {request.headers.get('X-Name')}")
+
+    with TestClient(Asked(), "http://127.0.0.1:8080") as client:
+        assert client.request("GET", "/", headers={"X-Name": "bee"}).text == "127.0.0.1:8080 bee"
+        fields = [("host", "example.com"), ("X-Name", "ant")]
+        assert client.request("GET", "/", headers=fields).text == "example.com ant"
+        with pytest.raises(vespiary.ConfigurationError, match="a mapping or a list of pairs"):
+            client.request("GET", "/", headers="X-Name: bee")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1:5050", "unix:///run/test.sock"])
 def test_streams_are_driven_in_memory_too(url: str) -> None:
     async def echo(connection: vespiary.Connection[bytes]) -> None:

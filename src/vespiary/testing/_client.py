@@ -10,13 +10,14 @@ import asyncio
 import dataclasses
 import http.client
 import io
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from vespiary._core import Connection
 from vespiary._faults import FaultNames, Faults
+from vespiary._header_lines import HeaderFields, header_lines
 from vespiary.client import ClientOptions, connect
 from vespiary.endpoint import Endpoint
 from vespiary.errors import CloseReason, ConnectionClosed
@@ -139,7 +140,7 @@ class TestClient:
         method: str,
         path: str = "/",
         *,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: HeaderFields = (),
         body: bytes = b"",
         url: str | None = None,
         timeout: float = TIMEOUT_SECONDS,
@@ -149,17 +150,22 @@ class TestClient:
         Args:
             method: `GET` and so on.
             path: Path and query.
-            headers: Header fields, besides Host and Connection.
+            headers: Header fields: a mapping, or pairs. `Host` is added if it is not among them,
+                and
+                `Connection: close`.
             body: The body, sent with its Content-Length.
             url: Another endpoint of the server. Default: its first.
             timeout: Virtual seconds until TimeoutError.
 
         Raises:
+            ConfigurationError: the headers are neither a mapping nor pairs of `str`.
             OSError: the connection was refused.
             TimeoutError: there was no response in time.
         """
         endpoint = Endpoint.parse(url or self.server.urls[0])
-        lines = [("Host", endpoint.host_header), ("Connection", "close"), *headers]
+        lines = [("Connection", "close"), *header_lines(headers)]
+        if all(name.lower() != "host" for name, _ in lines):
+            lines.insert(0, ("Host", endpoint.host_header))
         if body:
             lines.append(("Content-Length", str(len(body))))
         head = "".join(f"{name}: {value}\r\n" for name, value in lines)

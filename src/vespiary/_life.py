@@ -48,6 +48,7 @@ class Life:
             depend on who waits for it.
         shutdown: How its connections end, once they do.
         shortened: The shortest drain that a further stop has asked for before that.
+        drains: What ends the connections of endpoints that were replaced.
         certificates: What watches the certificates of the endpoints.
         waiting: The program's tasks that wait for the end.
     """
@@ -70,6 +71,7 @@ class Life:
     stopper: asyncio.Task[None] | None = None
     shutdown: Shutdown | None = None
     shortened: float | None = None
+    drains: set[asyncio.Task[None]] = field(default_factory=set)
     certificates: Watcher | None = None
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vespiary._datagrams import socket_maker
+from vespiary._listening_errors import explained
 from vespiary._listening_sockets import (
     BoundSocket,
     given_socket,
-    is_socket,
     remove_socket_file,
     resolve,
     takes_ipv4,
@@ -208,7 +208,7 @@ class ListeningAddress:
         try:
             self.listeners = self._listen(life.core)
         except OSError as error:
-            raise _explained(error, first) from None
+            raise explained(error, first) from None
         sockets = [listener.datagram_socket for listener in self.listeners]
         self.datagram_sockets = [one for one in sockets if one is not None]
         for site in self.sites:
@@ -234,16 +234,57 @@ class ListeningAddress:
         Raises:
             OSError: it cannot be listened on; the text says what to do.
         """
+        if self._bound:
+            return
         first = self.sites[0]
         backlog = first.options.get("backlog", BACKLOG)
         try:
             self._bound = self._make_sockets(partial(BoundSocket.make, first, backlog=backlog))
         except OSError as error:
-            raise _explained(error, first) from None
+            raise explained(error, first) from None
         if first.endpoint.is_unix and self._socket_file is None:
             self._remember_socket_file()
         for site in self.sites:
             self._set_port(site, self._bound[0].address)
+
+    def share(self, other: ListeningAddress) -> None:
+        """Listen on the sockets of another address, which `bind` has made; both accept from them.
+
+        The other one gives its socket's file away with `give_file`.
+        """
+        self._bound = [BoundSocket(one.socket.dup()) for one in other._bound]
+        self._takes_ipv4 = other._takes_ipv4
+        for site in self.sites:
+            self._set_port(site, self._bound[0].address)
+
+    def adopt(self, sockets: list[BoundSocket], file: tuple[str, int, int] | None) -> None:
+        """Listen on sockets that another process has bound."""
+        self._bound, self._socket_file = sockets, file
+        self._takes_ipv4 = takes_ipv4(sockets[0].socket)
+        for site in self.sites:
+            self._set_port(site, sockets[0].address)
+
+    def leave_file(self) -> tuple[str, int, int] | None:
+        """Leave the file of a Unix socket to another process, which removes it."""
+        file, self._socket_file = self._socket_file, None
+        return file
+
+    @property
+    def bound_sockets(self) -> list[socket.socket]:
+        """The sockets that `bind` has made."""
+        return [one.socket for one in self._bound]
+
+    def give_file(self, other: ListeningAddress) -> None:
+        """Leave the file of a Unix socket to another address, with its permissions."""
+        other._socket_file, self._socket_file = self._socket_file, None
+        mode = other.sites[0].options.get("mode")
+        if other._socket_file is not None and mode is not None:
+            Path(other._socket_file[0]).chmod(mode)
+
+    def is_shareable_with(self, other: ListeningAddress) -> bool:
+        """Whether another one would bind the same sockets."""
+        ours = {key for key in self._keys if not (isinstance(key, tuple) and key[-1] == 0)}
+        return bool(ours & other._keys)
 
     def enter_worker(self) -> None:
         """Leave the file of a Unix socket to the supervisor, in a worker process."""
@@ -302,6 +343,18 @@ class ListeningAddress:
             self._accepts = True
             for listener in self.listeners:
                 listener.resume()
+
+    def suspend(self) -> None:
+        """Accept no connections until `resume`; they wait in the kernel meanwhile."""
+        if self._accepts:
+            self._accepts = False
+            for listener in self.listeners:
+                listener.suspend()
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether connections are accepted."""
+        return self._accepts
 
     def log(self) -> None:
         """Log what is served where."""
@@ -442,32 +495,3 @@ def _key(site: Site) -> Hashable:
         return ("socket", site.options["fd"])
     endpoint = site.endpoint
     return endpoint.path or (endpoint.is_datagram, endpoint.host, endpoint.port)
-
-
-_PRIVILEGED_PORT = (
-    "ports below 1024 need a privilege: choose another port, put a proxy in front, grant"
-    " CAP_NET_BIND_SERVICE (with systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE), or lower the"
-    " bound with sysctl net.ipv4.ip_unprivileged_port_start"
-)
-
-
-def _explained(error: OSError, site: Site) -> OSError:
-    """The same error, with the URL and what to do about it."""
-    path = site.endpoint.path
-    advice = {
-        errnos.EADDRINUSE: "another process listens there; stop it, or choose another port",
-        errnos.EACCES: f"this user may not create a file in {Path(path).parent}: choose another"
-        " folder, or change the folder's owner or permissions"
-        if path
-        else _PRIVILEGED_PORT,
-        errnos.EADDRNOTAVAIL: "no interface of this machine has that address",
-        errnos.ENOENT: f"the folder {Path(path).parent} does not exist" if path else None,
-    }.get(error.errno or 0)
-    if error.errno == errnos.EADDRINUSE and path:
-        advice = "another process listens there; stop it, or choose another path"
-        if not is_socket(path):
-            advice = "there is a file which is not a socket; remove it, or choose another path"
-    if isinstance(error, socket.gaierror):
-        advice = "its host name cannot be resolved; 0.0.0.0 and [::] stand for every interface"
-    text = f"cannot listen on {site.url}: {error.strerror or error}"
-    return type(error)(error.errno, f"{text} ({advice})" if advice else text)

@@ -175,11 +175,17 @@ class Shutdown:
         sites: The endpoints; their listeners are closed already.
         drain_seconds: How long connections may take; None: each endpoint's own `drain_seconds`.
         force: Set when everything must end at once.
+        subject: What stops, for the log, where the server continues.
     """
 
     def __init__(
-        self, sites: Sequence[Site], drain_seconds: float | None, force: asyncio.Event
+        self,
+        sites: Sequence[Site],
+        drain_seconds: float | None,
+        force: asyncio.Event,
+        subject: str = "",
     ) -> None:
+        self._subject = f" {subject}" if subject else ""
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._force = force
@@ -212,7 +218,7 @@ class Shutdown:
                 self._force.set()
             else:
                 break
-        logger.info("Stopped after %.1f s", self._loop.time() - self._began)
+        logger.info("Stopped%s after %.1f s", self._subject, self._loop.time() - self._began)
 
     def _begin(self) -> None:
         self._log_start()
@@ -238,9 +244,9 @@ class Shutdown:
         limit = f"for up to {min(seconds):g} s" if seconds else "without a limit"
         left = _counts(count, tasks)
         if left:
-            logger.info("Stopping: waiting %s for %s to finish", limit, left)
+            logger.info("Stopping%s: waiting %s for %s to finish", self._subject, limit, left)
         else:
-            logger.info("Stopping")
+            logger.info("Stopping%s", self._subject)
 
     def _advance(self, one: _Draining, now: float) -> bool:
         """Do what is due for an endpoint; whether anything of it is left."""

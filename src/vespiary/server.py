@@ -377,6 +377,8 @@ class Server:
             if life.shortened is not None:
                 life.shutdown.shorten(life.shortened)
             await life.shutdown.run()
+            if life.drains:
+                await asyncio.wait(life.drains)
             await end_hooks(life.hooks, life.starting_tasks)
         finally:
             await self._stop_handlers(life, self._sites)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from vespiary._toml_lines import lines_of_keys
 from vespiary.prove.acceptance.matrix import cells_of, chosen, with_pythons
-from vespiary.prove.acceptance.positions import lines_of_keys
 from vespiary.prove.acceptance.reading import SuiteError, read_suite
 
 GOOD = """\

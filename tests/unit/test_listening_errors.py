@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from vespiary import Handler
-from vespiary._listening import _explained
+from vespiary._listening_errors import explained
 from vespiary._site import Site
 
 
@@ -23,7 +23,7 @@ def test_a_forbidden_address_is_reported_with_what_to_do(
     url: str, remedies: tuple[str, ...]
 ) -> None:
     site = Site.make(Handler(), url, {})
-    text = str(_explained(PermissionError(errno.EACCES, "Permission denied"), site))
+    text = str(explained(PermissionError(errno.EACCES, "Permission denied"), site))
     assert f"cannot listen on {site.url}: Permission denied (" in text
     for remedy in remedies:
         assert remedy in text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vespiary.cli._loading import load_object
+from vespiary._loading import load_object
 from vespiary.errors import ConfigurationError
 
 

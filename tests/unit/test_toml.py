@@ -2,7 +2,7 @@ import tomllib
 
 import pytest
 
-from vespiary.prove import toml
+from vespiary import _toml as toml
 
 
 def test_values_that_are_nested_too_deeply_are_refused_as_what_is_not_toml() -> None:

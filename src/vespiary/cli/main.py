@@ -15,11 +15,20 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "cert": "Make a certificate for development.",
+    "check": "Check a configuration file of `vespiary run`.",
+    "disconnect": "Close connections of an endpoint of `vespiary run`.",
+    "drain": "Stop an endpoint of `vespiary run` gracefully.",
     "load": "Send load to a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
     "memory": "Run a program under a memory limit, and report whether its memory grows.",
+    "new": "Write a new plug-in project.",
     "prove": "Run black-box tests of a server, optionally with the other tools.",
+    "reload": "Let `vespiary run` read its configuration again.",
+    "resume": "Accept connections on an endpoint of `vespiary run` again.",
+    "run": "Serve the plug-ins of a configuration file.",
     "serve": "Serve a handler on one or more URLs.",
+    "status": "Show what `vespiary run` serves.",
+    "suspend": "Accept no new connections on an endpoint of `vespiary run`.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
     "trace": "Link the requirements of a specification to code and tests.",
 }

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 import vespiary
+from vespiary._loading import load_object
+from vespiary._served import as_filter, as_handler
 from vespiary.cli._help import Command
-from vespiary.cli._loading import load_object
 from vespiary.cli._reload import ChildReport, Reloader
-from vespiary.cli._served import as_filter, as_handler
 from vespiary.cli._workers import worker_options
 from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint

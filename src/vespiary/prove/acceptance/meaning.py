@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from vespiary._toml_files import KeyPath as Path
+from vespiary._toml_files import Problem
 from vespiary.prove.acceptance.matrix import AXES, cells_of, excludes, values_of
 from vespiary.prove.acceptance.names import NAMES, used_in
-from vespiary.prove.acceptance.positions import Path
 from vespiary.prove.acceptance.suite import Axes, Case, Client, Counter, Matrix, Server, Suite
 from vespiary.prove.acceptance.tools import BUILT_IN
 
-__all__ = ["Problem", "problems_of"]
+__all__ = ["problems_of"]
 
 _FILE_NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.-]{1,100}")
 """A name that files and folders are named after: not `..`, and nothing with a slash."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong.
-
-    Attributes:
-        path: Where.
-        text: What, and what was expected.
-    """
-
-    path: Path
-    text: str
 
 
 def problems_of(suite: Suite, data: Mapping[str, Any]) -> list[Problem]:

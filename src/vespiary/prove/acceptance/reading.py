@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -14,10 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vespiary._toml_files import (
+    FileError,
+    KeyPath,
+    Problem,
+    dotted,
+    line_of,
+    lines_of_keys,
+    parsed,
+)
 from vespiary.errors import ConfigurationError
-from vespiary.prove import toml
-from vespiary.prove.acceptance import positions
-from vespiary.prove.acceptance.meaning import Problem, problems_of
+from vespiary.prove.acceptance.meaning import problems_of
 from vespiary.prove.acceptance.suite import Suite
 
 if TYPE_CHECKING:
@@ -39,16 +44,8 @@ _EXPECTED = {
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
 
-class SuiteError(ConfigurationError):
-    """A suite file is wrong.
-
-    Attributes:
-        lines: Each problem, with file, line and key.
-    """
-
-    def __init__(self, path: Path, lines: Sequence[str]) -> None:
-        super().__init__("\n".join(lines), subject=str(path))
-        self.lines = lines
+class SuiteError(FileError):
+    """A suite file is wrong."""
 
 
 def read_suite(path: Path) -> Suite:
@@ -64,7 +61,7 @@ def read_suite(path: Path) -> Suite:
         raise ConfigurationError(
             "suite files are read with pydantic: pip install 'vespiary[prove]'", subject=str(path)
         ) from None
-    text, data = _parsed(path)
+    text, data = parsed(path, SuiteError)
     found: list[Problem]
     try:
         suite = _adapter().validate_json(json.dumps(data, default=str), strict=True)
@@ -74,8 +71,8 @@ def read_suite(path: Path) -> Suite:
         found = problems_of(suite, data)
         if not found:
             return suite
-    lines = positions.lines_of_keys(text)
-    found.sort(key=lambda problem: _line_of(lines, problem.path))
+    lines = lines_of_keys(text)
+    found.sort(key=lambda problem: line_of(lines, problem.path))
     raise SuiteError(path, [_text(path, lines, problem) for problem in found])
 
 
@@ -86,40 +83,10 @@ def _adapter() -> TypeAdapter[Suite]:
     return TypeAdapter(Suite)
 
 
-def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = toml.loads(text)
-    except OSError as error:
-        raise SuiteError(path, [f"{path}: cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise SuiteError(path, [f"{path}: is not a text in UTF-8"]) from error
-    except tomllib.TOMLDecodeError as error:
-        match = re.search(r"(.*) \(at line (\d+), column (\d+)\)$", str(error))
-        what, number = (match[1], match[2]) if match else (str(error), "1")
-        raise SuiteError(path, [f"{path}:{number}: is not TOML: {what}"]) from error
-    return text, data
-
-
-def _line_of(lines: dict[positions.Path, int], place: positions.Path) -> int:
-    """The line of a key; of the table around it if the key is not there."""
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place, 1)
-
-
-def _text(path: Path, lines: dict[positions.Path, int], problem: Problem) -> str:
+def _text(path: Path, lines: dict[KeyPath, int], problem: Problem) -> str:
     """A problem as a line: file, line, key, what was expected."""
-    line = _line_of(lines, problem.path)
+    line = line_of(lines, problem.path)
     return f"{path}:{line}: {dotted(problem.path)}: {problem.text}"
-
-
-def dotted(path: positions.Path) -> str:
-    """A path as people write it: `cases.echo.clients[0].load`."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".") or "the file"
 
 
 def _problems(errors: Sequence[Any]) -> Iterator[Problem]:
@@ -137,7 +104,7 @@ def _problems(errors: Sequence[Any]) -> Iterator[Problem]:
             yield Problem(path, _words(path, error))
 
 
-def _words(path: positions.Path, error: Any) -> str:
+def _words(path: KeyPath, error: Any) -> str:
     """What was expected."""
     kind: str = error["type"]
     if kind in _UNKNOWN:
@@ -156,15 +123,15 @@ def _words(path: positions.Path, error: Any) -> str:
     return f"{_EXPECTED.get(kind, error['msg'])}; there is {error['input']!r}"
 
 
-def _near(path: positions.Path) -> str | None:
+def _near(path: KeyPath) -> str | None:
     """The known key that an unknown one is most like."""
     near = get_close_matches(str(path[-1]), _keys(_type_at(path[:-1])), n=1, cutoff=0.6)
     return near[0] if near else None
 
 
-def _own_path(place: Sequence[str | int]) -> positions.Path:
+def _own_path(place: Sequence[str | int]) -> KeyPath:
     """The path without what pydantic adds to tell the members of a union apart."""
-    path: positions.Path = ()
+    path: KeyPath = ()
     for part in place:
         kind = _type_at(path)
         is_ours = isinstance(part, int) or is_dataclass(kind) or _origin(kind) is dict
@@ -186,7 +153,7 @@ def _keys(kind: Any) -> list[str]:
     return [each.name for each in fields(kind)] if is_dataclass(kind) else []
 
 
-def _type_at(path: positions.Path) -> Any:
+def _type_at(path: KeyPath) -> Any:
     """The type of what stands at a path of a suite; None where nothing may."""
     kind: Any = Suite
     for part in path:

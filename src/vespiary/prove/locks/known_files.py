@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
+from vespiary import _toml as toml
 from vespiary.errors import ConfigurationError
-from vespiary.prove import toml
 from vespiary.prove.locks.findings import Finding, Kind
 from vespiary.prove.locks.known import Suppression
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from vespiary import _toml as toml
 from vespiary._suggestions import check_names
 from vespiary.errors import ConfigurationError
-from vespiary.prove import toml
 from vespiary.prove.memory.trend import Trend
 from vespiary.prove.quantities import parse_size, size_text
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vespiary import _toml as toml
 from vespiary.errors import ConfigurationError
-from vespiary.prove import toml
 from vespiary.prove.trace import files
 from vespiary.prove.trace.identifiers import OURS, OWN
 from vespiary.prove.trace.normative import LEVELS

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from vespiary import _toml as toml
 from vespiary.errors import ConfigurationError
-from vespiary.prove import toml
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Mark, Problem
 from vespiary.prove.trace.proving.record import said

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vespiary import _toml as toml
 from vespiary.errors import ConfigurationError
-from vespiary.prove import toml
 from vespiary.prove.trace import files
 
 __all__ = ["Layout", "as_settings", "looked_at"]

@@ -19,8 +19,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vespiary import _toml as toml
 from vespiary.errors import ConfigurationError
-from vespiary.prove import toml
 from vespiary.prove.trace.files import read, source
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.scan_rust import macro_arguments, scan_rust

@@ -15,13 +15,16 @@ from vespiary.errors import ConfigurationError
 __all__ = ["load_object"]
 
 
-def load_object(reference: str, folder: Path | None = None) -> Any:
+def load_object(
+    reference: str, folder: Path | None = None, files: dict[Path, ModuleType] | None = None
+) -> Any:
     """Import what `module:object` or `path/to/file.py:object` names; the object may be dotted.
 
     Args:
         reference: The module and the object in it.
         folder: Put first on `sys.path`, and what a path is relative to; default: the current
             folder.
+        files: Files that were executed before, which are not executed again; by default none.
 
     Raises:
         ConfigurationError: no such module or attribute (near misses are suggested), or the module
@@ -37,7 +40,13 @@ def load_object(reference: str, folder: Path | None = None) -> Any:
         )
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    module = _load_file(folder / name) if name.endswith(".py") else _load_module(name, folder)
+    if not name.endswith(".py"):
+        module = _load_module(name, folder)
+    elif files is None:
+        module = _load_file(folder / name)
+    else:
+        path = (folder / name).resolve()
+        module = files[path] = files.get(path) or _load_file(folder / name)
     return _find_attribute(module, name, attribute)
 
 
@@ -69,11 +78,14 @@ def _load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{path} is not a Python file", subject=str(path))
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(path.stem)
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[path.stem]
+        if before is not None:
+            sys.modules[path.stem] = before
         raise _failed(str(path), error) from error
     return module
 

@@ -1,0 +1,47 @@
+"""`vespiary run wasp.toml`: serve the plug-ins of a configuration file."""
+
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from vespiary.cli._configuration import configuration_file, reported
+from vespiary.cli._help import Command
+
+__all__ = ["run"]
+
+
+@click.command(cls=Command)
+@configuration_file
+def run(file: Path) -> None:
+    """Serve the endpoints of a configuration file.
+
+    FILE is wasp.toml by default. SIGTERM and SIGINT stop the server gracefully, and a second signal
+    ends it at once. SIGHUP reloads the configuration; if the new one is not valid, the old one
+    stays in use.
+
+    \b
+    Examples:
+      vespiary run
+      vespiary run /etc/app/wasp.toml
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
+    with reported():
+        from vespiary.wasp.platform import Platform, read_checked
+        from vespiary.wasp.systemd import passed_sockets
+
+        configuration, sockets = read_checked(file), passed_sockets()
+        platform = Platform(file, sockets) if configuration.workers is None else None
+    try:
+        if platform is not None:
+            platform.run()
+            return
+        from vespiary.wasp.generations import Generations
+
+        sys.exit(Generations(configuration, sockets).run())
+    except OSError as error:
+        raise click.ClickException(error.strerror or str(error)) from error
+    except Exception:
+        click.echo(traceback.format_exc().rstrip(), err=True)
+        click.echo("Error: the server did not start", err=True)
+        sys.exit(1)

@@ -1,0 +1,321 @@
+"""A configuration, read and checked: what a platform is made from.
+
+Everything that can be known before the start is checked, plug-ins included: they are imported, and
+an object of each is made. Nothing is bound and no `on_start` is called.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from msgspec import UNSET
+
+from vespiary._listening import ListeningAddress, place
+from vespiary._loading import load_object
+from vespiary._served import as_filter
+from vespiary._site import Site
+from vespiary._toml_files import KeyPath, Problem
+from vespiary.endpoint import Endpoint
+from vespiary.errors import ConfigurationError
+from vespiary.handler import AnyHandler, Handler
+from vespiary.server_options import ServerOptions
+from vespiary.wasp.decoding import WRONG, decode
+from vespiary.wasp.plugins import Plugin, load_plugin, make_handler, name_start
+from vespiary.wasp.reading import Source, read_source
+from vespiary.wasp.schema import ConfigurationTable, EndpointTable
+from vespiary.wasp.settings import options_of, workers_of
+from vespiary.workers import Workers
+
+__all__ = ["ADMIN", "Configuration", "Planned", "make_sites", "read_configuration"]
+
+ADMIN = "admin"
+"""The name that the administration's own endpoint has among the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An endpoint as the configuration has it, before anything of it is loaded.
+
+    Attributes:
+        name: Its name.
+        urls: Where it listens.
+        table: What the file says.
+        options: Its options for `Server.add`, but for filters.
+        folder: The folder of its file.
+        changes: What is known of the files of its plug-in: if that differs, the endpoint has
+            changed.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    table: EndpointTable
+    options: dict[str, Any]
+    folder: Path
+    changes: tuple[object, ...] = ()
+
+    @property
+    def path(self) -> KeyPath:
+        """Where it is in the file."""
+        return ("endpoints", self.name)
+
+    def url_path(self, number: int) -> KeyPath:
+        """Where a URL of it is in the file."""
+        is_alone = self.table.urls is UNSET
+        return (*self.path, "url") if is_alone else (*self.path, "urls", number)
+
+    def is_like(self, other: Planned) -> bool:
+        """Whether another one would be served in the same way."""
+        ours = (self.table, self.folder, self.changes)
+        return ours == (other.table, other.folder, other.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the files say, complete and checked.
+
+    Attributes:
+        source: The files.
+        table: Everything as it is written.
+        endpoints: The endpoints by name.
+        workers: The worker processes, if there are any.
+    """
+
+    source: Source
+    table: ConfigurationTable
+    endpoints: dict[str, Planned]
+    workers: Workers | None
+
+    @property
+    def path(self) -> Path:
+        """The main file."""
+        return self.source.path
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read and check a configuration; no plug-in is loaded.
+
+    Raises:
+        FileError: something is wrong; each mistake is named with file, line and key.
+    """
+    source = read_source(path)
+    table = decode(source, ConfigurationTable, source.data, ())
+    if table is WRONG:
+        # What can be said of the endpoints that are right, beside what is wrong elsewhere.
+        unreported = Source(path, written=source.written)
+        for name, value in _tables_of(source).items():
+            made = decode(unreported, EndpointTable, value, ("endpoints", name))
+            if made is not WRONG:
+                _plan(source, name, made)
+        source.check()
+    endpoints = {name: _plan(source, name, one) for name, one in table.endpoints.items()}
+    if not table.endpoints:
+        source.report(Problem(("endpoints",), "expected at least one endpoint: [endpoints.NAME]"))
+    workers = workers_of(source, table.workers)
+    source.check()
+    return Configuration(source, table, endpoints, workers)
+
+
+def _tables_of(source: Source) -> dict[str, Any]:
+    found = source.data.get("endpoints")
+    return found if isinstance(found, dict) else {}
+
+
+def _plan(source: Source, name: str, table: EndpointTable) -> Planned:
+    path: KeyPath = ("endpoints", name)
+    if name == ADMIN:
+        source.report(Problem(path, "this name is reserved: give the endpoint another one"))
+    given = [key for key in ("url", "urls") if getattr(table, key) is not UNSET]
+    urls: tuple[str, ...] = ()
+    if len(given) != 1:
+        text = "url and urls exclude each other: keep one" if given else "expected url or urls"
+        source.report(Problem(path, text))
+    elif table.url is not UNSET:
+        urls = (table.url,)
+    else:
+        urls = tuple(cast("list[str]", table.urls))
+        if not urls:
+            source.report(Problem((*path, "urls"), "is empty: expected at least one URL"))
+    for number, url in enumerate(urls):
+        try:
+            Endpoint.parse(url)
+        except ConfigurationError as error:
+            where = (*path, "url") if table.urls is UNSET else (*path, "urls", number)
+            source.report(Problem(where, str(error)))
+    options = options_of(source, table, path)
+    folder = source.folder_of((*path, "plugin"))
+    return Planned(name, urls, table, options, folder, _changes(table.plugin, folder))
+
+
+def _changes(reference: str, folder: Path) -> tuple[object, ...]:
+    """What is known of the file of a plug-in, where it is a file."""
+    name = reference.rpartition(":")[0]
+    if not name.endswith(".py"):
+        return ()
+    try:
+        found = (folder / name).stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def make_sites(
+    configuration: Configuration, names: list[str], sockets: Mapping[str, Sequence[int]] | None
+) -> dict[str, list[Site]]:
+    """Load the plug-ins of some endpoints, and make what a server serves.
+
+    Args:
+        configuration: The configuration.
+        names: The endpoints.
+        sockets: The descriptors that a service manager has passed, by name; None if nothing is to
+            be served.
+
+    Returns:
+        By the name of the endpoint, a site for each of its URLs.
+
+    Raises:
+        FileError: a plug-in cannot be loaded or made, or an option does not fit its endpoint.
+    """
+    source = configuration.source
+    made: dict[str, list[Site]] = {}
+    loaded = _Loaded()
+    for name in names:
+        planned = configuration.endpoints[name]
+        handler = _handler(source, planned, loaded)
+        if handler is None:
+            continue
+        options = planned.options | _filters(source, planned, loaded)
+        passed = _sockets(source, planned, sockets)
+        sites = [
+            _site(source, planned, handler, number, options | own)
+            for number, own in zip(range(len(planned.urls)), passed, strict=True)
+        ]
+        made[name] = [site for site in sites if site is not None]
+    source.check()
+    _check_places(configuration, made)
+    return made
+
+
+def _check_places(configuration: Configuration, made: dict[str, list[Site]]) -> None:
+    """Report endpoints that cannot share an address.
+
+    Raises:
+        FileError: there are some.
+    """
+    addresses: list[ListeningAddress] = []
+    for name, sites in made.items():
+        for number, site in enumerate(sites):
+            try:
+                place(addresses, site)
+            except ConfigurationError as error:
+                path = configuration.endpoints[name].url_path(number)
+                configuration.source.report(Problem(path, str(error)))
+    configuration.source.check()
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was loaded for the endpoints before.
+
+    Attributes:
+        files: The files of plug-ins and filters: each is executed once.
+        users: The endpoint that has an object, by its identity.
+    """
+
+    files: dict[Path, ModuleType] = field(default_factory=dict)
+    users: dict[int, str] = field(default_factory=dict)
+
+
+def _handler(source: Source, planned: Planned, loaded: _Loaded) -> AnyHandler | None:
+    table, path = planned.table, planned.path
+    config = None if table.config is UNSET else table.config
+    try:
+        plugin = load_plugin(table.plugin, planned.folder, loaded.files)
+        handler = make_handler(source, plugin, config, path)
+    except ConfigurationError as error:
+        source.report(Problem((*path, "plugin"), str(error)))
+        return None
+    except Exception as error:
+        story = "".join(traceback.format_exception(error)).rstrip()
+        text = f"{table.plugin} could not be created:\n{story}"
+        source.report(Problem((*path, "plugin"), text))
+        return None
+    if handler is not None and _is_shared(source, plugin, handler, planned, loaded.users):
+        return None
+    if isinstance(handler, Handler):
+        file, line = source.place_of(path)
+        name_start(handler, f"raised by on_start of endpoints.{planned.name} ({file}:{line})")
+    return handler
+
+
+def _is_shared(
+    source: Source, plugin: Plugin, handler: AnyHandler, planned: Planned, users: dict[int, str]
+) -> bool:
+    """Report an object that several endpoints would share with its state."""
+    if handler is not plugin.found or not isinstance(handler, Handler):
+        return False
+    other = users.setdefault(id(handler), planned.name)
+    if other == planned.name:
+        return False
+    text = (
+        f"{plugin.reference} is one object, which endpoints.{other} has already: name its class,"
+        " of which each endpoint gets an object of its own"
+    )
+    source.report(Problem((*planned.path, "plugin"), text))
+    return True
+
+
+def _filters(source: Source, planned: Planned, loaded: _Loaded) -> dict[str, Any]:
+    if planned.table.filters is UNSET:
+        return {}
+    found = []
+    for number, reference in enumerate(planned.table.filters):
+        try:
+            made = load_object(reference, planned.folder, loaded.files)
+            found.append(as_filter(made, reference))
+        except ConfigurationError as error:
+            source.report(Problem((*planned.path, "filters", number), str(error)))
+    return {"filters": found}
+
+
+def _sockets(
+    source: Source, planned: Planned, sockets: Mapping[str, Sequence[int]] | None
+) -> list[dict[str, Any]]:
+    """For each URL, the socket that was passed for it as an option; without one, no option."""
+    name, count = planned.table.socket, len(planned.urls)
+    if name is UNSET or sockets is None:
+        return [{}] * count
+    found = sockets.get(name, ())
+    if len(found) != count:
+        there = ", ".join(f"{one} ({len(many)})" for one, many in sockets.items()) or "none"
+        text = (
+            f"the service manager has passed {len(found)} sockets with the name {name!r}, and this"
+            f" endpoint needs {count}; it has passed: {there}"
+        )
+        source.report(Problem((*planned.path, "socket"), text))
+        return [{}] * count
+    # A copy each time: the endpoint closes it at its end, and a reload needs it again.
+    return [{"fd": os.dup(number)} for number in found]
+
+
+def _site(
+    source: Source, planned: Planned, handler: AnyHandler, number: int, options: dict[str, Any]
+) -> Site | None:
+    try:
+        return Site.make(handler, planned.urls[number], cast("ServerOptions", options))
+    except ConfigurationError as error:
+        key = "host_name" if error.subject == "host" else error.subject
+        where = planned.path
+        if error.subject == planned.urls[number]:
+            where = planned.url_path(number)
+        elif key in planned.table.__struct_fields__:
+            where = (*where, key)
+        elif error.subject.startswith("on_") or error.subject in ("handler", "__call__"):
+            where = (*where, "plugin")
+        source.report(Problem(where, str(error)))
+        return None

@@ -1,0 +1,338 @@
+"""Reload with workers: generations of processes, which share the sockets.
+
+The main process loads no plug-in and serves nothing. It forks a *generation*: a supervisor with its
+workers (see `vespiary.workers`), which reads the configuration, loads the plug-ins and binds the
+sockets. The main process gets a copy of each socket (SCM_RIGHTS, unix(7)).
+
+A reload forks the next generation, which uses these copies. When all of its workers serve, the one
+before it is asked to stop, and its connections drain; until then both accept connections from the
+same sockets, so none is refused. A generation that cannot start ends with an error in the log, and
+nothing else changes. It has imported everything anew, so plug-ins are always those of the files.
+
+Signals: a terminal and some service managers signal every process of a group. So a generation has a
+process group of its own, ignores SIGTERM, and stops on SIGINT, which the main process sends. If the
+main process is killed, the kernel kills the generations (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import NoReturn
+
+from vespiary._listening import ListeningAddress
+from vespiary._listening_sockets import BoundSocket, remove_socket_file
+from vespiary._toml_files import FileError
+from vespiary.errors import VespiaryError
+from vespiary.wasp.configuration import Configuration
+from vespiary.wasp.logs import configure_log
+from vespiary.wasp.platform import Platform, kept_pid_file, read_checked
+from vespiary.wasp.privileges import drop_privileges
+from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
+
+__all__ = ["Generations"]
+
+logger = logging.getLogger("vespiary.wasp")
+
+_SET_PARENT_DEATH_SIGNAL = 1
+_BYTES_MAX = 1 << 16
+_SOCKETS_MAX = 250
+"""How many descriptors one message may carry (SCM_MAX_FD is 253)."""
+_SERVING = "serving"
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A listening address whose sockets the main process keeps.
+
+    Attributes:
+        keys: The endpoints that it is for, by name and URL.
+        sockets: Copies of its sockets.
+        file: The file of a Unix socket, with its device and inode.
+    """
+
+    keys: frozenset[str]
+    sockets: list[socket.socket] = field(default_factory=list)
+    file: tuple[str, int, int] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Generation:
+    """A generation, as the main process sees it."""
+
+    number: int
+    pid: int
+    pidfd: int
+    control: socket.socket
+    held: list[_Held] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """Ask it to stop; a second time at once."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGINT)
+
+
+class Generations:
+    """Runs a configuration with workers until a signal stops it.
+
+    Args:
+        configuration: The configuration at the start.
+        sockets: The descriptors that a service manager has passed, by name.
+    """
+
+    def __init__(self, configuration: Configuration, sockets: Mapping[str, Sequence[int]]) -> None:
+        self._configuration = configuration
+        self._sockets = sockets
+        self._selector = selectors.DefaultSelector()
+        self._current: _Generation | None = None
+        self._next: _Generation | None = None
+        self._all: set[_Generation] = set()
+        self._held: list[_Held] = []
+        self._count = 0
+        self._stops = 0
+        self._stops_sent = 0
+        self._wants_reload = False
+        self._status = 0
+
+    def run(self) -> int:
+        """Run, and return the exit code."""
+        configure_log(self._configuration.table.log, has_workers=True)
+        woken, wake = socket.socketpair()
+        for one in (woken, wake):
+            one.setblocking(False)
+        self._selector.register(woken, selectors.EVENT_READ, lambda: _emptied(woken))
+        with woken, wake, kept_pid_file(self._configuration), self._signals(wake):
+            try:
+                self._fork()
+                while self._all:
+                    for key, _ in self._selector.select(self._beat()):
+                        key.data()
+                    self._heed()
+            finally:
+                self._end()
+        return self._status
+
+    def _beat(self) -> float | None:
+        seconds = watchdog_seconds()
+        if seconds is not None:
+            notify("WATCHDOG=1")
+        return seconds
+
+    @contextlib.contextmanager
+    def _signals(self, wake: socket.socket) -> Iterator[None]:
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        wakes_before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakes_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if number == signal.SIGHUP:
+            self._wants_reload = True
+        else:
+            self._stops += 1
+
+    def _heed(self) -> None:
+        """Do what signals have asked for."""
+        while self._stops_sent < self._stops:
+            self._stops_sent += 1
+            logger.info("Stopping" if self._stops_sent == 1 else "Stopping at once")
+            notify("STOPPING=1")
+            for one in self._all:
+                one.stop()
+        if self._wants_reload and self._next is None and not self._stops:
+            self._wants_reload = False
+            self._reload()
+
+    def _reload(self) -> None:
+        path = self._configuration.path
+        logger.info("Reloading %s", path)
+        reloading()
+        try:
+            new = read_checked(path)
+            if new.workers is None:
+                text = f"{path}:1: workers: cannot be removed by a reload: restart the server"
+                raise FileError(path, [text])
+        except FileError as error:
+            for line in error.lines:
+                logger.error("%s", line)
+            self._reload_failed()
+            return
+        self._fork()
+
+    def _reload_failed(self) -> None:
+        logger.error("The configuration was not reloaded: the old one stays in use")
+        notify("READY=1")
+
+    def _fork(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._count += 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        main = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._be_generation(theirs, main)
+        theirs.close()
+        made = _Generation(self._count, pid, os.pidfd_open(pid), ours)
+        self._all.add(made)
+        self._next = made
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._receive(made))
+        self._selector.register(made.pidfd, selectors.EVENT_READ, lambda: self._ended(made))
+
+    def _receive(self, one: _Generation) -> None:
+        data, descriptors, _, _ = socket.recv_fds(one.control, _BYTES_MAX, _SOCKETS_MAX)
+        if not data:
+            self._selector.unregister(one.control)
+            return
+        message = json.loads(data)
+        if message == _SERVING:
+            self._serves(one)
+            return
+        file = message["file"]
+        sockets = [socket.socket(fileno=number) for number in descriptors]
+        keys = frozenset(message["keys"])
+        one.held.append(_Held(keys, sockets, tuple(file) if file else None))
+
+    def _serves(self, one: _Generation) -> None:
+        before, self._current, self._next = self._current, one, None
+        kept = {held.file for held in one.held}
+        for held in self._held:
+            for each in held.sockets:
+                each.close()
+            if held.file is not None and held.file not in kept:
+                remove_socket_file(*held.file)
+        self._held = one.held
+        notify("READY=1")
+        if before is not None:
+            logger.info("Reloaded: generation %d serves, the one before it drains", one.number)
+            before.stop()
+
+    def _ended(self, one: _Generation) -> None:
+        _, status = os.waitpid(one.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._all.discard(one)
+        self._forget(one)
+        if one is self._next:
+            self._next = None
+            for held in one.held:
+                for each in held.sockets:
+                    each.close()
+            if self._current is None:
+                self._status = code if code >= 0 else 1
+            elif not self._stops:
+                self._reload_failed()
+        elif one is self._current:
+            self._current = None
+            self._status = code if code >= 0 else 1
+            if not self._stops:
+                logger.error("The workers have ended with exit code %d: the server stops", code)
+                self._stops += 1
+
+    def _forget(self, one: _Generation) -> None:
+        self._selector.unregister(one.pidfd)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(one.control)
+        os.close(one.pidfd)
+        one.control.close()
+
+    def _end(self) -> None:
+        """Leave nothing behind."""
+        for one in list(self._all):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+            os.waitpid(one.pid, 0)
+            self._forget(one)
+        self._all.clear()
+        for held in self._held:
+            for each in held.sockets:
+                each.close()
+            if held.file is not None:
+                remove_socket_file(*held.file)
+        self._selector.close()
+
+    def _be_generation(self, control: socket.socket, main: int) -> NoReturn:
+        """Be a generation, and end the process."""
+        status = 1
+        try:
+            self._prepare(main)
+            self._serve(control)
+            status = 0
+        except FileError as error:
+            status = 2
+            for line in error.lines:
+                print(line, file=sys.stderr)
+        except OSError as error:
+            print(f"Error: {error.strerror or error}", file=sys.stderr)
+        except VespiaryError as error:
+            print(f"Error: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            # It was asked to stop before it served.
+            status = 0
+        except BaseException:
+            print(traceback.format_exc().rstrip(), file=sys.stderr)
+        finally:
+            with contextlib.suppress(BaseException):
+                logging.shutdown()
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _prepare(self, main: int) -> None:
+        """Leave to the main process what belongs to it."""
+        os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != main:
+            # It was killed before that.
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._selector.close()
+        for one in self._all:
+            one.control.close()
+            os.close(one.pidfd)
+        # Only the main process is the service manager's.
+        os.environ.pop("NOTIFY_SOCKET", None)
+
+    def _serve(self, control: socket.socket) -> None:
+        platform = Platform(self._configuration.path, self._sockets, main=os.getppid())
+        for address, keys in platform.addresses():
+            self._take(address, keys)
+        platform.bind()
+        for address, keys in platform.addresses():
+            message = {"keys": sorted(keys), "file": address.leave_file()}
+            numbers = [one.fileno() for one in address.bound_sockets]
+            socket.send_fds(control, [json.dumps(message).encode()], numbers)
+        drop_privileges(platform.configuration.table)
+        platform.serve_workers(lambda: control.send(json.dumps(_SERVING).encode()))
+
+    def _take(self, address: ListeningAddress, keys: frozenset[str]) -> None:
+        """Use the sockets that an earlier generation has bound."""
+        for held in self._held:
+            if held.keys & keys:
+                address.adopt([BoundSocket(one.dup()) for one in held.sockets], held.file)
+                return
+
+
+def _emptied(woken: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        woken.recv(4096)

@@ -1,0 +1,265 @@
+"""What a configuration file may say: every table with its keys and their types.
+
+msgspec reads these classes; `vespiary check --schema` prints them as JSON Schema. A key that is not
+given is `UNSET`: the defaults are those of the public options (`Limits`, `ServerOptions` and so
+on), and stand there alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from vespiary.limits import Deadlines, Limits
+
+__all__ = [
+    "OTHER_KEYS",
+    "AdminTable",
+    "CertificateTable",
+    "CompressionTable",
+    "ConfigurationTable",
+    "DeadlinesTable",
+    "EndpointTable",
+    "LengthPrefixTable",
+    "LimitsTable",
+    "LogTable",
+    "TLSTable",
+    "WebSocketTable",
+    "WorkersTable",
+    "json_schema",
+]
+
+
+class _Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A table; keys that it does not have are errors."""
+
+
+def _expected(text: str) -> Meta:
+    """What an error says about a value of another type."""
+    return Meta(extra={"expected": text})
+
+
+_COUNT = _expected("expected a number such as 1000 or '64KiB', or 'none' for no limit")
+_TIME = _expected("expected a time such as 10, '250ms' or '2min', or 'none' for no limit")
+
+Count = Annotated[int | str, _COUNT]
+Time = Annotated[int | float | str, _TIME]
+Names = list[str]
+
+
+def _settings(owner: type[Limits | Deadlines], kind: Any) -> type[msgspec.Struct]:
+    """A table with the fields of a settings class; each default is shown in the JSON Schema."""
+    fields: list[tuple[str, Any, Any]] = []
+    for item in dataclasses.fields(owner):
+        default = "none" if item.default is None else item.default
+        shown = Meta(extra_json_schema={"default": default})
+        fields.append((item.name, Annotated[kind, shown] | UnsetType, UNSET))
+    return msgspec.defstruct(
+        f"{owner.__name__}Table",
+        fields,
+        bases=(_Table,),
+        module=__name__,
+        kw_only=True,
+        frozen=True,
+        forbid_unknown_fields=True,
+    )
+
+
+LimitsTable = _settings(Limits, Count)
+DeadlinesTable = _settings(Deadlines, Time)
+
+
+class LengthPrefixTable(_Table, frozen=True):
+    """A framing with the length before each message: see `vespiary.LengthPrefix`."""
+
+    width: Annotated[int, _expected("expected 1, 2, 4 or 8")] | UnsetType = UNSET
+    byteorder: Literal["big", "little"] | UnsetType = UNSET
+    includes_itself: bool | UnsetType = UNSET
+
+
+class CompressionTable(_Table, frozen=True):
+    """How WebSocket messages are compressed: see `vespiary.Compression`."""
+
+    level: int | UnsetType = UNSET
+    memory_level: int | UnsetType = UNSET
+    threshold_bytes: int | UnsetType = UNSET
+    server_context_takeover: bool | UnsetType = UNSET
+    client_context_takeover: bool | UnsetType = UNSET
+    server_window_bits: int | UnsetType = UNSET
+    client_window_bits: int | UnsetType = UNSET
+
+
+class WebSocketTable(_Table, frozen=True):
+    """The options of WebSocket: see `vespiary.WebSocket`."""
+
+    messages: Literal["any", "text", "binary"] | UnsetType = UNSET
+    versions: list[int] | UnsetType = UNSET
+    deflate_stream: bool | UnsetType = UNSET
+    origins: Names | UnsetType = UNSET
+    origin_required: bool | UnsetType = UNSET
+    subprotocols: Names | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType = UNSET
+    compression: CompressionTable | UnsetType = UNSET
+
+
+class CertificateTable(_Table, frozen=True):
+    """A further certificate with its key."""
+
+    certificate: str
+    key: str
+
+
+class TLSTable(_Table, frozen=True):
+    """Certificates and keys: see `vespiary.ServerTLS`. Paths are relative to the file's folder."""
+
+    certificate: str
+    key: str | UnsetType = UNSET
+    more: list[CertificateTable] | UnsetType = UNSET
+    client_ca: str | UnsetType = UNSET
+    client_certificate: Literal["required", "optional"] | UnsetType = UNSET
+    alpn: Names | UnsetType = UNSET
+    minimum_version: Literal["1.2", "1.3"] | UnsetType = UNSET
+    watch_seconds: Time | UnsetType = UNSET
+
+
+class EndpointTable(_Table, frozen=True):
+    """An endpoint: where it listens, which plug-in serves it, and its options.
+
+    The options are those of `vespiary.ServerOptions`. `host_name` is its `host`.
+    """
+
+    plugin: str
+    url: str | UnsetType = UNSET
+    urls: Names | UnsetType = UNSET
+    config: dict[str, Any] | UnsetType = UNSET
+    framing: Literal["raw", "line", "crlf", "length"] | LengthPrefixTable | UnsetType = UNSET
+    filters: Names | UnsetType = UNSET
+    limits: LimitsTable | UnsetType = UNSET  # type: ignore[valid-type]
+    deadlines: DeadlinesTable | UnsetType = UNSET  # type: ignore[valid-type]
+    websocket: WebSocketTable | UnsetType = UNSET
+    tls: TLSTable | UnsetType = UNSET
+    slow_consumer: Literal["wait", "drop-oldest", "drop-newest", "disconnect"] | UnsetType = UNSET
+    executor: Literal["threads"] | UnsetType = UNSET
+    host_name: str | UnsetType = UNSET
+    proxy_protocol_from: Names | UnsetType = UNSET
+    forwarded_from: Names | UnsetType = UNSET
+    forwarded_field: Literal["x-forwarded-for", "forwarded"] | UnsetType = UNSET
+    mode: (
+        Annotated[str, _expected("expected permissions as an octal text such as '660'")] | UnsetType
+    ) = UNSET
+    backlog: int | UnsetType = UNSET
+    reuse_port: bool | UnsetType = UNSET
+    connections: bool | UnsetType = UNSET
+    packet_info: bool | UnsetType = UNSET
+    receive_buffer_bytes: int | UnsetType = UNSET
+    broadcast: bool | UnsetType = UNSET
+    multicast_groups: Names | UnsetType = UNSET
+    socket: str | UnsetType = UNSET
+
+
+class WorkersTable(_Table, frozen=True):
+    """Worker processes: see `vespiary.Workers`."""
+
+    count: int
+    hang_seconds: Time | UnsetType = UNSET
+    memory_bytes_max: Count | UnsetType = UNSET
+    start_failures_max: int | UnsetType = UNSET
+    restart_seconds_max: Time | UnsetType = UNSET
+    backplane_bytes_max: Count | UnsetType = UNSET
+
+
+class LogTable(_Table, frozen=True):
+    """The log, which is written to standard error.
+
+    Attributes:
+        level: The least severe messages that are logged.
+        format: `text`, or `json` for one object per line.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class AdminTable(_Table, frozen=True):
+    """Where operators' commands, metrics and health checks are served.
+
+    Attributes:
+        url: `http://` on a loopback address, or `http+unix://`. Elsewhere a token is needed.
+        token: What requests have to send as `Authorization: Bearer TOKEN`.
+        mode: The permissions of the Unix socket; default: 600.
+    """
+
+    url: str
+    token: str | None = None
+    mode: (
+        Annotated[str, _expected("expected permissions as an octal text such as '660'")] | UnsetType
+    ) = UNSET
+
+
+class ConfigurationTable(_Table, frozen=True):
+    """A configuration file, with those that it includes."""
+
+    endpoints: dict[str, EndpointTable]
+    include: Names = []
+    workers: int | WorkersTable | None = None
+    driver: Literal["uring", "epoll"] | None = None
+    user: str | None = None
+    group: str | None = None
+    pid_file: str | None = None
+    log: LogTable = msgspec.field(default_factory=LogTable)
+    admin: AdminTable | None = None
+
+
+OTHER_KEYS: dict[type, dict[str, str]] = {
+    EndpointTable: {
+        "port": "the port is part of url",
+        "path": "the path is part of url",
+        "address": "write url",
+        "listen": "write url",
+        "bind": "write url",
+        "handler": "write plugin",
+        "app": "write plugin",
+        "module": "write plugin",
+        "host": "the interface is part of url; for the requests of one host name write host_name",
+        "server_name": "write host_name",
+        "cert": "write tls.certificate",
+        "certificate": "write tls.certificate",
+        "key": "write tls.key",
+        "ssl": "write tls",
+        "fd": "write socket, with the name of a socket that systemd passes",
+        "origins": "write websocket.origins",
+        "subprotocols": "write websocket.subprotocols",
+        "compression": "write websocket.compression",
+        **{item.name: f"write limits.{item.name}" for item in dataclasses.fields(Limits)},
+        **{item.name: f"write deadlines.{item.name}" for item in dataclasses.fields(Deadlines)},
+    },
+    ConfigurationTable: {
+        "servers": "write [endpoints.NAME]",
+        "server": "write [endpoints.NAME]",
+        "pidfile": "write pid_file",
+        "log_level": "write log.level",
+        "metrics": "write [admin], which has /metrics",
+        "includes": "write include",
+        "plugin": "it belongs to an endpoint: write [endpoints.NAME] above it",
+        "url": "it belongs to an endpoint: write [endpoints.NAME] above it",
+    },
+    TLSTable: {
+        "cert": "write certificate",
+        "certfile": "write certificate",
+        "keyfile": "write key",
+    },
+    LogTable: {"file": "the log goes to standard error: redirect it"},
+    WebSocketTable: {"origin": "write origins", "protocols": "write subprotocols"},
+}
+"""Keys that people try, and what to write instead."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration file."""
+    made = msgspec.json.schema(ConfigurationTable)
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "Vespiary configuration"
+    return made

@@ -1,0 +1,205 @@
+"""From the tables of a file to the public options: `Limits`, `WebSocket`, `ServerTLS` and others.
+
+They check themselves. So what is wrong is what they say, and their defaults are the only ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from vespiary._toml_files import KeyPath, Problem
+from vespiary.compression import Compression
+from vespiary.errors import ConfigurationError, LimitsError
+from vespiary.framing import LengthPrefix
+from vespiary.limits import Deadlines, Limits
+from vespiary.tls import ServerTLS
+from vespiary.wasp.reading import Source
+from vespiary.wasp.schema import EndpointTable, LengthPrefixTable, TLSTable, WorkersTable
+from vespiary.websocket import WebSocket
+from vespiary.workers import Workers
+
+__all__ = ["given", "mode_of", "options_of", "workers_of"]
+
+T = TypeVar("T")
+
+_AS_THEY_ARE = (
+    "slow_consumer",
+    "executor",
+    "proxy_protocol_from",
+    "forwarded_from",
+    "forwarded_field",
+    "backlog",
+    "reuse_port",
+    "connections",
+    "packet_info",
+    "receive_buffer_bytes",
+    "broadcast",
+    "multicast_groups",
+)
+"""Keys whose values are those of the option of the same name."""
+
+
+def given(table: msgspec.Struct) -> dict[str, Any]:
+    """The keys of a table that are in the file."""
+    values = {name: getattr(table, name) for name in table.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not UNSET}
+
+
+def options_of(source: Source, table: EndpointTable, path: KeyPath) -> dict[str, Any]:
+    """The options of an endpoint for `Server.add`, but for filters and sockets."""
+    values = given(table)
+    options = {name: values[name] for name in _AS_THEY_ARE if name in values}
+    if "host_name" in values:
+        options["host"] = values["host_name"]
+    if "mode" in values:
+        options["mode"] = mode_of(source, values["mode"], (*path, "mode"))
+    if "limits" in values:
+        options["limits"] = _measures(source, Limits, values["limits"], (*path, "limits"))
+    if "deadlines" in values:
+        options["deadlines"] = _measures(
+            source, Deadlines, values["deadlines"], (*path, "deadlines")
+        )
+    if "framing" in values:
+        options["framing"] = _framing(source, values["framing"], (*path, "framing"))
+    if "websocket" in values:
+        options["websocket"] = _websocket(source, values["websocket"], (*path, "websocket"))
+    if "tls" in values:
+        options["tls"] = _tls(source, values["tls"], (*path, "tls"))
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _measures(
+    source: Source, cls: type[Limits | Deadlines], table: msgspec.Struct, path: KeyPath
+) -> Limits | Deadlines | None:
+    texts = {name: str(value) for name, value in given(table).items()}
+    return _made(source, lambda **values: cls.from_texts(values), texts, path)
+
+
+def _made(
+    source: Source, make: Callable[..., T], values: dict[str, Any], path: KeyPath
+) -> T | None:
+    """Make an object of options, and report each value that it refuses.
+
+    An option that is refused is omitted then, so that the next one is found too.
+    """
+    values = dict(values)
+    is_right = True
+    while True:
+        try:
+            made = make(**values)
+        except (ConfigurationError, OSError) as error:
+            is_right = False
+            name = _subject(error, values)
+            source.report(Problem((*path, name) if name else path, _text(error)))
+            if name is None:
+                return None
+            del values[name]
+        except TypeError:
+            # What is left lacks something that was refused.
+            return None
+        else:
+            return made if is_right else None
+
+
+def _subject(error: ConfigurationError | OSError, values: dict[str, Any]) -> str | None:
+    if isinstance(error, ConfigurationError):
+        return error.subject if error.subject in values else None
+    names = [name for name, value in values.items() if str(value) == str(error.filename)]
+    return names[0] if names else None
+
+
+def _text(error: ConfigurationError | OSError) -> str:
+    if isinstance(error, ConfigurationError):
+        return str(error)
+    return f"{error.filename} cannot be read: {error.strerror}"
+
+
+def mode_of(source: Source, text: str, path: KeyPath) -> int | None:
+    """The permissions that an octal text stands for."""
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if 0 <= mode <= 0o777:
+        return mode
+    _report_text(source, text, path, "permissions as an octal text such as '660'")
+    return None
+
+
+def _framing(source: Source, value: str | LengthPrefixTable, path: KeyPath) -> Any:
+    if isinstance(value, str):
+        return value
+    return _made(source, LengthPrefix, given(value), path)
+
+
+def _websocket(source: Source, table: msgspec.Struct, path: KeyPath) -> WebSocket | None:
+    values = given(table)
+    compression = values.get("compression")
+    if compression is not None:
+        place = (*path, "compression")
+        values["compression"] = _made(source, Compression, given(compression), place)
+    return _made(source, WebSocket, values, path)
+
+
+def _tls(source: Source, table: TLSTable, path: KeyPath) -> ServerTLS | None:
+    folder = source.folder_of(path)
+    values = given(table)
+    for name in ("certificate", "key", "client_ca"):
+        if name in values:
+            values[name] = folder / values[name]
+    if "more" in values:
+        values["more"] = [(folder / one.certificate, folder / one.key) for one in values["more"]]
+    if "watch_seconds" in values:
+        place = (*path, "watch_seconds")
+        values["watch_seconds"] = _seconds(source, values["watch_seconds"], place)
+    return _made(source, ServerTLS, values, path)
+
+
+def _seconds(source: Source, value: float | str, path: KeyPath) -> float | None:
+    """A time; a text has one of the forms that deadlines have."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return Deadlines.from_texts({"idle_seconds": value}).idle_seconds
+    except LimitsError:
+        _report_text(source, value, path, "a time such as 10, '250ms' or '2min', or 'none'")
+        return None
+
+
+def _bytes(source: Source, value: int | str, path: KeyPath) -> int | None:
+    """A size; a text has one of the forms that limits have."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return Limits.from_texts({"frame_bytes_max": value}).frame_bytes_max
+    except LimitsError:
+        _report_text(source, value, path, "a size such as 1000, '64KiB' or '2MiB', or 'none'")
+        return None
+
+
+def _report_text(source: Source, value: str, path: KeyPath, wanted: str) -> None:
+    source.report(Problem(path, f"expected {wanted}; there is {source.shown(path, value)}"))
+
+
+def workers_of(source: Source, value: int | WorkersTable | None) -> Workers | None:
+    """How many workers there are, and when one is replaced."""
+    if value is None:
+        return None
+    if isinstance(value, int):
+        try:
+            return Workers(value)
+        except ConfigurationError as error:
+            source.report(Problem(("workers",), str(error)))
+            return None
+    values = given(value)
+    for name in ("hang_seconds", "restart_seconds_max"):
+        if name in values:
+            values[name] = _seconds(source, values[name], ("workers", name))
+    for name in ("memory_bytes_max", "backplane_bytes_max"):
+        if name in values:
+            values[name] = _bytes(source, values[name], ("workers", name))
+    return _made(source, Workers, values, ("workers",))

@@ -1,0 +1,246 @@
+"""SIGHUP: what has changed is replaced, the rest keeps its connections, mistakes change nothing."""
+
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.wasp.conftest import Lines, Run, address_of
+
+Connect = Callable[[str], Lines]
+
+A = """\
+[endpoints.a]
+url = "tcp://127.0.0.1:0"
+plugin = "plug.py:Greeter"
+framing = "line"
+deadlines.close_seconds = "200ms"
+"""
+B = A.replace("endpoints.a", "endpoints.b")
+
+
+def test_what_has_not_changed_keeps_its_connections(run: Run, lines: Connect, folder: Path) -> None:
+    server = run(A + B)
+    first, second = map(lines, server.serves(2))
+    assert first.ask("Ann") == "hello Ann 1"
+    assert second.ask("Ben") == "hello Ben 1"
+    (folder / "wasp.toml").write_text(A + B + 'config.greeting = "welcome"\n')
+    server.reload()
+    assert "Reloaded: replaced b; unchanged a" in server.log
+    assert first.ask("Ann") == "hello Ann 2"
+    assert second.end() == b"", "the old connection drains"
+    assert server.urls[-1] == server.urls[1], "the port stays"
+    assert lines(server.urls[1]).ask("Ben") == "welcome Ben 1"
+    assert server.stop() == 0
+
+
+def test_endpoints_start_and_stop(run: Run, lines: Connect, folder: Path) -> None:
+    server = run(A)
+    old = server.serves(1)[0]
+    client = lines(old)
+    assert client.ask("Ann") == "hello Ann 1"
+    (folder / "wasp.toml").write_text(B)
+    server.reload()
+    assert "Reloaded: started b; stopped a" in server.log
+    assert lines(server.urls[-1]).ask("Ben") == "hello Ben 1"
+    assert client.end() == b""
+    with socket.socket() as refused:
+        assert refused.connect_ex(address_of(old)) != 0
+    assert server.stop() == 0
+
+
+def test_a_configuration_with_mistakes_changes_nothing(
+    run: Run, lines: Connect, folder: Path
+) -> None:
+    server = run(A)
+    client = lines(server.serves(1)[0])
+    (folder / "wasp.toml").write_text(A.replace("line", "lines"))
+    server.reload()
+    assert f"{folder}/wasp.toml:4: endpoints.a.framing: expected one of" in server.log
+    assert "the old one stays in use" in server.log
+    assert client.ask("Ann") == "hello Ann 1"
+    (folder / "wasp.toml").write_text(A)
+    server.reload(2)
+    assert "Reloaded: unchanged a" in server.log
+    assert client.ask("Ann") == "hello Ann 2"
+
+
+def test_an_on_start_that_fails_changes_nothing(run: Run, lines: Connect, folder: Path) -> None:
+    server = run(A)
+    (url,) = server.serves(1)
+    client = lines(url)
+    (folder / "wasp.toml").write_text(B + A + "config.fails = true\n")
+    server.reload()
+    assert "RuntimeError: the database is not there" in server.log
+    assert "raised by on_start of endpoints.a" in server.log
+    assert client.ask("Ann") == "hello Ann 1"
+    assert lines(url).ask("Ben") == "hello Ben 2"
+    assert server.urls == [url]
+    assert server.stop() == 0
+
+
+def test_an_address_in_use_changes_nothing(run: Run, lines: Connect, folder: Path) -> None:
+    server = run(A)
+    (url,) = server.serves(1)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = B.replace(":0", f":{other.getsockname()[1]}")
+        (folder / "wasp.toml").write_text(A.replace('"line"', '"crlf"') + taken)
+        server.reload()
+    assert "another process listens there" in server.log
+    assert lines(url).ask("Ann") == "hello Ann 1"
+    assert server.stop() == 0
+
+
+def test_a_plugin_that_was_edited_is_replaced(run: Run, lines: Connect, folder: Path) -> None:
+    server = run(A)
+    (url,) = server.serves(1)
+    assert lines(url).ask("Ann") == "hello Ann 1"
+    plugin = folder / "plug.py"
+    plugin.write_text(plugin.read_text().replace('"hello"', '"good evening"'))
+    server.reload()
+    assert lines(url).ask("Ann") == "good evening Ann 1"
+    plugin.write_text("import nothing_of_this_name\n")
+    server.reload(2)
+    assert "No module named 'nothing_of_this_name'" in server.log
+    assert lines(url).ask("Ann") == "good evening Ann 2"
+
+
+def test_endpoints_that_share_an_address_are_replaced_together(
+    run: Run, lines: Connect, folder: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    page = f'[endpoints.page]\nurl = "http://127.0.0.1:{port}/page"\nplugin = "plug.py:Page"\n'
+    other = page.replace("endpoints.page", "endpoints.other").replace("/page", "/other")
+    server = run(A + page + other)
+    server.serves(3)
+    (folder / "wasp.toml").write_text(A + page + other.replace("/other", "/new"))
+    server.reload()
+    assert "replaced page, other; unchanged a" in server.log
+    for path, status in {"page": b"200", "new": b"200", "other": b"404"}.items():
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            request = f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            client.sendall(request.encode())
+            assert client.makefile("rb").readline().split()[1] == status
+
+
+class Knocking:
+    """Connects again and again in a thread, and counts what is refused and what is answered."""
+
+    def __init__(self, url: str) -> None:
+        self._address = address_of(url)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._use)
+        self.refused = 0
+        self.answered = 0
+
+    def __enter__(self) -> "Knocking":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _use(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                with socket.create_connection(self._address, timeout=60) as client:
+                    client.sendall(b"Ann\n")
+                    self.answered += client.makefile("rb").readline().endswith(b"\n")
+            except ConnectionRefusedError:
+                self.refused += 1
+            except OSError:
+                # It was accepted just before its endpoint was replaced, and drained.
+                pass
+
+
+def test_no_connect_is_refused_while_an_endpoint_is_replaced(run: Run, folder: Path) -> None:
+    server = run(A)
+    with Knocking(server.serves(1)[0]) as clients:
+        for number in range(1, 21):
+            (folder / "wasp.toml").write_text(A + f'config.greeting = "{number}"\n')
+            server.reload(number)
+            seen = clients.answered
+            server.until(lambda seen=seen: clients.answered > seen)  # type: ignore[misc]
+    assert clients.refused == 0
+    assert server.log.count("Reloaded: replaced a") == 20
+    assert server.stop() == 0
+
+
+def test_a_stop_ends_what_a_reload_still_drains(run: Run, lines: Connect, folder: Path) -> None:
+    plugin = folder / "plug.py"
+    plugin.write_text(
+        plugin.read_text()
+        + """
+class Stubborn(Greeter):
+    def on_shutdown(self, connection):
+        pass
+"""
+    )
+    text = A.replace("Greeter", "Stubborn")
+    server = run(text)
+    client = lines(server.serves(1)[0])
+    assert client.ask("Ann") == "hello Ann 1"
+    (folder / "wasp.toml").write_text(text + 'config.greeting = "welcome"\n')
+    server.reload()
+    assert client.ask("Ann") == "hello Ann 2", "the old connection goes on while it drains"
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("Received SIGTERM")
+    assert server.stop() == 0, "a second signal ends everything at once"
+
+
+def test_with_workers_new_ones_take_over_the_sockets(
+    run: Run, lines: Connect, folder: Path
+) -> None:
+    server = run("workers = 2\n" + A)
+    (url,) = server.serves(1)
+    client = lines(url)
+    assert client.ask("Ann") == "hello Ann 1"
+    (folder / "wasp.toml").write_text("workers = 1\n" + A + 'config.greeting = "welcome"\n' + B)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("Reloaded: generation 2 serves")
+    assert client.end() == b"", "the old workers drain"
+    assert server.urls[1] == url, "the port stays"
+    # The old workers accept, and drain, until they have heard of their stop.
+    server.until(lambda: lines(url).ask("Ann").startswith("welcome Ann"))
+    assert lines(server.urls[2]).ask("Ben") == "hello Ben 1"
+    assert server.stop() == 0
+
+
+def test_with_workers_what_cannot_start_changes_nothing(
+    run: Run, lines: Connect, folder: Path
+) -> None:
+    server = run("workers = 1\n" + A)
+    (url,) = server.serves(1)
+    client = lines(url)
+    for number, text in enumerate(
+        (A, "workers = 1\n" + A + "farming = 1\n", "workers = 1\n" + A + "config.fails = true\n"),
+        start=1,
+    ):
+        (folder / "wasp.toml").write_text(text)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("the old one stays in use", number)
+        assert client.ask("Ann") == f"hello Ann {number}"
+    assert "workers: cannot be removed by a reload" in server.log
+    assert "endpoints.a.farming: unknown key" in server.log
+    assert "RuntimeError: the database is not there" in server.log
+    (folder / "plug.py").write_text("import nothing_of_this_name\n")
+    (folder / "wasp.toml").write_text("workers = 1\n" + A)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("the old one stays in use", 4)
+    assert "No module named 'nothing_of_this_name'" in server.log
+    assert client.ask("Ann") == "hello Ann 4"
+    assert server.stop() == 0
+
+
+def test_with_workers_no_connect_is_refused_during_reloads(run: Run) -> None:
+    server = run("workers = 1\n" + A)
+    with Knocking(server.serves(1)[0]) as clients:
+        for number in range(2, 6):
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for(f"Reloaded: generation {number} serves")
+    assert clients.refused == 0
+    assert clients.answered > 0
+    assert server.stop() == 0

@@ -55,6 +55,11 @@ SEARCHES = {
     "sigterm": "how-to/stop",
     "compression": "how-to/compress",
     "reverse proxy": "how-to/nginx",
+    "cors": "faq",
+    "keepalive ping timeout": "faq",
+    "open files": "faq",
+    "certificate_verify_failed": "faq",
+    "workers": "how-to/processes",
 }
 """What people search for, and the page that answers it: it is among the first three."""
 

@@ -13,7 +13,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= $(shell tools/find_python.sh default)
 VENV ?= .venv
-DEMO ?= examples/websocket_chat
+DEMO ?= examples/wasp/wasp.toml
 MESSAGES ?= 1000
 # Cargo's profile: of what is shipped and measured, and of what is built to be tested soon.
 shipped := $(or $(PROFILE),release)
@@ -40,7 +40,8 @@ help: ## Print this list
 
 run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
 	@echo "==> Starting $(DEMO) (Ctrl-C stops it)"
-	@exec $(python) $(DEMO)
+	@$(if $(filter %/wasp.toml,$(DEMO)),echo "==> The chat: http://127.0.0.1:8080/")
+	@exec $(python) $(if $(filter %.toml,$(DEMO)),-m vespiary run) $(DEMO)
 
 build-for-tests: $(stamps)/group-test $(stamps)/core-$(quick)
 

@@ -95,9 +95,10 @@ class Guest:
 class Chat(vespiary.Handler):
     """JSON texts: `{"join": ROOM, "name": NAME}` and `{"say": TEXT}` in, events out."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: dict[str, str] | None = None) -> None:
+        """`config` is what `vespiary run` passes: see examples/wasp."""
         self.rooms = {name: Room(name) for name in ROOMS}
-        self.echo_url = ""
+        self.echo_url = (config or {}).get("echo_url", "")
         self.server: vespiary.Server | None = None
 
     def on_start(self, server: vespiary.Server) -> None:

@@ -74,18 +74,20 @@ def _load_file(path: Path) -> ModuleType:
         )
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A program's own module has the name __main__.
+    name = path.stem if path.stem != "__main__" else path.resolve().parent.name
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{path} is not a Python file", subject=str(path))
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(path.stem)
-    sys.modules[path.stem] = module
+    before = sys.modules.get(name)
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        del sys.modules[path.stem]
+        del sys.modules[name]
         if before is not None:
-            sys.modules[path.stem] = before
+            sys.modules[name] = before
         raise _failed(str(path), error) from error
     return module
 

@@ -31,7 +31,7 @@ def test_every_example_is_a_case_or_is_named_with_a_reason() -> None:
         programs = [case.server.command] if case.server else []
         programs += [client.command for client in case.clients if client.command is not None]
         used = [word for words in programs for word in words]
-        assert f"{name}.py" in used or name in used, name
+        assert {f"{name}.py", name, f"{name}/wasp.toml"} & set(used), name
         assert case.about, name
 
 

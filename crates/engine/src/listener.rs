@@ -1,4 +1,4 @@
-//! A listening socket: who is let in, and what happens to errors of `accept(2)`.
+//! A listening socket: which connections are accepted, and what happens to errors of `accept(2)`.
 //!
 //! A full descriptor table (`EMFILE`, `ENFILE`) or a lack of kernel memory (`ENOBUFS`, `ENOMEM`)
 //! must neither end the process nor keep it busy with retries: accepting pauses for a moment and

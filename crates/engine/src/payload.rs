@@ -2,7 +2,7 @@
 
 /// A message's bytes.
 ///
-/// Every allocation can fail: its size is the peer's choice, and a peer must not be able to end the
+/// Every allocation can fail: the peer chooses its size, and a peer must not be able to end the
 /// process.
 pub trait Payload: Sized {
     /// Room for `length` bytes of undefined content. `None` when memory is short.

@@ -1,9 +1,9 @@
 //! The places of connections that have ended, while their handlers still work.
 //!
-//! A peer may send something that costs the handler much, and leave. If the connection counted no
-//! more from then on, the limits on connections would not limit how many handlers work. So a host
-//! may keep a connection's place ([`crate::Host::left`]), and the connection counts for its
-//! endpoint and its address until the place is dropped. A handler that ends soon after its
+//! A peer may send something that needs much work of the handler, and close the connection. If the
+//! connection no longer counted then, the limits on connections would not limit how many handlers
+//! work. So a host may keep a connection's place ([`crate::Host::left`]), and the connection counts
+//! for its endpoint and its address until the place is dropped. A handler that ends soon after its
 //! connection does not count: its peer may connect again at once.
 
 use std::cell::Cell;

@@ -182,8 +182,8 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
     }
 }
 
-/// Whether so much waits that no more should be received. A client may send on while the host
-/// thinks about its request.
+/// Whether so much waits that no more should be received. A client may continue to send while the
+/// host has not answered its request.
 pub(crate) fn is_full<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     held_bytes(connection) > HELD_MAX
 }

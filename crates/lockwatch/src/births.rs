@@ -13,7 +13,7 @@ use crate::mapped::Mapped;
 use crate::region::Region;
 use crate::{locks, threads};
 
-/// Who has made a lock, plus one, and how often that thread had released any lock by then.
+/// The thread that created a lock, plus one, and how often it had released any lock by then.
 struct Birth {
     maker: AtomicU32,
     releases: AtomicU32,
@@ -31,7 +31,7 @@ fn birth(lock: u32) -> Option<&'static Birth> {
     TABLE.items()?.get(lock as usize)
 }
 
-/// A lock is first seen: made by this thread, or by nobody who is known.
+/// A lock is seen for the first time: this thread has created it, or its creator is not known.
 pub(crate) fn note(region: &Region, lock: u32, is_made: bool) {
     let Some(birth) = birth(lock) else {
         return;
@@ -44,7 +44,7 @@ pub(crate) fn note(region: &Region, lock: u32, is_made: bool) {
     birth.maker.store(maker.unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Others may know from here on what the thread has made.
+/// From here on other threads may know the locks that the thread has created.
 #[inline]
 pub(crate) fn publish(thread: &Thread) {
     let releases = thread.releases.load(Ordering::Relaxed);
@@ -53,7 +53,7 @@ pub(crate) fn publish(thread: &Thread) {
         .store(releases.wrapping_add(1), Ordering::Relaxed);
 }
 
-/// Whether nobody but this thread can know a lock yet.
+/// Whether only this thread can know a lock so far.
 pub(crate) fn is_private(region: &Region, thread: &Thread, lock: u32) -> bool {
     birth(lock).is_some_and(|birth| {
         birth.maker.load(Ordering::Relaxed) == threads::number(region, thread) + 1

@@ -50,7 +50,7 @@ pub(crate) struct Wanted {
     pub(crate) address: u64,
     pub(crate) kind: Kind,
     pub(crate) is_shared: bool,
-    /// Where the call returns to.
+    /// The address to which the call returns.
     pub(crate) site: u64,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     let mut result = ways.at_once();
     if result == libc::EBUSY {
         if again && wanted.kind == Kind::Semaphore {
-            // Anyone who waits twice waits for another one's post.
+            // A thread that waits twice needs the post of another thread.
             locks::become_signal(region, lock);
             return take_signal(inside, lock, wanted, ways);
         }
@@ -120,7 +120,7 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     result
 }
 
-/// Waits for a signal, which is nobody's afterwards either.
+/// Waits for a notification, which has no owner, also afterwards.
 #[cold]
 fn take_signal(inside: Inside, lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
     let operations = &inside.thread.operations;
@@ -155,7 +155,7 @@ fn taken(inside: &Inside, lock: u32, wanted: Wanted, result: c_int, request: &Re
     }
 }
 
-/// The lock is somebody's: wait, visibly, and leave the stack when it takes long.
+/// Another thread holds the lock: record the wait, and the stack if the wait is long.
 #[cold]
 fn wait(lock: u32, mode: u32, site: u64, ways: &impl Ways) -> c_int {
     let outer = threads::enter().map(|inside| {
@@ -177,7 +177,7 @@ fn wait(lock: u32, mode: u32, site: u64, ways: &impl Ways) -> c_int {
     result
 }
 
-/// Calls what waits for something that another thread has, visibly.
+/// Calls a function that waits for something that another thread has, and records the wait.
 #[cold]
 pub(crate) fn while_waiting<T>(lock: u32, site: u64, call: impl FnOnce() -> T) -> T {
     let outer = threads::enter().map(|Inside { region, thread }| {
@@ -193,7 +193,7 @@ pub(crate) fn while_waiting<T>(lock: u32, site: u64, call: impl FnOnce() -> T) -
     result
 }
 
-/// The thread is about to wait for a sign of another one: what it holds meanwhile is worth telling.
+/// The thread is about to wait for a notification: locks that it holds meanwhile are reported.
 #[cold]
 pub(crate) fn tell_held(inside: &Inside, lock: u32, site: u64) {
     let Inside { region, thread } = inside;
@@ -215,7 +215,7 @@ pub(crate) fn tell_held(inside: &Inside, lock: u32, site: u64) {
     }
 }
 
-/// A wait that another one is within: a Python lock's, while the GIL is waited for.
+/// A wait during another wait: for the GIL, during the wait for a Python lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Outer {
     lock: u32,
@@ -238,7 +238,7 @@ pub(crate) fn begin_wait(thread: &Thread, lock: u32, mode: u32) -> Outer {
     show_wait(thread, lock, mode)
 }
 
-/// Makes a wait visible; gives the one that it is within.
+/// Records a wait; returns the wait during which it happens.
 pub(crate) fn show_wait(thread: &Thread, lock: u32, mode: u32) -> Outer {
     let outer = Outer {
         lock: thread.waiting.swap(0, Ordering::Relaxed),
@@ -252,7 +252,7 @@ pub(crate) fn show_wait(thread: &Thread, lock: u32, mode: u32) -> Outer {
     outer
 }
 
-/// The wait is over; the one that it was within continues.
+/// The wait is over; the outer one continues.
 pub(crate) fn end_wait(thread: &Thread, outer: &Outer) {
     thread.waiting.store(0, Ordering::Release);
     thread.waiting_stack.store(outer.stack, Ordering::Relaxed);
@@ -261,7 +261,7 @@ pub(crate) fn end_wait(thread: &Thread, outer: &Outer) {
     thread.waiting.store(outer.lock, Ordering::Release);
 }
 
-/// Takes a lock in a way that waits for nobody, or not forever: it cannot close a circle.
+/// Takes a lock without waiting, or with a timeout: this cannot complete a cycle.
 #[inline]
 pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
     let request = Request::outside(wanted.site, log::TRIED);
@@ -284,7 +284,8 @@ pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
     result
 }
 
-/// Releases a lock. Told before it happens: afterwards it may be somebody else's, or gone.
+/// Releases a lock. Recorded before it happens: afterwards another thread may have it, or it is
+/// gone.
 #[inline]
 pub(crate) fn release(address: u64, site: u64) {
     let Some(inside) = threads::enter() else {
@@ -324,7 +325,8 @@ fn release_of_another(inside: &Inside, number: u32, site: u64) {
     }
 }
 
-/// A lock is made. Who held the one that was there before, as after a fork, holds nothing.
+/// A lock is created. A thread that held the previous one at this address (as after a fork) no
+/// longer does.
 pub(crate) fn begin(inside: &Inside, address: u64, kind: Kind, site: u64) {
     let Inside { region, thread } = inside;
     held::pop(region, thread, address, true);

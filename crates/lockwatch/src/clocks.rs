@@ -28,7 +28,7 @@ const WAYS: usize = 4;
 
 type Clock = [AtomicU32; CLOCK_MAX];
 
-/// Something by which threads hand over.
+/// An object that threads use to notify others.
 struct Object {
     /// Its address; 0 where there is none.
     address: AtomicU64,
@@ -37,7 +37,7 @@ struct Object {
     clock: Clock,
 }
 
-/// The objects by their address; where all places are taken one is forgotten, and what it knew.
+/// The objects by their address. If all places are taken, one object is forgotten, with its clock.
 static TABLE: [Object; OBJECTS] = [const {
     Object {
         address: AtomicU64::new(0),
@@ -93,13 +93,13 @@ fn join(from: &Clock, to: &Clock) {
     }
 }
 
-/// Whether there is anything to know.
+/// Whether any order has been recorded.
 #[inline]
 pub(crate) fn are_used(region: &Region) -> bool {
     region.header.clocks.load(Ordering::Relaxed) != 0
 }
 
-/// The thread hands over what it knows, by the object at an address.
+/// The thread notifies others by the object at an address, and passes on its clock.
 #[inline]
 pub(crate) fn hand_over(region: &Region, thread: &Thread, address: u64) {
     births::publish(thread);
@@ -109,7 +109,7 @@ pub(crate) fn hand_over(region: &Region, thread: &Thread, address: u64) {
     }
 }
 
-/// The thread receives what was handed over by the object at an address.
+/// The thread was notified by the object at an address, and gets the clock that was passed on.
 #[inline]
 pub(crate) fn receive(region: &Region, thread: &Thread, address: u64) {
     if are_used(region)
@@ -119,7 +119,7 @@ pub(crate) fn receive(region: &Region, thread: &Thread, address: u64) {
     }
 }
 
-/// What is at an address is another object from now on.
+/// From now on there is another object at an address.
 pub(crate) fn begin(region: &Region, address: u64) {
     if are_used(region)
         && let Some(object) = known(address)
@@ -143,7 +143,7 @@ pub(crate) fn mutex_of(condition: u64) -> Option<u64> {
         .filter(|mutex| *mutex != 0)
 }
 
-/// A thread begins that another one has made: it knows all that this one does.
+/// A new thread begins: its clock is that of the thread that created it.
 pub(crate) fn inherit(region: &Region, parent: &Thread, child: &Thread) {
     births::publish(parent);
     if are_used(region) {
@@ -159,7 +159,7 @@ pub(crate) fn learn(region: &Region, ended: &Thread, joiner: &Thread) {
     }
 }
 
-/// What the thread does from here on was not handed over.
+/// What the thread does from here on is not part of the notification.
 fn end_epoch(region: &Region, thread: &Thread) {
     let marks = thread.marks.load(Ordering::Relaxed);
     if marks & HAS_ORDER != 0 {
@@ -173,7 +173,7 @@ fn end_epoch(region: &Region, thread: &Thread) {
 pub(crate) fn stamp(region: &Region, thread: &Thread, edge: &Edge) {
     let marks = thread.marks.load(Ordering::Relaxed);
     if marks & TASK != 0 {
-        // Its thread continues with others: what that knows says nothing about the task.
+        // The thread continues with other tasks, so its clock says nothing about this task.
         edge.clock_index.store(0, Ordering::Relaxed);
         return;
     }
@@ -201,7 +201,7 @@ pub(crate) fn stamp(region: &Region, thread: &Thread, edge: &Edge) {
     join(&thread.clock, &edge.clock);
 }
 
-/// In a new child nothing was handed over yet.
+/// A new child begins without notifications.
 pub(crate) fn forget() {
     // SAFETY: a static of atomics that are zeroed at first.
     unsafe { wipe(&raw const TABLE) };

@@ -11,13 +11,13 @@ use crate::region::Region;
 use crate::{births, clock, clocks, held, locks, log, stacks, threads};
 
 const COUNTS: usize = EDGES_MAX * 2;
-/// The same two locks in the same order are recorded this often: by several threads, with several
-/// sets of other locks, between the creation and the joining of others.
+/// How often the same two locks in the same order are recorded: from several threads, with
+/// different other locks, or separated by the creation and joining of threads.
 const A_PAIR_MAX: u32 = 256;
-/// And this often of one thread, so that one does not use up what all may have.
+/// How often from one thread, so that one thread does not use up the limit for all.
 const A_THREAD_MAX: u32 = 64;
 
-/// Orders with the GIL leave this room to all others.
+/// Orders with the GIL must leave this many entries for all others.
 const GIL_MAX: u32 = EDGES_MAX as u32 / 4;
 static GIL_COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -27,17 +27,17 @@ static RECORDED: Recorded<{ EDGES_MAX * 4 }> = Recorded::new();
 static PAIR_COUNTS: [AtomicU32; COUNTS] = [const { AtomicU32::new(0) }; COUNTS];
 static THREAD_COUNTS: [AtomicU32; COUNTS] = [const { AtomicU32::new(0) }; COUNTS];
 
-/// Hashes of orders met lately, by any thread: a thread's own few have no room for a program that
-/// has thousands.
+/// Hashes of orders that any thread has seen lately: a thread's own list is too small for a program
+/// with thousands of orders.
 static MET: [AtomicU64; MET_SLOTS] = [const { AtomicU64::new(0) }; MET_SLOTS];
 const MET_SLOTS: usize = 1 << 16;
 
-/// The thread is about to wait for `to` while it holds what it holds.
+/// The thread is about to wait for `to`, while it holds other locks.
 #[inline]
 pub(crate) fn record(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: u64) {
     let entries = held::entries(thread);
     if entries.len() >= HELD_MAX {
-        // What it takes now will not be remembered as held; one more order tells nothing.
+        // Further held locks are not recorded, so a further order adds nothing.
         return;
     }
     if !entries.is_empty() && is_new_lately(region, thread, entries.iter(), to, is_shared) {
@@ -77,7 +77,7 @@ pub(crate) fn record_of_task(
     }
 }
 
-/// Whether the thread has not wanted `to` lately while it held just these.
+/// Whether this is new: the thread has not lately wanted `to` while it held exactly these locks.
 #[inline]
 fn is_new_lately<'a>(
     region: &Region,
@@ -123,7 +123,8 @@ fn record_all<'a>(
 ) {
     let mut stack = None;
     let is_private = births::is_private(region, thread, to);
-    // Who waits for a Python lock has given the GIL away: it neither waits with it nor is alone.
+    // A thread that waits for a Python lock has released the GIL: it does not hold it while it
+    // waits, and other threads run.
     let is_python = locks::is_python(region, to);
     let is_given_away = |lock: u32| is_python && is_gil(lock);
     for (position, (entry, is_from)) in entries.clone().enumerate() {
@@ -151,7 +152,7 @@ fn record_all<'a>(
         let modes =
             bit(is_from_shared, FROM_SHARED) | bit(is_shared, TO_SHARED) | bit(is_private, PRIVATE);
         if is_private {
-            // The same order is worth recording again once others may know the lock.
+            // When other threads may know the lock, the same order is recorded again.
             forget_lately(region, thread);
         }
         if !is_new(region, thread, (from, to, modes), &gates[..gate_count]) {
@@ -189,7 +190,7 @@ fn record_all<'a>(
     }
 }
 
-/// What the thread has wanted last counts as new the next time.
+/// The order that the thread wanted last counts as new the next time.
 #[cold]
 fn forget_lately(region: &Region, thread: &Thread) {
     for recent in &thread.recent {
@@ -208,7 +209,7 @@ fn met(hash: u64) -> &'static AtomicU64 {
     &MET[(hash >> (64 - MET_SLOTS.trailing_zeros())) as usize]
 }
 
-/// Whether an order has not been recorded yet, and is wanted still. From now on it is recorded.
+/// Whether an order is not recorded yet, and below the limits. From now on it counts as recorded.
 fn is_new(region: &Region, thread: &Thread, order: (u32, u32, u32), gates: &[u32]) -> bool {
     let (from, to, modes) = order;
     let pair = mix(u64::from(from) << 32 | u64::from(to), u64::from(modes));
@@ -254,8 +255,8 @@ fn is_below(counts: &[AtomicU32; COUNTS], hash: u64, most: u32) -> bool {
     count(counts, hash).fetch_add(1, Ordering::Relaxed) < most
 }
 
-/// The GIL is held while nearly everything else is taken. That an order with it was seen often
-/// enough needs no report.
+/// The GIL is held while nearly all other locks are taken. If an order with it reaches the limit,
+/// this is not reported.
 fn is_enough_of_the_gil(pair: u64, of_thread: u64) -> bool {
     count(&THREAD_COUNTS, of_thread).load(Ordering::Relaxed) >= A_THREAD_MAX
         || count(&PAIR_COUNTS, pair).load(Ordering::Relaxed) >= A_PAIR_MAX

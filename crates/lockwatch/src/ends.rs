@@ -9,7 +9,7 @@ use crate::layout::{Kind, Thread};
 use crate::threads::{self, Inside};
 use crate::{calls, clocks, locks};
 
-/// Waits, visibly, for the end of a thread.
+/// Waits for the end of a thread, and records the wait.
 pub(crate) fn while_it_lives<T>(handle: u64, site: u64, wait: impl FnOnce() -> T) -> T {
     let Some((lock, address)) = end_of(handle, site) else {
         return wait();
@@ -37,7 +37,7 @@ fn end_of(handle: u64, site: u64) -> Option<(u32, u64)> {
     Some((lock, address))
 }
 
-/// From here on the caller's orders are later than all of the joined thread's.
+/// From here on the caller's orders come after all orders of the joined thread.
 pub(crate) fn joined(inside: &Inside, handle: pthread_t) {
     let Inside { region, .. } = inside;
     let ended = region

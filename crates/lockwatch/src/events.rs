@@ -9,8 +9,8 @@ use crate::{locks, stacks, threads};
 
 static RECORDED: Recorded<{ EVENTS_MAX * 4 }> = Recorded::new();
 
-/// Writes down that something happened to `lock`; `other` is a lock's or a thread's number plus
-/// one. With `is_here` the stack is captured, else `site` is all that is known.
+/// Records an event of `lock`; `other` is the number of a lock or a thread, plus one. With
+/// `is_here` the stack is captured; otherwise only `site` is known.
 #[cold]
 pub(crate) fn record(
     region: &Region,

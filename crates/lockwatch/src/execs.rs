@@ -31,7 +31,7 @@ unsafe extern "C" {
     static environ: Words;
 }
 
-/// The environment that a program gets which is given none.
+/// The environment of a program to which none is passed.
 fn own() -> Words {
     // SAFETY: the C library's pointer, read as the functions themselves read it.
     unsafe { environ }
@@ -61,7 +61,7 @@ fn ends_with_us(text: &[u8]) -> bool {
     text.windows(name.len()).any(|part| part == name)
 }
 
-/// Notes an execution by this process, if it can come about.
+/// Notes an execution by this process, if it is possible.
 unsafe fn noted(path: &[u8], environment: Words) -> bool {
     let mut whole = [0_u8; PATH_BYTES];
     let Some(length) = absolute(path, &mut whole) else {
@@ -124,7 +124,7 @@ unsafe fn bytes<'a>(text: *const c_char) -> &'a [u8] {
     unsafe { CStr::from_ptr(text) }.to_bytes()
 }
 
-/// Calls, with `errno` as it was before the note; a call that comes back has failed.
+/// Calls the real function, with `errno` as before the note. If the call returns, it has failed.
 fn call(noted: bool, execute: impl FnOnce() -> c_int) -> c_int {
     let result = execute();
     if noted {
@@ -133,7 +133,7 @@ fn call(noted: bool, execute: impl FnOnce() -> c_int) -> c_int {
     result
 }
 
-/// Does what may change `errno` and puts it back.
+/// Calls a function that may change `errno`, and restores it.
 pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
     // SAFETY: the thread's own `errno`.
     let errno = unsafe { libc::__errno_location() };

@@ -47,7 +47,7 @@ const NOTHING: Left = Left {
     is_own: false,
 };
 
-/// What a child finds in its copy of the memory.
+/// What is stored for the child before the fork.
 struct Luggage {
     left: [Left; LEFT_MAX],
     count: usize,
@@ -132,10 +132,10 @@ pub(crate) fn leave_place(site: u64) {
     }
 }
 
-/// Just before the fork, after all other handlers: what is held.
+/// Just before the fork, after all other handlers: store the held locks.
 pub(crate) unsafe extern "C" fn prepare() {
     let Some((region, me)) = threads::present() else {
-        // Nothing was seen here. What this process was left with itself, its child is too.
+        // No lock was seen here. Locks that this process got from its own parent are passed on.
         return;
     };
     if !begin_packing() {
@@ -189,7 +189,7 @@ fn is_left(kind: u32) -> bool {
     .any(|each| *each as u32 == kind)
 }
 
-/// In the parent, after the fork: its orders from here on are later than the child's birth.
+/// In the parent, after the fork: its orders from here on come after the start of the child.
 pub(crate) unsafe extern "C" fn in_parent() {
     end_packing();
     if let Some((region, thread)) = threads::present() {
@@ -208,7 +208,7 @@ pub(crate) fn in_child() {
     }
 }
 
-/// The child's region begins with what the fork left behind.
+/// The child's region begins with the threads and locks that the fork left behind.
 pub(crate) fn unpack(region: &'static Region) {
     if IS_FORK.load(Ordering::Relaxed) == 0 {
         return;
@@ -237,7 +237,7 @@ pub(crate) fn unpack(region: &'static Region) {
             holder
         };
         let is_python = each.site >> 63 != 0;
-        // A place in Python code is a text of the parent's record: the child's has none such.
+        // A place in Python code is a text in the parent's record, which the child's does not have.
         let made = if is_python { 0 } else { each.site };
         let site = if each.is_own { made } else { each.site };
         let Some(lock) = locks::inherit(region, each.address, each.kind, made) else {
@@ -277,8 +277,8 @@ fn phantom(region: &Region, number: u32, tid: u32) -> Option<&Thread> {
     Some(thread)
 }
 
-/// A thread has to wait for a lock that nobody is known to hold. In a forked process it may have
-/// been taken between the look at what is held and the fork.
+/// A thread has to wait for a lock without a known holder. In a forked process, the lock may have
+/// been taken after the held locks were stored and before the fork.
 #[cold]
 pub(crate) fn look_for_owner(region: &Region, number: u32) {
     let lock = locks::lock(region, number);

@@ -19,7 +19,7 @@ type Wait = unsafe extern "C" fn(*mut pthread_barrier_t) -> c_int;
 type WaitForFuture = unsafe extern "C" fn(usize, *mut c_uint, c_uint, bool, i64, i64) -> bool;
 type Notify = unsafe extern "C" fn(*mut c_uint);
 
-/// Acts inside this library if there is anything to know (`clocks`).
+/// Runs a function inside this library, if any order has been recorded (`clocks`).
 pub(crate) fn with(act: impl FnOnce(&Inside)) {
     if region::present().is_some_and(clocks::are_used)
         && let Some(inside) = threads::enter()

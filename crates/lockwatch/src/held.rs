@@ -21,8 +21,8 @@ pub(crate) fn find(thread: &Thread, address: u64) -> Option<usize> {
     })
 }
 
-/// Whether a thread holds the lock with a number: among many held ones it is looked for only if its
-/// owner may be this thread. (Who has a read-write lock as a reader is not its owner.)
+/// Whether a thread holds the lock with a number. If it holds many locks, they are searched only if
+/// this thread may be the lock's owner. (A reader of a read-write lock is not its owner.)
 #[inline]
 pub(crate) fn has(region: &Region, thread: &Thread, lock: u32, address: u64) -> bool {
     let lock = locks::lock(region, lock);
@@ -57,8 +57,8 @@ pub(crate) fn push(
     }
 }
 
-/// The same for what is not an operation of the program's: neither counted nor kept. Gives the
-/// entry, and whether the thread had the lock already.
+/// The same for something that is not an operation of the program, and is neither counted nor
+/// logged. Returns the entry, and whether the thread had the lock already.
 #[inline]
 pub(crate) fn hold<'a>(
     region: &Region,
@@ -104,7 +104,8 @@ pub(crate) fn hold<'a>(
     Some((held, false))
 }
 
-/// The thread releases a lock, wholly with `all`; gives how often it held it, 0 when it did not.
+/// The thread releases a lock (completely with `all`). Returns how often it held it, 0 if it did
+/// not.
 #[inline]
 pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> u32 {
     if thread.held_count.load(Ordering::Relaxed) as usize == HELD_MAX
@@ -154,7 +155,7 @@ fn release_excess(region: &Region, thread: &Thread, address: u64) -> bool {
     true
 }
 
-/// The thread has notified who waits for a condition: who takes the lock after it knows.
+/// The thread has notified a condition: the next thread that takes the lock gets its clock.
 #[cold]
 pub(crate) fn hand_over(region: &Region, thread: &Thread, lock: u32, address: u64) {
     locks::lock(region, lock)

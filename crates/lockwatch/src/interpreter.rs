@@ -18,13 +18,13 @@ const CALLS_MAX: usize = 16;
 pub(crate) trait Interpreter: Sync {
     /// The frames of its code of this thread, innermost first, as words of a stack.
     fn frames(&self, region: &Region) -> Frames;
-    /// What a lock of its own is used for that is met now for the first time, by who takes it.
+    /// What one of its own locks is used for, found at its first use from the code that takes it.
     fn flavour(&self, region: &Region) -> u32;
-    /// A lock of its own is met for the first time.
+    /// One of its own locks is seen for the first time.
     fn met_lock(&self);
     /// Whether it ends or has ended.
     fn is_ending(&self) -> bool;
-    /// A thread has come that is the first of a new child.
+    /// The first thread of a new child runs.
     fn after_fork(&self, region: &Region, thread: &Thread);
 }
 

@@ -191,7 +191,7 @@ pub(crate) fn lock(region: &Region, number: u32) -> &Lock {
     &region.locks[number as usize]
 }
 
-/// What is written down names the lock: its entry stays when it ends.
+/// A record refers to the lock: its entry is kept when the lock ends.
 pub(crate) fn keep(region: &Region, number: u32) {
     let is_named = &lock(region, number).is_named;
     is_named.store(1, Ordering::Relaxed);
@@ -207,7 +207,7 @@ pub(crate) fn become_uncovered(region: &Region, address: u64) {
     }
 }
 
-/// The lock is a signal: taken by one thread, released by another.
+/// The lock is a notification: one thread takes it, and another one releases it.
 pub(crate) fn become_signal(region: &Region, number: u32) {
     let lock = lock(region, number);
     lock.flavour.store(SIGNAL, Ordering::Relaxed);
@@ -220,7 +220,7 @@ pub(crate) fn become_signal(region: &Region, number: u32) {
     held::lose(holder, address);
 }
 
-/// Whether it is one, or anything else that nobody owns.
+/// Whether it is a notification, or anything else without an owner.
 #[inline]
 pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
     !matches!(
@@ -229,13 +229,14 @@ pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
     )
 }
 
-/// Whether a condition was notified with it: who takes it receives what was handed over.
+/// Whether a condition was notified while it was held: the thread that takes it next gets the
+/// clock.
 #[inline]
 pub(crate) fn hands_over(region: &Region, number: u32) -> bool {
     lock(region, number).is_made.load(Ordering::Relaxed) & HANDS_OVER != 0
 }
 
-/// Who takes a lock releases it too.
+/// The thread that takes the lock also releases it.
 #[inline]
 pub(crate) fn become_owned(region: &Region, number: u32) {
     let lock = lock(region, number);
@@ -244,7 +245,7 @@ pub(crate) fn become_owned(region: &Region, number: u32) {
     }
 }
 
-/// Whether who takes it releases it too.
+/// Whether the thread that takes it also releases it.
 pub(crate) fn is_owned(region: &Region, number: u32) -> bool {
     lock(region, number).flavour.load(Ordering::Relaxed) == OWNED
 }

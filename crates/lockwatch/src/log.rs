@@ -56,7 +56,7 @@ pub(crate) fn is_on() -> bool {
     !HEAD.load(Ordering::Relaxed).is_null()
 }
 
-/// What is known of an acquisition before it happens; nothing where the mode is off.
+/// What is known about an acquisition before it happens; nothing if the mode is off.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Request {
     since: u64,
@@ -65,7 +65,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A lock is wanted now. The stack is captured before, so that nobody waits for that.
+    /// A lock is wanted now. The stack is captured before, so that no thread waits for this.
     #[inline]
     pub(crate) fn begin(region: &Region, site: u64, how: u32) -> Self {
         if is_on() {
@@ -97,7 +97,7 @@ impl Request {
         })
     }
 
-    /// Somebody else has the lock.
+    /// Another thread has the lock.
     pub(crate) fn meets_another(&mut self) {
         self.how |= CONTENDED;
     }

@@ -43,8 +43,8 @@ pub(crate) fn seen(lock: &Lock, address: u64) {
     }
 }
 
-/// Whether a lock still is what it was: not, if it lay in a frame of this thread's stack that has
-/// been left.
+/// Whether a lock is still the same: it is not if it was in a frame of this thread's stack that has
+/// returned.
 #[inline]
 pub(crate) fn is_same(lock: &Lock) -> bool {
     let frame = lock.frame.load(Ordering::Relaxed);
@@ -54,7 +54,7 @@ pub(crate) fn is_same(lock: &Lock) -> bool {
 #[cold]
 fn is_same_frame(lock: &Lock, frame: u64) -> bool {
     let here = 0_u8;
-    // On another stack, which may be gone, nothing can be looked at.
+    // Another stack may not exist any more, so it cannot be read.
     Stack::at(&raw const here as u64)
         .read(frame)
         .is_none_or(|value| value == lock.frame_return.load(Ordering::Relaxed))

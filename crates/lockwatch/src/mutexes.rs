@@ -137,8 +137,8 @@ pub(crate) unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -
     unsafe { real::MUTEX_UNLOCK.get::<OnMutex>()(mutex) }
 }
 
-/// The thread notifies who waits for a condition, and hands over what it knows: to who waits, and
-/// to who takes the condition's mutex later and finds what it would have waited for.
+/// The thread notifies a condition, and passes on its clock: to the threads that wait, and to a
+/// thread that takes the condition's mutex later and need not wait any more.
 fn notify(condition: u64) {
     if gil::is_near(condition) {
         return;
@@ -168,8 +168,8 @@ pub(crate) unsafe extern "C" fn broadcast(condition: *mut pthread_cond_t, _site:
     unsafe { real::CONDITION_BROADCAST.get::<OnCondition>()(condition) }
 }
 
-/// The mutex is given away while a condition is waited for, and taken again before the call
-/// returns: whatever else the thread holds stands before it once more.
+/// A wait on a condition releases the mutex, and takes it again before the call returns. So all
+/// other locks that the thread holds come before it again.
 fn around(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,

@@ -32,7 +32,7 @@ thread_local! {
     static ROUTINE: Cell<Option<(Routine, u64)>> = const { Cell::new(None) };
 }
 
-/// The thread may have to wait for what another one does: gives its number if one does it now.
+/// The thread may have to wait for another one that runs the routine; returns that thread's number.
 fn want(address: u64, site: u64) -> Option<u32> {
     // Though it may be the first operation: the thread may come to wait for itself.
     let Inside { region, thread } = &threads::enter()?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The seed, odd; 0 for no delays.
 static SEED: AtomicU64 = AtomicU64::new(0);
-/// Threads take their own sequences from it.
+/// Each thread derives its own sequence from it.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 const ONE_IN: u64 = 8;

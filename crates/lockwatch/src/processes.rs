@@ -119,7 +119,7 @@ extern "C" fn failed(answer: c_int) -> pid_t {
     -1
 }
 
-/// A call that waits for children has come back.
+/// A call that waits for children has returned.
 fn came_back(child: pid_t, status: c_int) -> pid_t {
     if child > 0 && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
         quietly(|| waited(child));

@@ -1,4 +1,4 @@
-//! Listening sockets that were made elsewhere. Other processes may accept on them too.
+//! Listening sockets that this process did not create. Other processes may accept on them too.
 
 use std::io;
 

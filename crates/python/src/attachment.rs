@@ -44,7 +44,7 @@ pub(crate) struct Rare {
     pub(crate) timers: HashSet<u64>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
-    /// Who sends a message in parts.
+    /// The sender of a message in parts.
     pub(crate) part_sender: Option<Box<parts::Sender>>,
     /// A thread waits for its end, and nothing has ever been received.
     pub(crate) ends_with_peer: bool,

@@ -1,5 +1,5 @@
-//! The memory that the worker processes of a server share, as far as the engine uses it: what the
-//! endpoints of this process have counted, and how many connections each process has.
+//! The memory that the worker processes of a server share, as far as the engine uses it: the
+//! counters of this process's endpoints, and the number of connections of each process.
 //!
 //! `vespiary.workers._board` made it and describes it. It consists of words of 64 bits. A process
 //! writes the words of its own slot only, with plain stores; others read them at any time. The

@@ -1,7 +1,7 @@
 //! A value that belongs to the loop's thread, inside an object that any thread may hold.
 //!
-//! Python drops an object in whichever thread releases it last. A confined value that is dropped
-//! elsewhere goes back to the loop's thread and is dropped there, unless it shares nothing with
+//! Python drops an object in the thread that releases it last. If this is not the loop's thread, a
+//! confined value is sent to the loop's thread and dropped there, unless it shares nothing with
 //! that thread any more.
 
 use crate::loop_handle::LoopHandle;

@@ -129,7 +129,7 @@ impl Listener {
         Ok(sockets.get(&socket.token()).map(|it| it.clone_ref(py)))
     }
 
-    /// Accept nobody until `resume`; who connects waits in the kernel's backlog.
+    /// Accept no connections until `resume`; new ones wait in the kernel's backlog.
     fn suspend(&self) -> PyResult<()> {
         if let Some(living) = self.living()? {
             living.socket.suspend();

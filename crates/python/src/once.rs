@@ -1,8 +1,8 @@
 //! Objects that are made when they are first needed, and kept permanently.
 //!
-//! Nothing is locked while one is made: making it allocates, so the collector may run and call a
-//! finalizer that needs the same object. A lock would never be released then. If two threads make
-//! one, the second drops its own.
+//! No lock is held while an object is created: this allocates memory, so the garbage collector may
+//! run and call a finalizer that needs the same object, which would then wait forever. If two
+//! threads create one, the second drops its own.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

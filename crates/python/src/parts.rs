@@ -26,7 +26,7 @@ const NOT_THE_SENDER: &str = "another task or callback is sending a message in p
     connection, and this part would become a part of it: send all parts of a message in one task, \
     and hold an asyncio.Lock meanwhile (or a threading.Lock) where several send such messages";
 
-/// Who sends a message in parts.
+/// The sender of a message in parts.
 pub(crate) struct Sender {
     variable: Py<PyAny>,
     /// The variable's value for the message that is in progress.

@@ -9,8 +9,8 @@
 //! * For all other calls the waker makes the descriptor readable that the loop watches. That costs
 //!   a system call.
 //!
-//! Where scheduling raises, the waker is used too, so no turn is lost. Whether a turn is scheduled
-//! is known here and not in Python, where a signal's handler may raise between any two steps.
+//! If scheduling raises, the waker is used too, so no turn is lost. Whether a turn is scheduled is
+//! stored here and not in Python, where a signal handler may raise between any two steps.
 
 use crate::calls::InvokeOwned as _;
 use crate::host::PyHost;

@@ -1,4 +1,4 @@
-//! What went through a connection.
+//! Counters of a connection: bytes and messages.
 
 use std::cell::Cell;
 

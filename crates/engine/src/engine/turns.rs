@@ -12,9 +12,9 @@
 //! A send that the port completes at once shows up as a completion of the next round, without
 //! another trip through the kernel; no callback ever runs from inside another one, because requests
 //! made in a callback only mark their connection as unsettled. Rounds are bounded by the inline
-//! budget: a handler that sends more each time its send completes would otherwise keep the turn for
-//! itself. A connection whose receives exceed the same budget within one batch has the rest of its
-//! bytes put aside, and continues in the next turn, behind the others.
+//! budget: otherwise, a turn would not end if a handler sends more each time its send completes. A
+//! connection whose receives exceed the same budget within one batch has the rest of its bytes put
+//! aside, and continues in the next turn, behind the others.
 
 use super::{Due, Engine, NOBODY};
 use crate::close::{Cause, CloseReason};

@@ -1,9 +1,9 @@
 //! A message that arrives in several chunks, put together where the host will have it.
 //!
-//! The room grows with what has arrived and never runs ahead of it by more than a step, so that a
-//! peer that announces much and sends little costs little. Text is checked chunk by chunk: what can
-//! no longer become UTF-8 is refused at that chunk (RFC 6455 8.1). A client of HyBi-09 replaces it
-//! instead ([`TextCheck`]).
+//! The buffer grows with the bytes that have arrived, and is larger than these by at most one step.
+//! So a peer that announces a large message and sends little needs little memory. Text is checked
+//! chunk by chunk: what can no longer become UTF-8 is refused at that chunk (RFC 6455 8.1). A
+//! client of HyBi-09 replaces it instead ([`TextCheck`]).
 
 use super::copied;
 use crate::close::{Cause, CloseReason, out_of_memory};
@@ -15,7 +15,7 @@ use vespiary_wire::utf8::{Replacer, Validator};
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::Kind;
 
-/// How far the room may run ahead of what has arrived.
+/// By how much the buffer may be larger than what has arrived.
 const STEP: usize = 256 << 10;
 
 /// What is done about bytes of a text that are not UTF-8.

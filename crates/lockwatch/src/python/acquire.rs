@@ -153,7 +153,7 @@ pub(super) fn acquire(hook: &Hook, lock: Taken, call: &impl Fn() -> Object) -> O
     let request = Request::begin(inside.region, 0, 0);
     let python = python();
     // SAFETY: the type's own `acquire`, which takes `(False,)`; this thread holds the GIL. It runs
-    // no code of the program's, which would go unseen.
+    // no code of the program, which would not be watched.
     unsafe {
         let tried = call_with(hook, lock, &TRY);
         if tried == python.yes {
@@ -172,8 +172,9 @@ pub(super) fn acquire(hook: &Hook, lock: Taken, call: &impl Fn() -> Object) -> O
     wait(hook, lock, call, request)
 }
 
-/// The lock is somebody's: wait, visibly. Most waits are short, and a stack costs more than they
-/// do: first it is waited for a while, and then, with the stack left, for as long as it takes.
+/// Another thread holds the lock: record the wait. Most waits are short, and a stack costs more
+/// than they do. So the thread first waits for a while, then records its stack, and waits until the
+/// end.
 #[cold]
 fn wait(hook: &Hook, lock: Taken, call: &impl Fn() -> Object, mut request: Request) -> Object {
     request.meets_another();

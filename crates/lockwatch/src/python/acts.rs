@@ -115,7 +115,8 @@ fn failed_full(lock: Taken, request: &Request) {
     }
 }
 
-/// The lock that a thread's life holds: anyone who takes it after its owner has joined that thread.
+/// The lock that a thread holds until its end: a thread that takes it afterwards has joined that
+/// thread.
 #[cold]
 fn take_life(inside: &Inside, number: u32) {
     let Inside { region, thread } = inside;
@@ -149,7 +150,7 @@ pub(super) fn let_go(lock: Taken, all: bool) -> bool {
     was_held
 }
 
-/// A lock was released by another thread than took it: a signal from now on.
+/// Another thread than its holder has released a lock: it is a notification from now on.
 #[cold]
 pub(super) fn released_by_another(lock: Taken) {
     let Some(inside) = threads::enter() else {
@@ -157,7 +158,7 @@ pub(super) fn released_by_another(lock: Taken) {
     };
     let region = inside.region;
     let number = if lock.kind == Kind::PythonSemaphore {
-        // Another process may have taken it, and this one meet it now for the first time.
+        // Another process may have taken it, and this one sees it for the first time.
         locks::find(region, lock.address, lock.kind, 0)
     } else {
         locks::known(region, lock.address)
@@ -186,7 +187,7 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
     let number = locks::known(region, wanted.address)?;
     let holds = held::find(thread, wanted.address).is_some();
     if holds && wanted.kind == Kind::PythonSemaphore && !semaphores::is_lock(wanted.object) {
-        // Anyone who waits twice waits for another one's release.
+        // A thread that waits twice needs another thread to release it.
         locks::become_signal(region, number);
     }
     let mode = if !locks::is_signal(region, number) {
@@ -195,7 +196,7 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
         calls::tell_held(&inside, number, 0);
         calls::SIGNAL
     } else {
-        // Of a signal it may be known who will give it.
+        // It may be known which thread will send a notification.
         let known = locks::tells_life(region, number).then_some(number);
         let awaited = known
             .or_else(|| futures::awaited(region))
@@ -213,7 +214,7 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
     Some(calls::begin_wait(thread, number, mode))
 }
 
-/// Calls what takes a lock again that another thread may have by now.
+/// Calls a function that takes a lock again, which another thread may have now.
 pub(super) fn while_anothers<T>(lock: Taken, call: impl FnOnce() -> T) -> T {
     let busy = threads::enter().and_then(|Inside { region, .. }| {
         let number = locks::known(region, lock.address)?;
@@ -226,7 +227,7 @@ pub(super) fn while_anothers<T>(lock: Taken, call: impl FnOnce() -> T) -> T {
     }
 }
 
-/// The wait has become long: the thread leaves its stack, while it has the GIL.
+/// The wait has become long: the thread records its stack, while it has the GIL.
 pub(super) fn leave_stack() {
     if let Some(Inside { region, thread }) = threads::enter().as_ref() {
         let stack = stacks::capture(region, 0);

@@ -58,7 +58,7 @@ pub(super) fn tell_unfit() {
     }
 }
 
-/// A Python lock is met for the first time: a moment to look around. The thread holds the GIL.
+/// A Python lock is seen for the first time: check for modules. The thread holds the GIL.
 #[cold]
 pub(super) fn look(python: &Interface) {
     let state = STATE.load(Ordering::Relaxed);
@@ -88,7 +88,7 @@ pub(super) fn note_semaphore() {
     }
 }
 
-/// Notes modules with locks, or threads, of their own making.
+/// Notes modules that have their own kinds of locks or threads.
 fn look_for_schedulers(python: &Interface) {
     for (number, name) in SCHEDULERS.into_iter().enumerate() {
         let bit = FIRST_SCHEDULER << number;

@@ -39,7 +39,7 @@ static DEFINITIONS: [Definition; 6] = [
 static IS_DONE: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// The semaphore that this thread acquires, by its guard; 0 where it may give up.
+    /// The semaphore that this thread acquires, by its guard; 0 if it may stop waiting.
     static WANTED: Cell<u64> = const { Cell::new(0) };
     /// Whether this thread releases one that it has: as with any lock, that hands nothing over.
     static RELEASES: Cell<bool> = const { Cell::new(false) };
@@ -91,7 +91,7 @@ pub(super) fn is_lock(region: &Region, guard: u64) -> bool {
     find(region, guard).is_some()
 }
 
-/// Enters the semaphore with a guard, which was met when it was made; its number.
+/// Records the semaphore with a guard, which was seen at its creation; returns its number.
 fn enter(region: &Region, guard: u64) -> Option<u32> {
     let of_guard = locks::known(region, guard)?;
     let number = locks::find(region, key(guard), Kind::ThreadingSemaphore, 0)?;
@@ -99,7 +99,7 @@ fn enter(region: &Region, guard: u64) -> Option<u32> {
     Some(number)
 }
 
-/// A semaphore that nobody has is about to be acquired.
+/// A semaphore that no thread holds is about to be acquired.
 unsafe extern "C" fn met(_: Object, guard: Object) -> Object {
     if let Some(Inside { region, .. }) = threads::enter().as_ref()
         && locks::known(region, key(guard as u64)).is_none()

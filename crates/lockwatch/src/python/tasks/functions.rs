@@ -86,7 +86,7 @@ fn begin_wait(lock: Object, kind: Kind) -> Option<u32> {
     let number = number_of(region, lock, kind)?;
     let has_it = held::find(task, address).is_some();
     if has_it && kind == Kind::TaskSemaphore {
-        // Who waits for it twice waits for another one's release.
+        // A task that waits for it twice needs another one to release it.
         locks::become_signal(region, number);
         return None;
     }

@@ -1,9 +1,9 @@
 //! Compressed messages in.
 //!
-//! A run of bytes is unmasked aside and inflated into one room of 64 KiB, which stays in the cache:
-//! most messages fit into it, and go from there to the host in one copy of the right length, or as
-//! text in none. A larger one is assembled piece by piece, with its text checked and its size
-//! bounded as it grows.
+//! A run of bytes is unmasked into a separate buffer and inflated into one buffer of 64 KiB, which
+//! stays in the cache. Most messages fit into it, and are copied from there once, into an object of
+//! the right length for the host; text is not copied at all. A larger one is assembled piece by
+//! piece, with its text checked and its size bounded as it grows.
 //!
 //! Sixteen kilobytes received may become sixteen megabytes. What is inflated is therefore charged
 //! to the connection's budget of frames, and so is each stop of the inflater on its way; when the

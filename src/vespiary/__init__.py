@@ -1,8 +1,8 @@
-"""A completion-port server framework: handlers on TCP, Unix sockets, WebSocket and HTTP.
+"""A server framework on completion ports: handlers on TCP, UDP, Unix sockets, WebSocket and HTTP.
 
-The public names, and nothing else; each is documented where it lives, and its module is imported
-when the name is first used (PEP 562): a command of the command line, or a program that only
-connects, should not wait for what it does not use.
+This module contains only the public names. Each is documented in the module that defines it. This
+module is imported when the name is first used (PEP 562), so that a command of the command line, or
+a program that only connects, does not wait for modules that it does not use.
 """
 
 import sys

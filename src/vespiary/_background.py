@@ -1,16 +1,16 @@
 """The loop behind the synchronous client: one thread of the process, started when it is needed.
 
-One loop serves all synchronous connections, whichever threads use them: a thread and a completion
-port for each would cost more than the connections do, and the loop spends its time waiting anyway.
-The thread is a daemon: a program that ends does not wait for it. When the main thread ends, the
-connections that it has opened are closed with 1001: they have no user any more but threads that
-wait for messages, and a thread that is not a daemon would keep the process alive forever. The
-connections of other threads continue for as long as these. At the interpreter's exit every
-connection that is still open is closed with 1001, and a second is left for the peers to answer.
+One loop serves all synchronous connections, no matter which threads use them. A thread and a
+completion port per connection would cost more than the connections themselves. The thread is a
+daemon, so a program that ends does not wait for it. When the main thread ends, the connections that
+it has opened are closed with 1001. Otherwise, a thread that waits for messages on one of them, and
+that is not a daemon, would keep the process alive forever. Connections of other threads stay open
+as long as these threads run. When the interpreter exits, every connection that is still open is
+closed with 1001, and the peers have a second to answer.
 
-A fork copies the memory and not the thread. The child forgets the loop of its parent (and keeps the
-object, so that nothing of it is closed twice), and starts one of its own when it connects; the
-parent's connections stay the parent's, and refuse to be used in the child.
+A fork copies the memory, but not the thread. The child forgets the loop of its parent (and keeps
+the object, so that nothing of it is closed twice), and starts its own loop when it connects. The
+connections of the parent cannot be used in the child.
 """
 
 from __future__ import annotations

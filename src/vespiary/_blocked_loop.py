@@ -1,8 +1,8 @@
-"""A loop that a handler blocks, after the program was asked twice to end.
+"""A handler that blocks the loop, after the program was asked twice to end.
 
-A handler that never yields keeps the loop from stopping its servers. So from the second signal on a
-thread watches whether the loop takes callbacks; while it takes none, the blocked code is
-interrupted, and at last the process is ended.
+While a handler blocks the loop, the loop cannot stop its servers. So from the second signal on, a
+thread checks whether the loop calls callbacks. If it does not, the blocked code is interrupted, and
+in the end the process exits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Coroutines whose first step runs although their task is cancelled before it.
+"""Coroutines whose first step runs even if their task is cancelled before it.
 
-asyncio raises a cancellation at the point where a coroutine waits. One that has not begun waits
-nowhere, and ends without having run at all, its `try` and `finally` included. What must undo or
-report something begins anyway, and is cancelled where it waits for the first time.
+asyncio raises a cancellation at the point where a coroutine waits. A coroutine that has not begun
+ends without having run at all, including its `try` and `finally`. A coroutine that must undo or
+report something therefore begins anyway, and is cancelled where it waits for the first time.
 """
 
 from __future__ import annotations

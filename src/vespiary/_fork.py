@@ -1,8 +1,8 @@
-"""Which process this is, and how a child ends that a handler has forked.
+"""Detect forked child processes, and end a child that a handler has forked.
 
-The engine belongs to the parent, so the child cannot continue in it: it ends when the handler
-returns or raises, as a child of multiprocessing does. What the parent's tasks would do at their end
-is not done in the child.
+The engine belongs to the parent, so the child cannot use it: the child ends when the handler
+returns or raises, as a child of multiprocessing does. The cleanup of the parent's tasks is not
+executed in the child.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Mistakes in a handler that would otherwise show as something that silently does not happen.
+"""Find mistakes in a handler because of which something would silently not happen.
 
 A misspelt method is never called, and neither is `on_request` of an object whose `__call__` is the
-handler: an authentication check that never runs. So everything that looks like a hook has to be
-one, has to be callable with a hook's arguments, and must be plain where it is not awaited.
+handler: for example, an authentication check would never run. So everything that looks like a hook
+must be one, must accept the arguments of a hook, and must be plain if it is not awaited.
 """
 
 from __future__ import annotations

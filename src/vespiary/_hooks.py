@@ -1,8 +1,8 @@
-"""From a handler to the callables that the native side calls.
+"""The callables of a handler that the native code calls.
 
-Three forms come out the same way: a `Handler` whose methods are plain is called directly; one with
-async methods, or an async function, gets a task for each connection; and either may answer requests
-later.
+There are three forms of handlers. The plain methods of a `Handler` are called directly. A `Handler`
+with async methods, or an async function, gets a task for each connection. All of them may answer
+requests later.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Whether the connections of a handler class keep their request.
 
-A class that never reads `connection.request` after `on_open` need not pay some hundred bytes per
-connection for it. Its code says whether it does: an attribute named `request` is in the names of
-some method. Decorators and descriptors hide code, so they are seen through; a callable that cannot
-be seen through counts as one that reads it.
+A request needs some hundred bytes per connection. It is not kept if the class never reads
+`connection.request` after `on_open`. This is seen from the code of its methods: whether one of them
+uses an attribute named `request`. Decorators and descriptors hide code, so the functions inside
+them are examined. A callable whose code cannot be found counts as one that reads the request.
 """
 
 from __future__ import annotations

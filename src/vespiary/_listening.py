@@ -1,15 +1,16 @@
 """The addresses that a server listens on, each with the endpoints that share it.
 
-Endpoints that begin with an HTTP request share an address when they name the same host and port (or
-the same Unix socket), and are distinguished by path and host (see `routing`). What acts before the
-request is known belongs to the address, so its endpoints have to agree on it. On port 0 those that
-name a path or a host share one port, also if they are added later. One that serves every request
-gets a port of its own, and so does one that cannot share, which is an error on any other port.
+Endpoints whose connections begin with an HTTP request share an address if they have the same host
+and port (or the same Unix socket). The path and the host of the request choose one of them (see
+`routing`). Options that apply before the request is known belong to the address, so its endpoints
+must have the same values. With port 0, endpoints with a path or a host share one port, also if they
+are added later. An endpoint that serves every request gets its own port, and so does an endpoint
+that cannot share a port, which is an error with any other port.
 
-A host name is listened on at every address that it has. IPv6 sockets are for IPv6 alone
-(IPV6_V6ONLY, ipv6(7)), as those of asyncio, uvicorn and nginx are: `[::]` and `0.0.0.0` can then
-be two endpoints on one port, and no IPv4 peer appears with an IPv6 address. A socket that the
-program made keeps the option that it has.
+If a host name has several addresses, the server listens on all of them. IPv6 sockets accept only
+IPv6 (IPV6_V6ONLY, ipv6(7)), as in asyncio, uvicorn and nginx. So `[::]` and `0.0.0.0` can be two
+endpoints on one port, and IPv4 peers never have an IPv6 address. A socket that the program has
+created keeps its option.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Which HTTP proxy leads to a server: the option `proxy=`, or the environment's variables.
+"""Which HTTP proxy is used for a server: the option `proxy=`, or the environment's variables.
 
-A proxy is asked for a tunnel with CONNECT (RFC 9110 section 9.3.6), so that it sees bytes that it
-need not understand. The variables are those that curl and most programs read: `https_proxy`,
-`http_proxy`, `all_proxy` and `no_proxy`, in either case. RFC 6455 section 4.1 prefers the proxy for
-HTTPS, because that is the one that lets CONNECT through.
+The client asks a proxy for a tunnel with CONNECT (RFC 9110 section 9.3.6), so the proxy need not
+understand the bytes. The variables are those that curl and most programs read: `https_proxy`,
+`http_proxy`, `all_proxy` and `no_proxy`, in lower or upper case. RFC 6455 section 4.1 prefers the
+proxy for HTTPS, because this one usually allows CONNECT.
 
-Two things are like Go's net/http and unlike curl: servers on this machine are never reached through
-the environment's proxy, which could not know them, and `no_proxy` takes networks (`10.0.0.0/8`).
+Two rules are those of Go's net/http, and not of curl: servers on this machine are never reached
+through the environment's proxy, and `no_proxy` may contain networks (`10.0.0.0/8`).
 """
 
 from __future__ import annotations

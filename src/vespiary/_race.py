@@ -1,10 +1,10 @@
-"""Several addresses for one name, and a dead one costs little: RFC 8305, "Happy Eyeballs".
+"""Connect to a name with several addresses, some of which may not answer (RFC 8305).
 
-A name often has addresses of both families, and some of them lead nowhere: nothing answers, and a
-connect waits for the kernel to give up, minutes later. So the addresses are tried side by side:
-families alternating (section 4), each a quarter of a second behind the one before it, or at once
-when that one has failed (section 5). The first that is connected continues; the others are aborted.
-Connected means TCP: no server but the one that is used gets to see a handshake.
+A name often has IPv4 and IPv6 addresses, and some of them may not work. If an address does not
+answer, a connect takes minutes. So several addresses are tried at the same time: IPv6 and IPv4
+alternately (section 4), each a quarter of a second after the previous one, or at once when that one
+has failed (section 5). The first connection is used, and the other attempts are aborted. Only TCP
+is connected in these attempts, so only the server that is used gets a handshake.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Where a redirect leads, and what goes along: RFC 9110 sections 10.2.2 and 15.4.
+"""Where a redirect leads, and which header fields are sent there (RFC 9110 15.4).
 
-RFC 6455 section 4.1 lets a client follow redirects before a WebSocket opens, and does not say how.
-A server that redirects decides whom this client talks to next, so what it can decide is narrow: the
-way leads to WebSocket and never from TLS to plain text, credentials that were meant for one origin
-stay there, and the number of steps is bounded.
+RFC 6455 section 4.1 allows a client to follow redirects before a WebSocket opens, but has no rules
+for it. A server that redirects chooses the server that this client connects to next, so its choice
+is restricted: the target must be a WebSocket, a redirect never leads from TLS to plain text,
+credentials are sent only to the origin that they were given for, and the number of redirects is
+limited.
 """
 
 from __future__ import annotations

@@ -1,22 +1,23 @@
 """The graceful shutdown of a server's connections.
 
 1. The listeners are closed, so that new clients are refused.
-2. Each connection gets its cue. A handler with `on_shutdown` is called, and its connections may
-   continue until they end by themselves. A coroutine gets the messages already received and then
-   the end of its iteration; what its peer sends meanwhile is dropped, but for control frames.
-   Others, and those whose coroutine waits for nothing but the end, are closed at once (1001 on
-   WebSocket) behind what is queued; where calls of the handler are in progress on threads, after
-   these, and where a message in parts is in progress, after its last part. Work in progress (an
-   async `on_request`, `on_message` or `on_close`, a coroutine's `finally`) continues.
-3. The rest is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled; after
-   `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is for
-   close frames; they get a second where a quarter is less. Tasks that ignore their cancellation
-   are cancelled again, five times in all, and left running at the end of that time. What a reset
-   has begun (`on_close`) gets a second of its own.
+2. Each connection may finish. If the handler has `on_shutdown`, it is called, and the connections
+   continue until they end by themselves. A coroutine gets the messages that were already received,
+   and then its iteration ends; what the peer sends meanwhile is dropped, except control frames.
+   Work in progress continues: an async `on_request`, `on_message` or `on_close`, and the `finally`
+   blocks of a coroutine. Other connections, and those whose coroutine only waits for the end, are
+   closed after their queued messages (1001 on WebSocket). If calls of the handler run on threads,
+   the connection is closed after these calls; if a message in parts is being sent, after its last
+   part.
+3. Before `drain_seconds` are over, the remaining connections are closed with 1001, and their tasks
+   are cancelled. After `drain_seconds` they are reset. The last quarter of this time, but at most
+   `close_seconds` and at least a second, is for the close frames. Tasks that ignore their
+   cancellation are cancelled again, five times in all, and are left running at the end of this
+   time. An `on_close` that a reset has caused gets one more second.
 
-A second signal skips to the end: everything is reset, every task is cancelled, and what has not
-ended a second later is left running. Nothing of this waits on a single connection, so one that is
-stuck delays no other.
+After a second signal everything is reset, every task is cancelled, and what has not ended one
+second later is left running. No step waits for a single connection, so one that hangs does not
+delay the others.
 """
 
 from __future__ import annotations

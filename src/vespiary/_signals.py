@@ -1,16 +1,17 @@
 """SIGINT and SIGTERM while servers run.
 
-A process has one set of signal handlers, so all servers of a loop share them: a signal stops each
-of them. The handlers are ours from the first server's `async with` until the last of these servers
-has stopped; then those of before are back, asyncio.Runner's for SIGINT among them.
+A process has one set of signal handlers, so all servers of a loop share them: a signal stops all of
+them. The handlers are installed from the first server's `async with` until the last of these
+servers has stopped. Then the previous handlers are restored, such as that of asyncio.Runner for
+SIGINT.
 
-A signal asks the program to end, not only its servers. So once the servers have stopped, the signal
-is raised again for the handler of before: `asyncio.run` cancels its main task and raises
-KeyboardInterrupt, and SIGTERM ends the process. A program that waits for the end of one of them
-(`wait_stopped`, `stop`, leaving the `async with`) continues by itself, and nothing is raised there.
+A signal asks the program to end, not only its servers. So when the servers have stopped, the signal
+is raised again for the previous handler: `asyncio.run` cancels its main task and raises
+KeyboardInterrupt, and SIGTERM ends the process. But if the program waits for the end of one of the
+servers (`wait_stopped`, `stop`, the end of the `async with`), it continues, and nothing is raised.
 
-The interpreter's own handler takes the signal, between any two instructions of the main thread, and
-not the loop's: a handler that never yields would keep that from running (see `_blocked_loop`).
+Signals are handled by the interpreter, between any two instructions of the main thread, and not by
+the loop: a handler that blocks the loop would prevent that (see `_blocked_loop`).
 """
 
 from __future__ import annotations

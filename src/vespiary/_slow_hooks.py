@@ -1,8 +1,8 @@
 """Slow methods and tasks of handlers, in asyncio's debug mode.
 
-The engine calls plain methods, and wakes tasks that wait for a message, many in one turn, which
-asyncio sees as one step of the loop, or as one callback of ours. So each is timed by itself, and
-logged as asyncio logs a slow callback.
+In one turn the engine calls many plain methods, and wakes many tasks that wait for a message. For
+asyncio this is one step of the loop, or one callback of ours. So each of them is timed separately,
+and logged like a slow callback of asyncio.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""How many handshakes with one address run at a time; the others wait for their turn.
+"""How many handshakes with one address run at the same time; further ones wait.
 
-RFC 6455 section 4.1 lets a client have one connecting WebSocket per address, so that a page cannot
-hold a server down with connections that never finish. That protects servers from code that a
-browser does not trust. A program opens the connections that its user wants, and no other library
-for programs serialises them: of 120 connects to a server that takes 100 ms each, the last would
-wait 12 seconds, and one server that hangs would block all the others. So the limit is an option
-with a default that keeps servers' queues from overflowing (`ClientOptions`), and 1 gives the rule
-of the RFC.
+RFC 6455 section 4.1 allows a client to have only one connecting WebSocket per address, so that a
+page cannot block a server with connections that never finish. This protects servers from code that
+a browser does not trust. But a program opens the connections that its user wants, and no other
+library for programs follows this rule: of 120 connects to a server that needs 100 ms for each, the
+last would wait 12 seconds, and one server that hangs would block all others. So the limit is an
+option (`ClientOptions`). Its default keeps the queues of servers from overflowing, and 1 is the
+rule of the RFC.
 
-Addresses are taken in one order by everybody, so that no two wait for each other.
+All clients take the addresses in the same order, so that no two of them wait for each other.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""When to connect again: `Backoff`, and the state that it governs.
+"""When to connect again: `Backoff`, and the state of the attempts.
 
-When a server comes back, all its clients are waiting. RFC 6455 section 7.2.3 asks clients to wait a
-random while before they come back, and longer each time that it fails: the first wait is anything
-up to `first_seconds`; each further one is at least the longest that the one before it could be, and
-up to `factor` times that, until `seconds_max` bounds it. So waits grow, and clients that lost their
-server together do not return together.
+When a server is available again, all its clients want to connect. RFC 6455 section 7.2.3 asks
+clients to wait for a random time before they reconnect, and longer after each failure. The first
+wait is a random time of up to `first_seconds`. Each further wait is at least the maximum of the
+previous one, and at most `factor` times that, but never longer than `seconds_max`. So the waits
+grow, and clients that lost their server at the same moment do not reconnect at the same moment.
 
-Time and random numbers are parameters: everything here is arithmetic, and is tested as such.
+Time and random numbers are parameters, so everything here is arithmetic and can be tested.
 """
 
 from __future__ import annotations

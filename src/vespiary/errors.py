@@ -1,4 +1,4 @@
-"""What may go wrong, as exceptions, and why a connection ended, as a value.
+"""The exceptions of Vespiary, and `CloseReason`, which says why a connection ended.
 
 ::
 
@@ -23,10 +23,10 @@
           +-- DriverUnavailable        the driver that was forced is not available
           +-- WorkerFailed             a worker process could not start
 
-Every exception carries its facts as attributes; its text says what happened and what to do. The
-text is one line that may be logged and shown: control characters in what a peer sent are escaped.
-The attributes have it unchanged. What the operating system refuses (an address in use, a refused
-connect) stays an `OSError`.
+The text of an exception says what happened and what to do, and its attributes contain the facts.
+The text is one line that can be logged and shown: control characters from a peer are escaped. The
+attributes contain them unchanged. Errors of the operating system (an address in use, a refused
+connection) are an `OSError`.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,8 @@
-"""How much a peer may ask of a server, and how long it may take: `Limits` and `Deadlines`.
+"""How much a peer may use, and how long it may take: `Limits` and `Deadlines`.
 
-Both are values: frozen, checked when made, and passed whole. `dataclasses.replace` makes a changed
-copy. Each reached limit is a refusal with a reason, a counter and an event, never a crash.
+Both are frozen dataclasses whose values are checked when they are created. `dataclasses.replace`
+makes a changed copy. If a limit is reached, the peer is refused with a reason, a counter is
+increased, and `on_limit` is called.
 """
 
 import dataclasses

@@ -1,22 +1,23 @@
-"""Which endpoint of an address serves a request: by its path, its host, and what it asks for.
+"""Which endpoint of an address serves a request: by its path, host and kind.
 
-The path of a server's URL is a pattern. A segment in braces is a parameter: `{room}` takes one
-segment that is not empty, `{rest:path}` takes all that is left, which may be empty and may hold
-slashes. Everything else is literal. The rules:
+The path of a server's URL is a pattern. A segment in braces is a parameter: `{room}` matches one
+segment that is not empty. `{rest:path}` matches the rest of the path, which may be empty and may
+contain slashes. Everything else is literal. The rules:
 
-* Segments are split before they are percent-decoded, so `%2F` never separates, and `/a%20b` is the
-  same path however it is written. Letter case counts.
-* A path and the same path with a slash behind it are different paths.
-* A path that has a segment `.` or `..`, encoded or not, matches no pattern; clients resolve these
-  before they ask (RFC 3986 section 6.2.2.3). Neither does one that is not UTF-8, or has a `%`
-  without two hexadecimal digits behind it. One with a zero byte (`%00`) is answered 400 before.
-* The most specific pattern wins, segment by segment: a literal before a parameter before `:path`.
-  The order in which endpoints were added does not matter.
+* A path is split into segments before it is percent-decoded. So `%2F` is not a separator, and
+  `/a%20b` is the same path no matter how it is written. Paths are case-sensitive.
+* A path and the same path with a slash at the end are different paths.
+* A path with a segment `.` or `..`, encoded or not, matches no pattern; clients resolve these
+  before they send a request (RFC 3986 section 6.2.2.3). Paths that are not UTF-8, or that contain a
+  `%` without two hexadecimal digits after it, match no pattern either. Paths with a zero byte
+  (`%00`) are refused with 400 before.
+* The most specific pattern wins, segment by segment: a literal, then a parameter, then `:path`. The
+  order in which endpoints were added does not matter.
 * An endpoint without a path (or with `/` alone) serves every path that no other endpoint serves.
-* `host=` is tried in the same manner: `example.com` before `*.example.com` before no host.
-  Letter case, a final dot, the port and how an IPv6 address is written do not matter.
-* A request for a WebSocket goes to a `ws://` endpoint, any other one to an `http://` endpoint, and
-  to the other kind where its own kind has nothing for it.
+* `host=` is compared before the path: `example.com`, then `*.example.com`, then endpoints without
+  it. Letter case, a dot at the end, the port, and the notation of an IPv6 address do not matter.
+* A request for a WebSocket is served by a `ws://` endpoint, and any other request by an `http://`
+  endpoint. If no endpoint of this kind matches, one of the other kind serves it.
 
 Two endpoints whose patterns match the same paths, for the same host and scheme, conflict.
 """

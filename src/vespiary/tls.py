@@ -1,8 +1,8 @@
-"""TLS: certificates, keys and authorities of servers and clients; what a connection agreed on.
+"""TLS: certificates, keys and authorities of servers and clients; parameters of a connection.
 
-TLS 1.2 and 1.3 (RFC 5246, RFC 8446), by rustls. Files are PEM (RFC 7468). The environment variable
-`SSLKEYLOGFILE` names a file that gets the secrets of each connection, for a network debugger such
-as Wireshark.
+TLS 1.2 and 1.3 (RFC 5246, RFC 8446), by rustls. Files are PEM (RFC 7468). If the environment
+variable `SSLKEYLOGFILE` contains the path of a file, the secrets of each connection are written to
+it, for tools such as Wireshark.
 """
 
 from __future__ import annotations

@@ -146,8 +146,8 @@ BROKEN: dict[str, tuple[str, int, str]] = {
     "a framing that does not exist": (
         HEAD + 'framing = "lines"\n',
         4,
-        "endpoints.a.framing: expected one of 'raw', 'line', 'crlf', 'length', or a table;"
-        " there is 'lines': did you mean 'line'?",
+        "endpoints.a.framing: expected 'raw', 'line', 'crlf', 'length', a table, or a plug-in such"
+        " as 'file.py:message_size'; there is 'lines': did you mean 'line'?",
     ),
     "a length of three bytes": (
         HEAD + "framing = { width = 3 }\n",

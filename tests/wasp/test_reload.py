@@ -57,7 +57,7 @@ def test_a_configuration_with_mistakes_changes_nothing(
     client = lines(server.serves(1)[0])
     (folder / "wasp.toml").write_text(A.replace("line", "lines"))
     server.reload()
-    assert f"{folder}/wasp.toml:4: endpoints.a.framing: expected one of" in server.log
+    assert f"{folder}/wasp.toml:4: endpoints.a.framing: expected 'raw'" in server.log
     assert "the old one stays in use" in server.log
     assert client.ask("Ann") == "hello Ann 1"
     (folder / "wasp.toml").write_text(A)

@@ -24,8 +24,10 @@ from vespiary._toml_files import KeyPath, Problem
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler, Handler
+from vespiary.limits import Limits
 from vespiary.server_options import ServerOptions
 from vespiary.wasp.decoding import WRONG, decode
+from vespiary.wasp.message_sizes import framing_filter
 from vespiary.wasp.plugins import Plugin, load_plugin, make_handler, name_start
 from vespiary.wasp.reading import Source, read_source
 from vespiary.wasp.schema import ConfigurationTable, EndpointTable
@@ -271,16 +273,22 @@ def _is_shared(
 
 
 def _filters(source: Source, planned: Planned, loaded: _Loaded) -> dict[str, Any]:
-    if planned.table.filters is UNSET:
-        return {}
-    found = []
-    for number, reference in enumerate(planned.table.filters):
+    """The filters of an endpoint; what finds the messages of a framing's plug-in is the last."""
+    table, found = planned.table, []
+    for number, reference in enumerate([] if table.filters is UNSET else table.filters):
         try:
             made = load_object(reference, planned.folder, loaded.files)
             found.append(as_filter(made, reference))
         except ConfigurationError as error:
             source.report(Problem((*planned.path, "filters", number), str(error)))
-    return {"filters": found}
+    if isinstance(table.framing, str) and ":" in table.framing:
+        try:
+            made = load_object(table.framing, planned.folder, loaded.files)
+            limits = planned.options.get("limits") or Limits()
+            found.append(framing_filter(made, table.framing, limits.message_bytes_max))
+        except ConfigurationError as error:
+            source.report(Problem((*planned.path, "framing"), str(error)))
+    return {"filters": found} if found else {}
 
 
 def _sockets(

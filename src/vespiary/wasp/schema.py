@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from vespiary.limits import Deadlines, Limits
 
 __all__ = [
+    "FRAMING_EXPECTED",
     "OTHER_KEYS",
     "AdminTable",
     "CertificateTable",
@@ -37,6 +38,12 @@ class _Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """A table; keys that it does not have are errors."""
 
 
+FRAMING_EXPECTED = (
+    "expected 'raw', 'line', 'crlf', 'length', a table, or a plug-in such as 'file.py:message_size'"
+)
+"""What `framing` may be."""
+
+
 def _expected(text: str) -> Meta:
     """What an error says about a value of another type."""
     return Meta(extra={"expected": text})
@@ -48,6 +55,15 @@ _TIME = _expected("expected a time such as 10, '250ms' or '2min', or 'none' for 
 Count = Annotated[int | str, _COUNT]
 Time = Annotated[int | float | str, _TIME]
 Names = list[str]
+FramingName = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "anyOf": [{"enum": ["raw", "line", "crlf", "length"]}, {"pattern": ".:."}],
+        },
+        extra={"expected": FRAMING_EXPECTED},
+    ),
+]
 
 
 def _settings(owner: type[Limits | Deadlines], kind: Any) -> type[msgspec.Struct]:
@@ -135,7 +151,7 @@ class EndpointTable(_Table, frozen=True):
     url: str | UnsetType = UNSET
     urls: Names | UnsetType = UNSET
     config: dict[str, Any] | UnsetType = UNSET
-    framing: Literal["raw", "line", "crlf", "length"] | LengthPrefixTable | UnsetType = UNSET
+    framing: FramingName | LengthPrefixTable | UnsetType = UNSET
     filters: Names | UnsetType = UNSET
     limits: LimitsTable | UnsetType = UNSET  # type: ignore[valid-type]
     deadlines: DeadlinesTable | UnsetType = UNSET  # type: ignore[valid-type]

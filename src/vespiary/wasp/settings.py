@@ -11,14 +11,22 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from vespiary._suggestions import advice
 from vespiary._toml_files import KeyPath, Problem
 from vespiary.compression import Compression
 from vespiary.errors import ConfigurationError, LimitsError
 from vespiary.framing import LengthPrefix
 from vespiary.limits import Deadlines, Limits
 from vespiary.tls import ServerTLS
+from vespiary.wasp.message_sizes import PREFIX
 from vespiary.wasp.reading import Source
-from vespiary.wasp.schema import EndpointTable, LengthPrefixTable, TLSTable, WorkersTable
+from vespiary.wasp.schema import (
+    FRAMING_EXPECTED,
+    EndpointTable,
+    LengthPrefixTable,
+    TLSTable,
+    WorkersTable,
+)
 from vespiary.websocket import WebSocket
 from vespiary.workers import Workers
 
@@ -26,6 +34,7 @@ __all__ = ["given", "mode_of", "options_of", "workers_of"]
 
 T = TypeVar("T")
 
+_FRAMINGS = ("raw", "line", "crlf", "length")
 _AS_THEY_ARE = (
     "slow_consumer",
     "executor",
@@ -132,7 +141,15 @@ def mode_of(source: Source, text: str, path: KeyPath) -> int | None:
 
 def _framing(source: Source, value: str | LengthPrefixTable, path: KeyPath) -> Any:
     if isinstance(value, str):
-        return value
+        if ":" in value:
+            # A plug-in is loaded later.
+            return PREFIX
+        if value in _FRAMINGS:
+            return value
+        near = advice(value, _FRAMINGS)
+        text = f"{FRAMING_EXPECTED}; there is {source.shown(path, value)}"
+        source.report(Problem(path, f"{text}: {near}" if near.startswith("did you") else text))
+        return None
     return _made(source, LengthPrefix, given(value), path)
 
 

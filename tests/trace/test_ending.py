@@ -110,3 +110,42 @@ def test_a_run_that_ignores_the_end_of_its_terminal_goes_on(tmp_path: Path) -> N
         process.stderr.read()
     assert process.returncode in (0, 1)
     assert (tmp_path / ".cache" / "trace" / "evidence.json").exists()
+
+
+CARGO = """#!/bin/sh
+if [ "$1" = locate-project ]; then echo "$PWD/Cargo.toml"; exit; fi
+sleep 3600 &
+echo begun >&2
+wait
+"""
+"""A build that does not end, and whose compiler is a process of its own."""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_while_it_builds_ends_the_build(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "cargo").write_text(CARGO)
+    (tmp_path / "cargo").chmod(0o755)
+    (tmp_path / "lib.rs").write_text('fn it() { claims!("a/1/1"); }\n')
+    (tmp_path / "trace.toml").write_text(
+        '[sources]\nrust = ["*.rs"]\n[run]\ncargo = ["--features=trace"]\n'
+    )
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "a.toml").write_text('[[requirement]]\nid = "a/1/1"\n')
+    with subprocess.Popen(
+        [sys.executable, "-m", "vespiary", "trace", "prove"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "VESPIARY_TRACE": ""},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line == "begun\n":
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert any(child.name() == "sleep" for child in children)
+        process.send_signal(number)
+    assert psutil.wait_procs(children, timeout=60)[1] == []

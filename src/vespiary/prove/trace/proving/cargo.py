@@ -23,6 +23,7 @@ from vespiary import _toml as toml
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.files import read, source
 from vespiary.prove.trace.marks import Mark
+from vespiary.prove.trace.proving.session import end
 from vespiary.prove.trace.scan_rust import macro_arguments, scan_rust
 from vespiary.prove.trace.settings import Settings
 
@@ -123,12 +124,22 @@ def _binaries(root: Path, arguments: tuple[str, ...], build: str) -> list[Binary
     refuse_arguments(arguments)
     command = ["cargo", "test", "--no-run", "--message-format=json-render-diagnostics", *arguments]
     environment = {**os.environ, "CARGO_TERM_PROGRESS_WHEN": "never"}
-    built = subprocess.run(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if built.returncode:
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            told, _ = process.communicate()
+        except BaseException:
+            end(process)  # Or its compilers would go on.
+            raise
+    if process.returncode:
         raise ConfigurationError(f"the tracing build failed: {' '.join(command)}")
-    return list(_artifacts(built.stdout, build))
+    return list(_artifacts(told, build))
 
 
 def _artifacts(told: str, build: str) -> Iterator[Binary]:

@@ -35,7 +35,7 @@ def test_answers_come_from_http_and_from_a_thread(start: Start) -> None:
     example.stop()
 
 
-def test_questions_of_many_clients_are_under_way_together() -> None:
+def test_questions_of_many_clients_are_in_progress_together() -> None:
     example = runpy.run_path(str(EXAMPLES / "async_queries.py"))
     together = asyncio.Barrier(20)
 

@@ -89,7 +89,7 @@ def test_each_direction_ends_by_itself(start: Start, target: Target) -> None:
     example.stop()
 
 
-def test_the_client_goes_on_after_the_target_has_finished(start: Start, target: Target) -> None:
+def test_the_client_continues_after_the_target_has_finished(start: Start, target: Target) -> None:
     example = gateway(start, target.url)
     with connect(example.url) as client, target.accept() as stream:
         stream.sendall(b"hello and goodbye")

@@ -107,7 +107,7 @@ async def test_a_websocket_has_no_half_close() -> None:
         assert await client.receive() == "still open"
 
 
-async def test_two_receivers_conflict_and_the_first_goes_on() -> None:
+async def test_two_receivers_conflict_and_the_first_continues() -> None:
     async with serving(echo) as server, vespiary.connect(server.urls[0]) as client:
         first = asyncio.ensure_future(client.receive())
         await asyncio.sleep(0)

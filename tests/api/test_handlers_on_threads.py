@@ -316,7 +316,7 @@ class Polite(Finishing):
     ("kind", "words", "code"),
     [(Finishing, [], 1001), (Polite, ["goodbye"], 1012)],
 )
-async def test_a_stop_waits_for_calls_under_way_and_their_answers_arrive(
+async def test_a_stop_waits_for_calls_in_progress_and_their_answers_arrive(
     kind: type[Finishing], words: list[str], code: int
 ) -> None:
     handler = kind()

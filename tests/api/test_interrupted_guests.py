@@ -104,7 +104,7 @@ def test_a_signal_while_a_turn_is_scheduled_is_raised_by_the_call_and_the_turn_i
     runner.run(main())
 
 
-def test_parts_go_on_after_a_signal_while_a_turn_is_scheduled(
+def test_parts_continue_after_a_signal_while_a_turn_is_scheduled(
     runner: asyncio.Runner, hooks: Hooks, raises_alarm: Callable[[], None]
 ) -> None:
     async def main() -> None:

@@ -247,7 +247,7 @@ class Told(Recorder):
         self.limits.append((name, value))
 
 
-async def test_pings_go_on_until_the_timeout_of_the_first_that_is_unanswered() -> None:
+async def test_pings_continue_until_the_timeout_of_the_first_that_is_unanswered() -> None:
     recorder = Told()
     deadlines = vespiary.Deadlines(ping_interval_seconds=0.1, ping_timeout_seconds=0.3)
     async with serving(recorder, deadlines=deadlines) as server:

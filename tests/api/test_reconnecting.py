@@ -62,7 +62,7 @@ async def test_each_connection_is_followed_by_the_next() -> None:
     assert 0 <= waits.seconds[0] <= 5 <= waits.seconds[1] <= 10 <= waits.seconds[2] <= 20
 
 
-async def test_an_end_in_disorder_goes_on_too() -> None:
+async def test_an_end_in_disorder_continues_too() -> None:
     class Cut(Once):
         def on_open(self, connection: vespiary.Connection) -> None:
             self.count += 1

@@ -130,7 +130,7 @@ async def test_what_is_not_an_answer_is_a_fault_of_the_handler(
     assert "on_request returns" in caplog.text
 
 
-async def test_answers_may_be_awaited_and_others_go_on_meanwhile() -> None:
+async def test_answers_may_be_awaited_and_others_continue_meanwhile() -> None:
     release = asyncio.Event()
 
     class Late(Echo):

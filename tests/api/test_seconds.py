@@ -16,7 +16,7 @@ bad_seconds = pytest.mark.parametrize("bad", NOT_SECONDS, ids=lambda bad: f"{bad
 
 
 @bad_seconds
-async def test_stop_refuses_what_is_not_a_number_of_seconds_and_the_server_goes_on(
+async def test_stop_refuses_what_is_not_a_number_of_seconds_and_the_server_continues(
     bad: Any,
 ) -> None:
     async with serving(Echo) as server:

@@ -92,7 +92,7 @@ def in_finally(gate: Gate) -> Callable[[vespiary.Connection], Awaitable[None]]:
 
 
 @pytest.mark.parametrize("make", [in_on_close, in_on_message, in_on_shutdown, in_finally])
-async def test_work_under_way_gets_its_time(make: Make) -> None:
+async def test_work_in_progress_gets_its_time(make: Make) -> None:
     gate = Gate()
     server = vespiary.Server()
     server.add(make(gate), WS)
@@ -140,7 +140,7 @@ async def test_a_plain_handler_closes_at_once_with_1001_behind_what_is_queued() 
         assert (reason.side, reason.kind, reason.code) == ("remote", "closed", 1001)
 
 
-async def test_a_handler_with_on_shutdown_may_go_on_until_it_closes_by_itself() -> None:
+async def test_a_handler_with_on_shutdown_may_continue_until_it_closes_by_itself() -> None:
     class Polite(vespiary.Handler):
         def on_shutdown(self, connection: vespiary.Connection) -> None:
             connection.send("any last words?")
@@ -175,7 +175,7 @@ async def test_an_on_shutdown_that_fails_ends_its_connection_with_1011_and_is_lo
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_an_async_on_request_under_way_answers() -> None:
+async def test_an_async_on_request_in_progress_answers() -> None:
     gate = Gate()
 
     class Slow(vespiary.Handler):
@@ -309,7 +309,7 @@ async def test_blocking_calls_on_threads_get_their_time() -> None:
     assert done == ["saved"]
 
 
-async def test_answers_of_handshakes_under_way_reach_their_clients() -> None:
+async def test_answers_of_handshakes_in_progress_reach_their_clients() -> None:
     """An answer is written when the round is settled: a cue in that very round does not drop it."""
 
     class Slow(Echo):

@@ -208,7 +208,7 @@ def test_run_returns_after_a_signal_though_a_second_run_was_refused(number: sign
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("code", [WAITS, WAITS_FOR_ONE], ids=["one", "two"])
-def test_a_program_that_waits_for_the_end_goes_on_by_itself(
+def test_a_program_that_waits_for_the_end_continues_by_itself(
     code: str, number: signal.Signals
 ) -> None:
     with Program(code, ASYNCIO) as program:

@@ -64,7 +64,7 @@ async def streams(
         writer.close()
 
 
-async def test_both_ends_go_on_with_tls(tls: ServerTLS, trusting: ClientTLS) -> None:
+async def test_both_ends_continue_with_tls(tls: ServerTLS, trusting: ClientTLS) -> None:
     handler = Starting(tls)
     async with (
         serving(handler, TCP, framing="line") as server,
@@ -156,7 +156,7 @@ async def test_what_a_server_sends_behind_its_answer_in_plain_is_refused(
             client.send("x")
 
 
-async def test_plain_bytes_in_place_of_a_handshake_end_the_connection(tls: ServerTLS) -> None:
+async def test_plain_bytes_instead_of_a_handshake_end_the_connection(tls: ServerTLS) -> None:
     handler = Starting(tls)
     async with serving(handler, TCP, framing="line") as server, streams(server) as (reader, writer):
         writer.write(b"STARTTLS\n")

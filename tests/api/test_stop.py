@@ -46,7 +46,7 @@ async def begin(handler: vespiary.Handler) -> tuple[vespiary.Server, vespiary.Co
     return server, await vespiary.connect(server.urls[0])
 
 
-async def test_a_stop_goes_on_when_the_task_that_awaits_it_is_cancelled() -> None:
+async def test_a_stop_continues_when_the_task_that_awaits_it_is_cancelled() -> None:
     handler = Lingers()
     server, client = await begin(handler)
     with pytest.raises(TimeoutError):
@@ -161,7 +161,7 @@ async def test_an_on_shutdown_that_raises_concerns_its_own_connection_alone(
 
 @errors
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_an_on_stop_that_raises_is_logged_and_the_stop_goes_on(
+async def test_an_on_stop_that_raises_is_logged_and_the_stop_continues(
     is_async: bool, error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Fails(Echo):

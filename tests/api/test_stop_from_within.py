@@ -85,7 +85,7 @@ PLACES = [in_a_coroutine, in_a_finally, *map(in_, ("on_open", "on_message", "on_
 
 @pytest.mark.parametrize("stop", [directly, in_a_task, within_a_timeout, in_a_task_group])
 @pytest.mark.parametrize("make", PLACES, ids=lambda make: make.__name__)
-async def test_a_handler_that_stops_the_server_goes_on_and_is_waited_for(
+async def test_a_handler_that_stops_the_server_continues_and_is_waited_for(
     make: Callable[[Work], AnyHandler], stop: Stop
 ) -> None:
     work = Work(stop)

@@ -82,7 +82,7 @@ async def _stop_twice(server: vespiary.Server) -> None:
 
 
 @pytest.mark.parametrize("stop", [stop_soon, stop_in_a_task, _stop_twice])
-async def test_an_on_start_under_way_is_cancelled_at_once_and_cleans_up(
+async def test_an_on_start_in_progress_is_cancelled_at_once_and_cleans_up(
     stop: Callable[..., object], caplog: pytest.LogCaptureFixture
 ) -> None:
     before, starts = Recorder(), Starts()

@@ -324,7 +324,7 @@ async def test_an_on_shutdown_may_wait_for_the_client_to_close() -> None:
     assert [reason.code for reason in handler.reasons] == [4000]
 
 
-async def test_work_goes_on_beside_another_task_that_waits_for_the_end() -> None:
+async def test_work_continues_beside_another_task_that_waits_for_the_end() -> None:
     work = Work()
 
     async def handle(connection: vespiary.Connection) -> None:

@@ -67,7 +67,7 @@ async def test_what_may_be_ignored_and_what_was_awaited_gives_no_warning() -> No
         assert never_awaited(caught) == []
 
 
-def test_a_warning_that_is_an_error_does_not_disturb_an_exception_under_way() -> None:
+def test_a_warning_that_is_an_error_does_not_disturb_an_exception_in_progress() -> None:
     async def main() -> None:
         async with serving(Recorder) as server, vespiary.connect(server.urls[0]) as client:
 

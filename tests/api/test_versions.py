@@ -110,7 +110,7 @@ async def test_the_origin_of_version_8_stands_in_its_own_header_and_is_confirmed
     assert origins == ["https://good.test", "https://good.test"]
 
 
-async def test_a_frame_with_a_reserved_opcode_is_passed_over_in_8_and_fails_13() -> None:
+async def test_a_frame_with_a_reserved_opcode_is_skipped_in_8_and_fails_13() -> None:
     strange = frame(0x83, b"strange") + frame(0x81, b"hello")
     async with serving(Echo, websocket=BOTH) as server:
         async with raw(server) as (reader, writer):

@@ -37,7 +37,7 @@ def test_the_library_s_own_places_tell_no_classes_and_who_called_them_does() -> 
     )
 
 
-def test_a_function_that_only_makes_locks_is_passed_over() -> None:
+def test_a_function_that_only_makes_locks_is_skipped() -> None:
     def made_by(function: str) -> list[Frame]:
         return [Frame("shop_mutex_init", "shop", "lock.c", 4), Frame(function, "shop", "a.c", 9)]
 

@@ -114,7 +114,7 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_signals_go_on_to_the_program_and_its_exit_code_comes_back(
+def test_signals_are_passed_on_to_the_program_and_its_exit_code_comes_back(
     started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -94,7 +94,7 @@ def test_python_locks_are_kept_with_the_stacks_of_python_code(
     assert again["hold"]["count"] == 100
 
 
-def test_what_finds_no_room_is_reported_and_the_program_goes_on(
+def test_what_finds_no_room_is_reported_and_the_program_continues(
     watched: Callable[..., Result], tmp_path: Path
 ) -> None:
     program = tmp_path / "many.py"

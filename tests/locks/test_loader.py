@@ -31,7 +31,7 @@ def loads(built: Path, watched: Callable[..., Result]) -> Loads:
     return lambda what: watched(built / "program", built / "library.so", what)
 
 
-def test_a_program_whose_constructors_wait_for_a_lock_goes_on_as_without_the_detector(
+def test_a_program_whose_constructors_wait_for_a_lock_continues_as_without_the_detector(
     loads: Loads,
 ) -> None:
     result = loads("healthy")

@@ -289,7 +289,7 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
     assert not [pid for pid in pids_in(folder) if lives(pid)]
 
 
-def test_a_signal_goes_on_to_the_program() -> None:
+def test_a_signal_is_passed_on_to_the_program() -> None:
     script = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"

@@ -262,7 +262,7 @@ def test_a_message_that_can_never_fit_is_reported(serving: Serving) -> None:
         assert connection.receive(10) == "still here"
 
 
-def test_a_half_closed_stream_goes_on_sending(serving: Serving) -> None:
+def test_a_half_closed_stream_continues_sending(serving: Serving) -> None:
     # The server hears it after the client has closed, on its own thread.
     heard: queue.Queue[str | bytes] = queue.Queue()
 

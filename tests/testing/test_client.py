@@ -184,7 +184,7 @@ def test_handlers_on_threads_are_waited_for() -> None:
             assert connection.receive(timeout=20) == "hello"
 
 
-def test_a_client_in_its_own_block_again_is_refused_and_goes_on() -> None:
+def test_a_client_in_its_own_block_again_is_refused_and_continues() -> None:
     client = TestClient(Echo())
     with client:
         with pytest.raises(RuntimeError, match="already in use"), client:

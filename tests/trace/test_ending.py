@@ -103,7 +103,7 @@ def test_a_run_that_is_ended_as_it_begins_leaves_no_folder(
 
 
 @pytest.mark.timeout(120)
-def test_a_run_that_ignores_the_end_of_its_terminal_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_ignores_the_end_of_its_terminal_continues(tmp_path: Path) -> None:
     with run(tmp_path, ignores_hangups=True) as process:
         process.send_signal(signal.SIGHUP)
         assert process.stderr is not None

@@ -54,7 +54,7 @@ def test_that_returns_twice() -> None:
     assert requires("toy/3/6", True)
 
 @pytest.mark.requirement("toy/3/7")
-def test_that_replaces_a_function_of_the_library_for_ever() -> None:
+def test_that_replaces_a_function_of_the_library_forever() -> None:
     json.dumps = json.loads = None
     assert requires("toy/3/7", True)
 

@@ -279,7 +279,7 @@ def test_a_failed_address_makes_way_at_once() -> None:
     track.close()
 
 
-def test_only_the_winner_goes_on_to_its_handshake() -> None:
+def test_only_the_winner_continues_to_its_handshake() -> None:
     track = Track(2)
     track.turn(0.3)
     track.race.connected(0)

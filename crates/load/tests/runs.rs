@@ -219,7 +219,7 @@ fn a_plan_that_makes_no_sense_does_not_begin() {
 }
 
 #[test]
-fn a_run_under_way_gives_the_report_so_far_and_goes_on() {
+fn a_run_in_progress_gives_the_report_so_far_and_continues() {
     let mut endless = plan(&serve(8, |stream| echo(stream, |_| ())), Driver::Automatic);
     endless.messages = None;
     endless.duration = Some(Duration::from_secs(600));

@@ -167,9 +167,9 @@ fn where_locked_memory_is_scarce_epoll_serves() {
 }
 
 #[test]
-fn accepting_ends_with_emfile_at_the_limit_and_goes_on_below_it() {
+fn accepting_ends_with_emfile_at_the_limit_and_continues_below_it() {
     if !is_child() {
-        let name = "accepting_ends_with_emfile_at_the_limit_and_goes_on_below_it";
+        let name = "accepting_ends_with_emfile_at_the_limit_and_continues_below_it";
         return run_in_child(name, || limit_descriptors(64));
     }
     for driver in ["uring", "epoll"] {

@@ -18,9 +18,9 @@ contract!(
     a_send_gives_its_buffer_back_unmoved,
     a_cancelled_send_says_what_went_and_gives_the_rest_back,
     an_empty_send_completes,
-    shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on,
+    shutdown_sends_the_end_after_the_bytes_and_receiving_continues,
     close_with_reset_is_seen_as_a_reset,
-    a_batch_that_feeds_itself_ends_and_goes_on_in_the_next_turn,
+    a_batch_that_feeds_itself_ends_and_continues_in_the_next_turn,
 );
 
 fn a_send_larger_than_the_window_arrives_whole(driver: &Driver) {
@@ -138,7 +138,7 @@ fn an_empty_send_completes(driver: &Driver) {
     rig.end(listener, LISTENER);
 }
 
-fn shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on(driver: &Driver) {
+fn shutdown_sends_the_end_after_the_bytes_and_receiving_continues(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let (listener, address) = rig.listen();
     rig.port.accept(listener, LISTENER);
@@ -174,7 +174,7 @@ fn close_with_reset_is_seen_as_a_reset(driver: &Driver) {
     rig.end(listener, LISTENER);
 }
 
-fn a_batch_that_feeds_itself_ends_and_goes_on_in_the_next_turn(driver: &Driver) {
+fn a_batch_that_feeds_itself_ends_and_continues_in_the_next_turn(driver: &Driver) {
     const SENDS: usize = 20_000;
     const A_TURN_MAX: usize = 5_000;
     let mut rig = Rig::new(driver);

@@ -41,7 +41,7 @@ def attack_open_websockets(server: Server, attack: bytes, code: int, times: int 
     [TLS_HELLO, b"EHLO mail.example\r\n\r\n", bytes(1000), b"\xff" * 100_000],
     ids=["tls", "smtp", "zeros", "ones"],
 )
-def test_garbage_in_place_of_a_handshake_gets_400_and_is_counted(
+def test_garbage_instead_of_a_handshake_gets_400_and_is_counted(
     serve: Serve, garbage: bytes
 ) -> None:
     server = serve(echo=ECHO)

@@ -143,7 +143,7 @@ def test_connections_reset_right_behind_their_bytes_are_noticed(serve: Serve) ->
     assert told["connections_broken"] == count
 
 
-def test_without_descriptors_accepting_pauses_and_goes_on(serve: Serve) -> None:
+def test_without_descriptors_accepting_pauses_and_continues(serve: Serve) -> None:
     server = serve(descriptors=64, echo=ECHO)
     spare = 64 - server.descriptors
     with server.steady("echo", 16 * MEBIBYTE), server.many_peers("echo", spare + 20) as peers:

@@ -42,9 +42,7 @@ def trickling(peers: list[Peer], data: bytes) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("half", [b"", HALF], ids=["nothing", "half a handshake"])
-def test_silence_in_place_of_a_handshake_gets_408_at_its_deadline(
-    serve: Serve, half: bytes
-) -> None:
+def test_silence_instead_of_a_handshake_gets_408_at_its_deadline(serve: Serve, half: bytes) -> None:
     server = serve(echo={**ECHO, "deadlines": {"handshake_seconds": 0.5}})
     count = 100
     with server.steady("echo", 16 * MEBIBYTE):

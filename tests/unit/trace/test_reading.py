@@ -64,7 +64,7 @@ def test_where_pages_end_does_not_change_what_is_read(
     assert len(told(plain)) == len(paragraphs)
 
 
-def test_headings_number_sections_and_go_on_over_lines() -> None:
+def test_headings_number_sections_and_continue_over_lines() -> None:
     titles = {section.number: section.title for section in cut(heal(PAGED))}
     assert titles["2.1"] == "Doors of Nests That Are Larger Than Others"
     assert titles["A"] == "More Words"
@@ -148,7 +148,7 @@ def test_a_definition_below_its_term_is_a_block_of_its_own() -> None:
     assert found[1][0] == "prose"
 
 
-def test_a_sentence_goes_on_after_a_figure() -> None:
+def test_a_sentence_continues_after_a_figure() -> None:
     lines = ["   A wasp that says", "", "     nest = <twig>", "", "   to a guard MUST leave."]
     text = "1.  A\n\n" + "\n".join(lines)
     assert list(told(text).values()) == ["A wasp that says to a guard MUST leave."]

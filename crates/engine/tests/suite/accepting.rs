@@ -10,7 +10,7 @@ use vespiary_engine::port::sim::Faults;
 use vespiary_engine::{Event, Framing, Options};
 
 on_every_driver_and_with_faults!(
-    a_suspended_listener_accepts_nobody_until_it_goes_on,
+    a_suspended_listener_accepts_nobody_until_it_continues,
     a_closed_listener_refuses_and_its_connections_stay,
     suspending_and_going_on_at_once_loses_nobody,
     many_connections_at_once_are_all_accepted,
@@ -139,7 +139,7 @@ fn descriptors_run_out(bench: &Bench) {
     is_served(bench, &mut first);
 }
 
-fn a_suspended_listener_accepts_nobody_until_it_goes_on(bench: &Bench) {
+fn a_suspended_listener_accepts_nobody_until_it_continues(bench: &Bench) {
     let place = bench.listen(lines(), Script::echo());
     let mut first = bench.connect_open(&place);
     place.listener.suspend();

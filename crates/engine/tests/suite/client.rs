@@ -24,7 +24,7 @@ on_every_driver_and_with_faults!(
     a_response_beyond_this_ends_limits_is_not_blamed_on_the_server,
     a_stream_begins_behind_its_tunnel,
     a_proxy_that_refuses_is_reported_apart_from_the_server,
-    a_proxy_that_does_not_answer_with_http_is_blamed_in_place_of_the_server,
+    a_proxy_that_does_not_answer_with_http_is_blamed_instead_of_the_server,
     a_client_learns_the_subprotocol_that_was_chosen,
     a_refused_handshake_tells_the_status,
     an_answer_that_is_not_one_is_refused,
@@ -259,7 +259,7 @@ fn a_proxy_that_refuses_is_reported_apart_from_the_server(bench: &Bench) {
 }
 
 /// What is not an answer, and an end instead of one.
-fn a_proxy_that_does_not_answer_with_http_is_blamed_in_place_of_the_server(bench: &Bench) {
+fn a_proxy_that_does_not_answer_with_http_is_blamed_instead_of_the_server(bench: &Bench) {
     let established = "HTTP/1.1 200 Connection established\r\n\r\n";
     let tls = "\x15\x03\x01\0\x02\x02\x46";
     let endless = format!("HTTP/1.1 200 OK\r\nX: {}\r\n", "x".repeat(100_000));

@@ -8,9 +8,9 @@ use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Cause, Framing, Limit, Manner, Options, Side};
 
 on_every_driver!(
-    a_stream_reader_that_goes_on_gets_all_that_was_sent_before_the_close,
-    a_websocket_reader_that_goes_on_gets_all_and_the_close_frame,
-    a_reader_that_goes_on_gets_all_without_a_write_deadline_too,
+    a_stream_reader_that_continues_gets_all_that_was_sent_before_the_close,
+    a_websocket_reader_that_continues_gets_all_and_the_close_frame,
+    a_reader_that_continues_gets_all_without_a_write_deadline_too,
     a_reader_of_single_bytes_does_not_hold_a_closing_connection,
     a_peer_that_reads_nothing_holds_a_closing_connection_for_the_write_deadline,
     a_peer_that_reads_nothing_holds_it_for_the_close_deadline_where_there_is_no_other,
@@ -58,11 +58,11 @@ fn sip_until(bench: &Bench, peer: &mut Peer, most: usize) -> (usize, u64) {
     (taken, bench.engine.now_ms() - start)
 }
 
-fn a_stream_reader_that_goes_on_gets_all_that_was_sent_before_the_close(bench: &Bench) {
+fn a_stream_reader_that_continues_gets_all_that_was_sent_before_the_close(bench: &Bench) {
     reads_a_stream_slowly(bench, lines());
 }
 
-fn a_reader_that_goes_on_gets_all_without_a_write_deadline_too(bench: &Bench) {
+fn a_reader_that_continues_gets_all_without_a_write_deadline_too(bench: &Bench) {
     let mut options = lines();
     options.deadlines.write = None;
     reads_a_stream_slowly(bench, options);
@@ -92,7 +92,7 @@ fn ends_cleanly(bench: &Bench) {
     }
 }
 
-fn a_websocket_reader_that_goes_on_gets_all_and_the_close_frame(bench: &Bench) {
+fn a_websocket_reader_that_continues_gets_all_and_the_close_frame(bench: &Bench) {
     let place = bench.listen(options(Framing::WebSocket), reply());
     let mut peer = websocket::open(bench, &place);
     peer.stall(true);

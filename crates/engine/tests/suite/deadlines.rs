@@ -13,7 +13,7 @@ on_every_driver!(
     a_stream_without_a_first_byte_is_reset,
     a_message_that_trickles_in_misses_its_deadline,
     a_message_handed_over_in_parts_misses_its_deadline_too,
-    messages_that_come_whole_meet_the_deadline_for_ever,
+    messages_that_come_whole_meet_the_deadline_forever,
     a_silent_connection_is_closed,
     a_silent_websocket_is_pinged_and_abandoned,
     a_websocket_that_answers_pings_stays,
@@ -21,7 +21,7 @@ on_every_driver!(
     a_silent_websocket_is_pinged_each_interval_until_the_timeout_of_the_first_ping,
     an_answered_ping_is_followed_by_the_next_after_the_interval,
     a_peer_is_not_blamed_for_the_time_in_which_what_it_sent_is_not_read,
-    a_pause_does_not_hide_a_silent_peer_for_ever,
+    a_pause_does_not_hide_a_silent_peer_forever,
     a_full_queue_now_and_then_does_not_extend_the_deadline_of_a_silent_peer,
     a_peer_that_is_not_read_and_sends_nothing_is_idle,
 );
@@ -176,7 +176,7 @@ fn a_message_handed_over_in_parts_misses_its_deadline_too(bench: &Bench) {
     assert_eq!(peer.frame(bench).code(), Some(1008));
 }
 
-fn messages_that_come_whole_meet_the_deadline_for_ever(bench: &Bench) {
+fn messages_that_come_whole_meet_the_deadline_forever(bench: &Bench) {
     let mut options = lines();
     options.deadlines.message = Some(LENGTH);
     let place = bench.listen(options, Script::echo());
@@ -351,7 +351,7 @@ fn a_peer_is_not_blamed_for_the_time_in_which_what_it_sent_is_not_read(bench: &B
     assert_eq!(bench.host().reasons(), []);
 }
 
-fn a_pause_does_not_hide_a_silent_peer_for_ever(bench: &Bench) {
+fn a_pause_does_not_hide_a_silent_peer_forever(bench: &Bench) {
     let place = bench.listen(pinging(), Script::echo());
     let _peer = websocket::open(bench, &place);
     let connection = bench.latest();

@@ -5,11 +5,11 @@ use crate::kit::{Bench, Ending, Script, websocket};
 use vespiary_engine::{Framing, Manner, SendError};
 
 on_every_driver_and_with_faults!(
-    an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on,
+    an_end_of_sending_follows_the_last_bytes_and_receiving_continues,
     an_end_of_sending_is_refused_where_the_protocol_has_none,
 );
 
-fn an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on(bench: &Bench) {
+fn an_end_of_sending_follows_the_last_bytes_and_receiving_continues(bench: &Bench) {
     for length in [5, 100_000] {
         let script = Script::sink().on_message(|connection, kind, payload| {
             if connection.send(kind, payload, None).is_ok() {

@@ -19,7 +19,7 @@ on_every_driver!(
 );
 
 on_every_driver_and_with_faults!(
-    shutting_down_amid_everything_leaves_nothing,
+    shutting_down_during_everything_leaves_nothing,
     counters_add_up,
     traffic_is_counted,
 );
@@ -207,7 +207,7 @@ fn make_everything(bench: &Bench) -> Vec<Peer> {
     peers
 }
 
-fn shutting_down_amid_everything_leaves_nothing(bench: &Bench) {
+fn shutting_down_during_everything_leaves_nothing(bench: &Bench) {
     let mut peers = make_everything(bench);
     for _ in 0..5 {
         bench.turn();

@@ -26,7 +26,7 @@ on_every_driver_and_with_faults!(
 );
 on_every_driver!(
     a_silent_peer_is_forgotten_cleanly,
-    a_peer_that_goes_on_stays_connected,
+    a_peer_that_continues_stays_connected,
     a_shut_down_closes_each_connection_once,
 );
 
@@ -332,7 +332,7 @@ fn a_silent_peer_is_forgotten_cleanly(bench: &Bench) {
     assert!(bench.host().events().is_empty());
 }
 
-fn a_peer_that_goes_on_stays_connected(bench: &Bench) {
+fn a_peer_that_continues_stays_connected(bench: &Bench) {
     let mut options = options();
     // A machine that is busy may take its time between two datagrams.
     options.deadlines.datagram_idle = Some(if bench.is_simulated() { LENGTH } else { 60_000 });

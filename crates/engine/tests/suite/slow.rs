@@ -9,7 +9,7 @@ use vespiary_engine::{Framing, Kind, Limit, Limits, Options, Publish, SendError,
 
 on_every_driver!(
     a_peer_that_does_not_read_is_not_read_from,
-    reading_goes_on_when_the_queue_has_drained,
+    reading_continues_when_the_queue_has_drained,
     the_sender_is_reported_when_the_queue_is_full_under_wait,
     the_oldest_messages_make_room_under_drop_oldest,
     new_messages_are_dropped_under_drop_newest,
@@ -105,7 +105,7 @@ fn a_peer_that_does_not_read_is_not_read_from(bench: &Bench) {
     );
 }
 
-fn reading_goes_on_when_the_queue_has_drained(bench: &Bench) {
+fn reading_continues_when_the_queue_has_drained(bench: &Bench) {
     let script = Script::echo().forgetful();
     let place = bench.listen(options(lines(), SlowConsumer::Wait), script);
     let mut peer = bench.connect_open(&place);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use vespiary_engine::{Framing, Kind, Limit, Options, Side};
 
 on_every_driver!(
-    a_reader_that_is_slow_and_goes_on_meets_the_write_deadline,
-    a_reader_that_is_slow_and_goes_on_meets_the_deadline_of_a_ping_behind_its_bytes,
+    a_reader_that_is_slow_and_continues_meets_the_write_deadline,
+    a_reader_that_is_slow_and_continues_meets_the_deadline_of_a_ping_behind_its_bytes,
     a_reader_that_stops_misses_the_write_deadline,
     a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline,
     a_reader_that_keeps_up_meets_the_write_deadline,
-    a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline,
+    a_reader_that_is_always_behind_but_continues_meets_the_write_deadline,
     a_late_first_look_leaves_a_reader_half_the_write_deadline,
 );
 
@@ -43,14 +43,16 @@ fn goes_on_for(bench: &Bench, peer: &mut Peer, connection: &Conn, milliseconds: 
     assert!(connection.queued_bytes() > 0, "all was read");
 }
 
-fn a_reader_that_is_slow_and_goes_on_meets_the_write_deadline(bench: &Bench) {
+fn a_reader_that_is_slow_and_continues_meets_the_write_deadline(bench: &Bench) {
     let mut options = defaults(Framing::WebSocket);
     options.deadlines.write = Some(LENGTH);
     let (mut peer, connection) = sent(bench, options);
     goes_on_for(bench, &mut peer, &connection, 5 * LENGTH);
 }
 
-fn a_reader_that_is_slow_and_goes_on_meets_the_deadline_of_a_ping_behind_its_bytes(bench: &Bench) {
+fn a_reader_that_is_slow_and_continues_meets_the_deadline_of_a_ping_behind_its_bytes(
+    bench: &Bench,
+) {
     let mut options = defaults(Framing::WebSocket);
     options.deadlines.write = None;
     options.deadlines.ping_interval = Some(LENGTH);
@@ -152,7 +154,7 @@ fn top_up(connection: &Conn) {
     }
 }
 
-fn a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline(bench: &Bench) {
+fn a_reader_that_is_always_behind_but_continues_meets_the_write_deadline(bench: &Bench) {
     let (mut peer, connection) = behind(bench);
     let start = bench.engine.now_ms();
     while bench.engine.now_ms() < start + 5 * LENGTH {

@@ -20,12 +20,12 @@ on_every_driver_and_with_faults!(
     client_and_server_of_this_engine_compress_both_streams,
     frames_that_follow_a_compressing_servers_answer_at_once_are_read,
     a_stream_that_cannot_be_inflated_fails_with_1002,
-    a_paused_connection_goes_on_with_what_was_inflated,
+    a_paused_connection_continues_with_what_was_inflated,
 );
 
 on_every_driver!(
     a_bomb_is_cut_off_by_the_limit_on_messages,
-    megabytes_of_zeros_that_are_passed_over_are_taken_in_turns,
+    megabytes_of_zeros_that_are_skipped_are_taken_in_turns,
 );
 
 fn options(version: Version, deflate_stream: bool) -> Options {
@@ -319,7 +319,7 @@ fn a_stream_that_cannot_be_inflated_fails_with_1002(bench: &Bench) {
     }
 }
 
-fn a_paused_connection_goes_on_with_what_was_inflated(bench: &Bench) {
+fn a_paused_connection_continues_with_what_was_inflated(bench: &Bench) {
     const PAUSE: u8 = 1;
     let script = Script::sink().on_message(|connection, _, _| connection.pause(PAUSE));
     let place = bench.listen(options(Version::Hybi09, true), script);
@@ -359,7 +359,7 @@ fn a_bomb_is_cut_off_by_the_limit_on_messages(bench: &Bench) {
     assert!(held < 600 << 10, "{held}");
 }
 
-fn megabytes_of_zeros_that_are_passed_over_are_taken_in_turns(bench: &Bench) {
+fn megabytes_of_zeros_that_are_skipped_are_taken_in_turns(bench: &Bench) {
     let place = bench.listen(options(Version::Hybi09, true), Script::sink());
     let mut peer = bench.connect(&place);
     peer.send(bench, request(OFFER).as_bytes());

@@ -64,7 +64,7 @@ unsafe fn call_with(hook: &Hook, lock: Taken, arguments: &AtomicUsize) -> Object
 
 /// Whether `acquire` was called so that it may wait without end. Not where the method will refuse
 /// what it was given: that is left to it.
-pub(super) fn waits_for_ever(kind: Kind, given: &Arguments) -> bool {
+pub(super) fn waits_forever(kind: Kind, given: &Arguments) -> bool {
     let python = python();
     let is_semaphore = kind == Kind::PythonSemaphore;
     // SAFETY: a method was called with these arguments; what comes out is borrowed.

@@ -38,7 +38,7 @@ use crate::layout::{Kind, Thread};
 use crate::log::{self, Request};
 use crate::region::Region;
 use crate::{held, locks, threads};
-use acquire::{acquire, waits_for_ever};
+use acquire::{acquire, waits_forever};
 use acts::{asked, failed, let_go, released_by_another, renew, taken, want, while_anothers};
 use interface::{Interface, Object};
 use ways::{Arguments, FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
@@ -391,7 +391,7 @@ unsafe extern "C" fn free_lock<const T: usize>(lock: Object) {
 fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> Object) -> Object {
     let lock = hook.lock(lock);
     match hook.act {
-        Act::Acquire | Act::Enter if waits_for_ever(hook.kind, arguments) => {
+        Act::Acquire | Act::Enter if waits_forever(hook.kind, arguments) => {
             acquire(hook, lock, &call)
         }
         Act::Acquire | Act::Enter => {

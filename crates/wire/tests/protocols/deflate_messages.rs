@@ -201,7 +201,7 @@ fn what_does_not_end_with_a_block_is_corrupt_and_so_is_what_is_not_a_deflate() {
 }
 
 #[test]
-fn an_inflater_goes_on_with_the_next_message_after_a_corrupt_one() {
+fn an_inflater_continues_with_the_next_message_after_a_corrupt_one() {
     let mut inflater = Inflater::default();
     for message in [&b"\xff\xff"[..], &HELLO[..4], b"\x06"] {
         inflater.begin(History::new(15));

@@ -93,7 +93,7 @@ fn section_9_1_what_does_not_follow_the_grammar_is_malformed() {
 }
 
 #[test]
-fn rfc_9110_5_6_1_empty_elements_of_the_list_are_passed_over() {
+fn rfc_9110_5_6_1_empty_elements_of_the_list_are_skipped() {
     let expected = vec![extension("a", &[]), extension("b", &[("c", None)])];
     assert_eq!(parse(", a,,\t, b;c ,"), Ok(expected));
 }

@@ -70,7 +70,7 @@ fn what_stands_before_the_last_untrusted_address_is_not_believed() {
 }
 
 #[test]
-fn trusted_proxies_on_the_way_are_passed_over() {
+fn trusted_proxies_on_the_way_are_skipped() {
     let chain = ["198.51.100.1, 192.0.2.7, 10.0.0.1,10.0.0.2"];
     assert_eq!(find(XForwardedFor, &chain), address("192.0.2.7:0"));
     let lines = ["198.51.100.1", "192.0.2.7 , 10.0.0.1", "\t10.0.0.2"];

@@ -76,7 +76,7 @@ fn rfc_9110_5_5_bytes_above_ascii_in_a_value_are_decoded_as_latin_1() {
 }
 
 #[test]
-fn section_2_2_one_empty_line_before_the_request_is_passed_over_and_two_are_refused() {
+fn section_2_2_one_empty_line_before_the_request_is_skipped_and_two_are_refused() {
     assert_eq!(accepted(&format!("\r\n{}", with(""))).method, "GET");
     assert_eq!(refused("\r\n\r\n"), 400);
     assert_eq!(refused("\n"), 400);

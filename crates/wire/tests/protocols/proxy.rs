@@ -172,7 +172,7 @@ fn a_health_check_leaves_the_address_as_it_is() {
 }
 
 #[test]
-fn values_behind_the_addresses_are_passed_over() {
+fn values_behind_the_addresses_are_skipped() {
     let values = [
         value(0x01, b"h2"),
         value(0x02, b"example.com"),

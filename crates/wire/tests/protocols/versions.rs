@@ -85,7 +85,7 @@ fn in_8_a_reserved_frame_between_fragments_leaves_the_message_whole() {
 }
 
 #[test]
-fn in_8_the_fragments_of_a_reserved_message_are_passed_over_with_it() {
+fn in_8_the_fragments_of_a_reserved_message_are_skipped_with_it() {
     let mut bytes = masked(0x03, b"begun");
     bytes.extend(masked(0x89, b"ping"));
     bytes.extend(masked(0x8F, b"reserved, and no fragment"));
@@ -157,7 +157,7 @@ fn in_8_a_reserved_control_frame_obeys_the_rules_for_control_frames() {
 }
 
 #[test]
-fn what_is_passed_over_obeys_the_limit_on_frames_and_not_that_on_messages() {
+fn what_is_skipped_obeys_the_limit_on_frames_and_not_that_on_messages() {
     let limits = Limits {
         frame_bytes_max: 10,
         message_bytes_max: 5,
@@ -177,7 +177,7 @@ fn what_is_passed_over_obeys_the_limit_on_frames_and_not_that_on_messages() {
 }
 
 #[test]
-fn a_peer_that_ends_within_what_is_passed_over_ends_within_a_message() {
+fn a_peer_that_ends_within_what_is_skipped_ends_within_a_message() {
     let bytes = masked(0x83, b"cut short");
     for end in 1..bytes.len() {
         let (_, decoder) = decode_pieces_as(OLD, Role::Server, &UNLIMITED, [&bytes[..end]]);

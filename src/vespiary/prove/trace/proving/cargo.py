@@ -275,7 +275,7 @@ def _listed(binary: Binary) -> list[str] | None:
 
 
 def _sources(binary: Binary, base: Path) -> list[Path]:
-    """The sources of a binary, as the compiler lists them in a file beside it."""
+    """The sources of a binary, as the compiler lists them in a file next to it."""
     listed = binary.path.with_name(binary.path.name + ".d")
     if not listed.exists():
         return sorted(binary.source.parent.rglob("*.rs"))

@@ -135,7 +135,7 @@ def _binaries(root: Path, arguments: tuple[str, ...], build: str) -> list[Binary
         try:
             told, _ = process.communicate()
         except BaseException:
-            end(process)  # Or its compilers would go on.
+            end(process)  # Or its compilers would continue.
             raise
     if process.returncode:
         raise ConfigurationError(f"the tracing build failed: {' '.join(command)}")

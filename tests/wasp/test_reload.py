@@ -244,3 +244,75 @@ def test_with_workers_no_connect_is_refused_during_reloads(run: Run) -> None:
     assert clients.refused == 0
     assert clients.answered > 0
     assert server.stop() == 0
+
+
+KINDS = """\
+[endpoints.local]
+url = "unix://{folder}/local.sock"
+plugin = "plug.py:Greeter"
+framing = "line"
+mode = "600"
+
+[endpoints.datagrams]
+url = "udp://127.0.0.1:0"
+plugin = "plug.py:Datagrams"
+
+[endpoints.socket]
+url = "ws://127.0.0.1:0/rooms/{{room}}"
+plugin = "plug.py:Greeter"
+"""
+
+
+def test_every_kind_of_socket_is_kept_and_none_is_left_open(run: Run, folder: Path) -> None:
+    text = KINDS.format(folder=folder)
+    server = run(text)
+    urls = server.serves(3)
+    descriptors = Path(f"/proc/{server.process.pid}/fd")
+
+    def count() -> int:
+        return len(list(descriptors.iterdir()))
+
+    before = count()
+    plugin = folder / "plug.py"
+    for number in range(1, 6):
+        plugin.write_text(plugin.read_text() + "\n")
+        server.reload(number)
+        assert server.urls[-3:] == urls
+        path = folder / "local.sock"
+        assert path.stat().st_mode & 0o777 == 0o600
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(60)
+            client.connect(str(path))
+            client.sendall(b"Ann\n")
+            assert client.recv(100) in (b"hello Ann 1\n", b"")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(60)
+            client.sendto(b"hello", address_of(urls[1]))
+            assert client.recv(100) == b"hello"
+    server.until(lambda: count() <= before)
+    (folder / "wasp.toml").write_text(text.replace('mode = "600"', 'mode = "660"'))
+    server.reload(6)
+    assert path.stat().st_mode & 0o777 == 0o660
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+def test_a_stop_cancels_a_reload_that_waits_for_an_on_start(run: Run, folder: Path) -> None:
+    plugin = folder / "plug.py"
+    plugin.write_text(
+        plugin.read_text()
+        + """
+import asyncio
+
+class Slow(Greeter):
+    async def on_start(self, server):
+        print("starting", file=__import__("sys").stderr, flush=True)
+        await asyncio.Event().wait()
+"""
+    )
+    server = run(A)
+    server.serves(1)
+    (folder / "wasp.toml").write_text(A + B.replace("Greeter", "Slow"))
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("starting")
+    assert server.stop() == 0

@@ -267,6 +267,7 @@ def test_every_kind_of_socket_is_kept_and_none_is_left_open(run: Run, folder: Pa
     text = KINDS.format(folder=folder)
     server = run(text)
     urls = server.serves(3)
+    path = folder / "local.sock"
     descriptors = Path(f"/proc/{server.process.pid}/fd")
 
     def count() -> int:
@@ -278,7 +279,6 @@ def test_every_kind_of_socket_is_kept_and_none_is_left_open(run: Run, folder: Pa
         plugin.write_text(plugin.read_text() + "\n")
         server.reload(number)
         assert server.urls[-3:] == urls
-        path = folder / "local.sock"
         assert path.stat().st_mode & 0o777 == 0o600
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(60)

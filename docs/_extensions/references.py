@@ -28,6 +28,8 @@ _MADE_FOR_YOU = {
     "vespiary.statistics.EndpointStatistics",
     "vespiary.statistics.PortStatistics",
     "vespiary.statistics.ServerStatistics",
+    "vespiary.statistics.ThreadStatistics",
+    "vespiary.statistics.TimerStatistics",
     "vespiary.statistics.TopicStatistics",
     "vespiary.sync.Connection",
     "vespiary.testing.ServerThread",

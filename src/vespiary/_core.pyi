@@ -268,13 +268,19 @@ class Connection(Generic[_M_co]):
     def unsubscribe_pattern(self, pattern: str) -> bool:
         """End the subscription to a pattern. Returns False if there was none."""
 
-    def set_timer(self, seconds: float, callback: Callable[[Self], object]) -> Timer:
+    def set_timer(
+        self, seconds: float, callback: Callable[[Self], object], *, repeat: bool = False
+    ) -> Timer:
         """Call `callback(connection)` once after `seconds`, unless the connection ends before.
+
+        With `repeat=True` it is called every `seconds`, in step with the first call: one that is
+        late does not delay the next, and calls that are missed because the loop was busy are
+        skipped. With `executor="threads"` one is skipped too while the call before it still waits.
 
         Raises:
             ConnectionClosed: the connection has ended.
             TypeError: `callback` is not callable, or is an async function.
-            ValueError: `seconds` is not from 0 to 1e9.
+            ValueError: `seconds` is not from 0 to 1e9, or not from 0.001 with `repeat`.
         """
 
     def start_tls(self, tls: ServerTLS | ClientTLS | None = None) -> _Outcome[TLSInfo]:
@@ -349,6 +355,9 @@ class Connection(Generic[_M_co]):
     def _throttle_reading(self, is_held: bool) -> None: ...
     def _limit_sending(self, count: int) -> None: ...
     def _drop_messages(self) -> None: ...
+    def _filtered(
+        self, is_sent: bool, made: Buffer | str | None, error: BaseException | None
+    ) -> None: ...
     def _filters(self, make: Callable[[], list[Filter]]) -> list[Filter]: ...
     def _fail(self, error: BaseException | None = None) -> None: ...
     def _report(self, error: BaseException) -> None: ...
@@ -452,7 +461,18 @@ class Datagram:
 
 @final
 class Timer:
-    """A timer that was set; it can be cancelled until it fires."""
+    """A timer that was set; it can be moved and cancelled until it fires."""
+
+    def update(self, seconds: float) -> bool:
+        """Let the timer fire `seconds` from now, and not when it was set to.
+
+        One that repeats does so every `seconds` from now on. This costs less than to cancel the
+        timer and to set another. Returns False, and does nothing, when the timer has fired or was
+        cancelled, or its connection has ended.
+
+        Raises:
+            ValueError: `seconds` is not from 0 to 1e9, or not from 0.001 if the timer repeats.
+        """
 
     def cancel(self) -> bool:
         """Forget the timer; False when it has fired or was cancelled before."""
@@ -518,7 +538,10 @@ class Core:
         source: str | tuple[str, int] | None = None,
     ) -> Connection: ...
     def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: object) -> None: ...
-    def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
+    def set_timer(
+        self, seconds: float, callback: Callable[[], object], repeat: bool = False
+    ) -> Timer: ...
+    def timer_statistics(self) -> dict[str, Any]: ...
     def port_statistics(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
@@ -686,6 +709,7 @@ class ServerTls:
         alpn: list[bytes],
         tls12: bool,
     ) -> None: ...
+    def rotate_tickets(self) -> None: ...
 
 @final
 class ClientTls:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vespiary._directory import Directory
 from vespiary._first_step import Begins
 from vespiary._fork import process
 
@@ -51,6 +52,7 @@ class Life:
         drains: What ends the connections of endpoints that were replaced.
         certificates: What watches the certificates of the endpoints.
         waiting: The program's tasks that wait for the end.
+        directory: Its connections that are found by an id.
     """
 
     core: Core
@@ -74,6 +76,7 @@ class Life:
     drains: set[asyncio.Task[None]] = field(default_factory=set)
     certificates: Watcher | None = None
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
+    directory: Directory = field(default_factory=Directory)
 
     def __post_init__(self) -> None:
         self.started = self.loop.time()

@@ -121,7 +121,7 @@ class Site:
             native["framing"] = "datagram"
         native |= _proxies(endpoint, options)
         native["tls"] = _native_tls(endpoint, options.get("tls"))
-        threads = _threads(hooks, options.get("executor"), limits)
+        threads = _threads(hooks, options.get("executor"), limits, deadlines)
         return cls(
             handler=made,
             endpoint=endpoint,
@@ -359,11 +359,13 @@ def _check_request_hook(endpoint: Endpoint, hooks: Hooks) -> None:
         )
 
 
-def _threads(hooks: Hooks, executor: object, limits: Limits) -> ThreadedHooks | None:
+def _threads(
+    hooks: Hooks, executor: object, limits: Limits, deadlines: Deadlines
+) -> ThreadedHooks | None:
     if executor is None:
         return None
     if executor != "threads":
         raise ConfigurationError(
             f"executor is 'threads' or None; got {executor!r}", subject="executor", value=executor
         )
-    return ThreadedHooks(hooks, limits.inbox_messages_max, limits.inbox_bytes_max)
+    return ThreadedHooks(hooks, limits, deadlines.thread_idle_seconds)

@@ -49,7 +49,7 @@ def timed(hooks: Hooks, loop: asyncio.AbstractEventLoop) -> Hooks:
             setattr(hooks, name, _timed(hook, loop))
     hooks.step = _step_timer(loop)
     if hooks.timer is None:
-        hooks.timer = lambda connection, callback: _timed(callback, loop)(connection)
+        hooks.timer = lambda connection, callback, _: _timed(callback, loop)(connection)
     return hooks
 
 

@@ -15,8 +15,8 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -29,9 +29,11 @@ from vespiary._counted import counted
 from vespiary._pool import Pool
 from vespiary._simulated import hold_time
 from vespiary.errors import ConfigurationError, ConnectionClosed
+from vespiary.statistics import ThreadStatistics
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Hooks
+    from vespiary.limits import Limits
     from vespiary.request import Request
 
 __all__ = ["ThreadedHooks"]
@@ -51,6 +53,23 @@ _EVENTS = (
 )
 
 _Call = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function and its arguments."""
+
+
+class _Counts:
+    """What was counted of calls; under the lock."""
+
+    __slots__ = ("calls", "wait_seconds_max", "wait_seconds_total")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.wait_seconds_max = self.wait_seconds_total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """A call begins, which has waited for so long."""
+        self.calls += 1
+        self.wait_seconds_total += seconds
+        self.wait_seconds_max = max(self.wait_seconds_max, seconds)
 
 
 class _Queue:
@@ -68,7 +87,8 @@ class _Queue:
     )
 
     def __init__(self, context: contextvars.Context) -> None:
-        self.calls: deque[_Call] = deque()
+        self.calls: deque[tuple[float, _Call]] = deque()
+        """With the moment at which each was queued."""
         self.bytes = 0
         self.context = context
         self.is_running = False
@@ -81,7 +101,7 @@ class _Queue:
 class ThreadedHooks:
     """Wraps a handler's hooks so that they run on threads."""
 
-    def __init__(self, hooks: Hooks, messages_max: int, bytes_max: int) -> None:
+    def __init__(self, hooks: Hooks, limits: Limits, idle_seconds: float | None) -> None:
         if hooks.spawn is not None:
             raise ConfigurationError(
                 "executor='threads' is for plain methods; an async handler can await"
@@ -89,8 +109,12 @@ class ThreadedHooks:
                 subject="executor",
             )
         self.hooks = hooks.copy()
-        self._messages_max = messages_max
-        self._bytes_max = bytes_max
+        self._messages_max = limits.inbox_messages_max
+        self._bytes_max = limits.inbox_bytes_max
+        self._threads_max = limits.threads_max
+        self._idle_seconds = idle_seconds
+        self._pool: Pool | None = None
+        self._counts = _Counts()
         self._lock = threading.Lock()
         # A connection that never opens has no `close` event, and goes with its object.
         self._queues: weakref.WeakKeyDictionary[Connection, _Queue] = weakref.WeakKeyDictionary()
@@ -152,11 +176,27 @@ class ThreadedHooks:
     def open(self) -> None:
         """Make the threads, for one run of the server."""
         self._queues.clear()
-        self._pool = Pool(min(32, (os.cpu_count() or 1) + 4))
+        self._counts = _Counts()
+        self._pool = Pool(self._threads_max, self._idle_seconds)
 
     def close(self) -> None:
         """Take no further calls; those in progress continue."""
-        self._pool.close()
+        if self._pool is not None:
+            self._pool.close()
+
+    def statistics(self) -> ThreadStatistics:
+        """Return what the threads do and have done, since the start."""
+        pool = self._pool
+        with self._lock:
+            counts = self._counts
+            return ThreadStatistics(
+                threads=pool.threads if pool is not None else 0,
+                threads_busy=pool.busy if pool is not None else 0,
+                calls_waiting=sum(len(queue.calls) for queue in self._queues.values()),
+                calls_run=counts.calls,
+                wait_seconds_max=counts.wait_seconds_max,
+                wait_seconds_total=counts.wait_seconds_total,
+            )
 
     def _event(self, event: str, method: Callable[..., Any] | None) -> Callable[..., None]:
         def enter(connection: Connection, *details: Any) -> None:
@@ -169,8 +209,21 @@ class ThreadedHooks:
 
         return enter
 
-    def _timer(self, connection: Connection, callback: Callable[[Connection], object]) -> None:
+    def _timer(
+        self,
+        connection: Connection,
+        callback: Callable[[Connection], object],
+        is_repeated: bool,
+    ) -> None:
+        if is_repeated and self._waits(connection, callback):
+            return
         self._add(connection, [(callback, (connection,))])
+
+    def _waits(self, connection: Connection, callback: Callable[..., object]) -> bool:
+        """Whether a call of this very function waits; a timer must not fill the queue."""
+        with self._lock:
+            queue = self._queues.get(connection)
+            return queue is not None and any(call[0] is callback for _, call in queue.calls)
 
     def _request(self, method: Callable[..., Any]) -> Callable[..., Awaitable[object]]:
         """The engine awaits the response; other connections are served meanwhile."""
@@ -197,14 +250,15 @@ class ThreadedHooks:
 
     def _add(self, connection: Connection, calls: list[_Call]) -> None:
         """Queue calls of a connection; on the loop's thread."""
+        now = time.monotonic()
         with self._lock:
             queue = self._queues.get(connection)
             if queue is None:
                 context = connection._context.copy()
                 queue = self._queues[connection] = _Queue(context)
-            for method, arguments in calls:
-                queue.calls.append((method, arguments))
-                queue.bytes += _bytes(arguments)
+            for call in calls:
+                queue.calls.append((now, call))
+                queue.bytes += _bytes(call[1])
             is_full = len(queue.calls) >= self._messages_max or queue.bytes >= self._bytes_max
             if is_full and not queue.is_paused:
                 queue.is_paused = True
@@ -212,8 +266,11 @@ class ThreadedHooks:
             if queue.is_running:
                 return
             queue.is_running = True
+        pool = self._pool
         try:
-            hold_time(self._pool.submit(self._work, connection, queue))
+            if pool is None:
+                raise RuntimeError("the endpoint does not serve")
+            hold_time(pool.submit(self._work, connection, queue))
         except RuntimeError:
             self._drop(queue)
             raise
@@ -235,8 +292,9 @@ class ThreadedHooks:
                 if not queue.calls:
                     queue.is_running = False
                     break
-                method, arguments = queue.calls.popleft()
+                since, (method, arguments) = queue.calls.popleft()
                 queue.bytes -= _bytes(arguments)
+                self._counts.add(time.monotonic() - since)
             try:
                 refuse_coroutine(method, queue.context.run(method, *arguments))
             except BaseException as error:

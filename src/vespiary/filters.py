@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import logging
 import zlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from vespiary.errors import ConfigurationError, ConnectionClosed
 
@@ -33,14 +33,28 @@ class Filter:
     def opened(self, connection: Connection) -> None:
         """The connection is ready for messages; called before the handler's `on_open`."""
 
-    def received(self, connection: Connection, data: bytes) -> bytes | None:
-        """Return the bytes that the next filter, or the framing, gets; None drops them."""
+    def received(
+        self, connection: Connection, data: bytes
+    ) -> bytes | Awaitable[bytes | None] | None:
+        """Return the bytes that the next filter, or the framing, gets; None drops them.
+
+        It may be `async def`. Then bytes that arrive meanwhile wait, and if these are too many,
+        reading pauses.
+        """
         return data
 
-    def sending(self, connection: Connection, data: bytes) -> bytes | None:
-        """Return the bytes that the next filter, or the peer, gets. Called once per batch."""
+    def sending(
+        self, connection: Connection, data: bytes
+    ) -> bytes | Awaitable[bytes | None] | None:
+        """Return the bytes that the next filter, or the peer, gets. Called once per batch.
+
+        It may be `async def`. Then what is sent meanwhile waits in the write queue.
+        """
         return data
 
+
+Filtered = bytes | None | Awaitable[bytes | None]
+"""What a filter makes of bytes: at once, or later."""
 
 FilterFactory = Callable[[], Filter]
 """A function that makes the filter of a connection, such as the class itself."""
@@ -255,6 +269,25 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+_Step = Callable[["Connection", bytes], Filtered]
+
+
+def _is_later(made: Filtered) -> TypeGuard[Awaitable[bytes | None]]:
+    return made.__class__ is not bytes and isinstance(made, Awaitable)
+
+
+async def _pass_on(
+    connection: Connection, rest: Iterable[_Step], waiting: Awaitable[bytes | None]
+) -> bytes | None:
+    passed = await waiting
+    for step in rest:
+        if not passed:
+            return None
+        made = step(connection, passed)
+        passed = await made if _is_later(made) else cast("bytes | None", made)
+    return passed
+
+
 def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
     """Put filters in front of a handler; whether there are any.
 
@@ -266,25 +299,34 @@ def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
     def make_chain() -> list[Filter]:
         return [make() for make in factories]
 
-    def received(connection: Connection, data: bytes) -> bytes | None:
+    def received(connection: Connection, data: bytes) -> Filtered:
         passed: bytes | None = data
-        for one in connection._filters(make_chain):
+        rest = iter(connection._filters(make_chain))
+        for one in rest:
             if not passed:
                 return None
-            passed = one.received(connection, passed)
+            made = one.received(connection, passed)
+            if _is_later(made):
+                return _pass_on(connection, (it.received for it in rest), made)
+            passed = cast("bytes | None", made)
         return passed
 
-    def sending(connection: Connection, data: bytes) -> bytes | None:
+    def sending(connection: Connection, data: bytes) -> Filtered:
+        filters = connection._filters(make_chain)
         if not data:
             # That is how the native side says that the connection is open.
-            for one in connection._filters(make_chain):
+            for one in filters:
                 one.opened(connection)
             return None
         passed: bytes | None = data
-        for one in reversed(connection._filters(make_chain)):
+        rest = reversed(filters)
+        for one in rest:
             if not passed:
                 return None
-            passed = one.sending(connection, passed)
+            made = one.sending(connection, passed)
+            if _is_later(made):
+                return _pass_on(connection, (it.sending for it in rest), made)
+            passed = cast("bytes | None", made)
         return passed
 
     hooks.filter_received = received

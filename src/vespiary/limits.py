@@ -39,6 +39,7 @@ _SMALL_COUNTS = frozenset(
         "topics_per_connection_max",
         "subscriptions_max",
         "datagrams_pending_max",
+        "threads_max",
     }
 )
 """Limits that the engine counts in 32 bits; the others are of bytes, and a few of objects."""
@@ -128,6 +129,9 @@ class Limits(_Settings):
             maximum of UDP.
         datagrams_pending_max: Datagrams that an async handler is still processing. Further ones
             are dropped. 1,000: each is a task.
+        threads_max: Threads that run the handler's methods with `executor="threads"`. Further calls
+            wait for a thread. 32: enough if the methods mostly wait for a disk. If they wait for
+            slow servers, more are better.
     """
 
     connections_max: int | None = 100_000
@@ -151,6 +155,7 @@ class Limits(_Settings):
     inbox_bytes_max: int = 1 << 20
     datagram_bytes_max: int = 1 << 16
     datagrams_pending_max: int = 1000
+    threads_max: int = 32
 
     def __post_init__(self) -> None:
         """Check every field, and the order of the three bounds of the write queue."""
@@ -220,6 +225,9 @@ class Deadlines(_Settings):
             the peer does not answer, the connection ends (`ETIMEDOUT`), whether or not this end
             reads. 60: on connections without pings, a dead peer is noticed within two minutes. The
             kernel counts in whole seconds.
+        thread_idle_seconds: How long a thread of `executor="threads"` waits for the next call. Then
+            it ends. 30: starting a thread takes little time, and an idle one little memory, so this
+            is only for the time after a peak. `None`: threads stay until the server stops.
     """
 
     handshake_seconds: float | None = 10.0
@@ -235,6 +243,7 @@ class Deadlines(_Settings):
     ping_interval_seconds: float | None = 20.0
     ping_timeout_seconds: float | None = 20.0
     tcp_keepalive_seconds: float | None = 60.0
+    thread_idle_seconds: float | None = 30.0
 
     def __post_init__(self) -> None:
         """Check every field."""

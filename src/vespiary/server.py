@@ -14,6 +14,7 @@ from weakref import WeakSet
 from vespiary._callbacks import check_callback
 from vespiary._certificates import join_watcher, watch
 from vespiary._core import copy_counters
+from vespiary._directory import slot_in
 from vespiary._first_step import Begins
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress, place, remove
@@ -36,18 +37,20 @@ from vespiary._signals import Signals, join_signals
 from vespiary._site import Site
 from vespiary._slow_hooks import timed_callback
 from vespiary.endpoint import Endpoint
-from vespiary.errors import ConfigurationError
+from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.handler import AnyHandler
 from vespiary.loop import run, running_core
 from vespiary.server_options import ServerOptions
 from vespiary.statistics import (
     PortStatistics,
     ServerStatistics,
+    ThreadStatistics,
+    TimerStatistics,
     TopicStatistics,
     WorkerStatistics,
 )
 from vespiary.trace import requires
-from vespiary.workers._backplane import Published
+from vespiary.workers._backplane import Addressed, Published
 from vespiary.workers._options import Workers, as_workers
 from vespiary.workers._processes import check_fork
 from vespiary.workers._supervisor import Supervisor
@@ -120,6 +123,7 @@ class Server:
         self._life: Life | None = None
         self._ended_port: PortStatistics | None = None
         self._ended_topics = TopicStatistics()
+        self._ended_timers = TimerStatistics()
         self._wants_signals = signals
         self._signals: Signals | None = None
         self._own_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
@@ -400,6 +404,7 @@ class Server:
             self._leave_signals(is_awaited=life.loop in self._own_loops or bool(life.waiting))
             self._ended_port = PortStatistics(**life.core.port_statistics())
             self._ended_topics = TopicStatistics(**life.topics.statistics())
+            self._ended_timers = TimerStatistics(**life.core.timer_statistics())
             life.topics.end()
 
     def _leave_signals(self, *, is_awaited: bool) -> None:
@@ -511,6 +516,72 @@ class Server:
         elif self._worker is not None and self._worker.backplane is not None:
             self._worker.backplane.publish(published)
 
+    def connection_id(self, connection: Connection) -> str:
+        """Return an id by which `send_to` finds a connection of this server, in any worker.
+
+        It is a short text that you can keep in a database, for example. No other connection ever
+        has the same.
+
+        Raises:
+            RuntimeError: the server is not running.
+        """
+        life = self._running("connection_id")
+        return life.directory.id_of(connection, self._slot_index)
+
+    def send_to(
+        self, connection_id: str, message: bytes | str, *, compress: bool | None = None
+    ) -> bool:
+        """Send a message to the connection with this id, whichever worker has it.
+
+        The messages that one worker sends to a connection arrive in their order. A message for a
+        connection of another worker goes there as published messages do: it is dropped if that
+        worker does not take them (see `Workers.backplane_bytes_max`), or if the connection has
+        ended or its write queue is full.
+
+        Args:
+            connection_id: What `connection_id` has returned, in this worker or another.
+            message: Text or bytes, as for `Connection.send`.
+            compress: As for `Connection.send`.
+
+        Returns:
+            False if this worker knows that the connection has ended, because it had the connection
+            itself, or because the worker that had it no longer runs.
+
+        Raises:
+            RuntimeError: the server is not running.
+            ValueError: `connection_id` is not an id.
+            WriteQueueFull, SendRefused, TypeError: as for `Connection.send`, if the connection is
+                one of this worker.
+        """
+        life = self._running("send_to")
+        slot = slot_in(connection_id)
+        connection = life.directory.find(connection_id)
+        if connection is not None:
+            try:
+                connection.send(message, compress=compress)
+            except ConnectionClosed:
+                return False
+            return True
+        if self._worker is None or slot == self._slot_index:
+            return False
+        text = message if isinstance(message, str) else bytes(memoryview(message))
+        return self._pass_on(life, slot, Addressed(connection_id, text, compress))
+
+    def _pass_on(self, life: Life, slot: int, addressed: Addressed) -> bool:
+        backplane = self._worker.backplane if self._worker is not None else None
+        if backplane is None or not backplane.reaches(slot):
+            return False
+        if life.is_here:
+            backplane.send(slot, addressed)
+        else:
+            life.loop.call_soon_threadsafe(backplane.send, slot, addressed)
+        return True
+
+    @property
+    def _slot_index(self) -> int:
+        """Where other workers find this process."""
+        return self._worker.slot.index if self._worker is not None else 0
+
     def subscribers(self, topic: str) -> int:
         """Return how many of the server's connections get what is published to a topic.
 
@@ -548,16 +619,22 @@ class Server:
         self._publish_to_workers(life, Published(topic, None))
         return is_discarded
 
-    def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
+    def set_timer(
+        self, seconds: float, callback: Callable[[], object], *, repeat: bool = False
+    ) -> Timer:
         """Call `callback()` once after this many seconds, unless the server stops first.
+
+        With `repeat=True` it is called every `seconds`, in step with the first call: one that is
+        late does not delay the next, and calls that are missed because the loop was busy are
+        skipped. An exception is logged, and the timer continues.
 
         Raises:
             RuntimeError: the server is not running.
-            ValueError: `seconds` is not from 0 to 1e9.
+            ValueError: `seconds` is not from 0 to 1e9, or not from 0.001 with `repeat`.
             TypeError: `callback` is not callable, or is an async function.
         """
         life = self._running("set_timer")
-        return life.core.set_timer(seconds, timed_callback(callback, life.loop))
+        return life.core.set_timer(seconds, timed_callback(callback, life.loop), repeat)
 
     def statistics(self) -> ServerStatistics:
         """Return the statistics since the start, or those of the latest run.
@@ -565,9 +642,11 @@ class Server:
         With workers, those of all of them together.
         """
         life, port, topics = self._current(), self._ended_port, self._ended_topics
+        timers = self._ended_timers
         if life is not None:
             port = PortStatistics(**life.core.port_statistics())
             topics = TopicStatistics(**life.topics.statistics())
+            timers = TimerStatistics(**life.core.timer_statistics())
         workers = self._worker_statistics(life)
         own = self._sites[len(workers[0].endpoints) :] if workers else self._sites
         together = zip(*(worker.endpoints for worker in workers), strict=True)
@@ -578,6 +657,11 @@ class Server:
                 *(site.statistics() for site in own),
             ),
             topics=topics,
+            timers=timers,
+            threads=sum(
+                (site.threads.statistics() for site in self._sites if site.threads is not None),
+                start=ThreadStatistics(),
+            ),
             running_seconds=life.loop.time() - life.started if life is not None else 0.0,
             workers=workers,
         )
@@ -628,6 +712,7 @@ class Server:
             with contextlib.suppress(RuntimeError):
                 self._ended_port = PortStatistics(**life.core.port_statistics())
                 self._ended_topics = TopicStatistics(**life.topics.statistics())
+                self._ended_timers = TimerStatistics(**life.core.timer_statistics())
             self._life = None
         return self._life
 

@@ -15,6 +15,8 @@ __all__ = [
     "EndpointStatistics",
     "PortStatistics",
     "ServerStatistics",
+    "ThreadStatistics",
+    "TimerStatistics",
     "TopicStatistics",
     "WorkerStatistics",
 ]
@@ -192,6 +194,76 @@ class PortStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadStatistics:
+    """The threads that run handlers with `executor="threads"`.
+
+    Attributes:
+        threads: Threads, now.
+        threads_busy: Those among them that run a handler, now.
+        calls_waiting: Calls of handlers that wait for a thread, or for an earlier call of the same
+            connection, now.
+        calls_run: Calls that have begun.
+        wait_seconds_max: The longest time that one of them had waited.
+        wait_seconds_total: The sum over all of them.
+    """
+
+    threads: int = 0
+    threads_busy: int = 0
+    calls_waiting: int = 0
+    calls_run: int = 0
+    wait_seconds_max: float = 0.0
+    wait_seconds_total: float = 0.0
+
+    @property
+    def wait_seconds_mean(self) -> float:
+        """How long a call has waited on average; 0.0 when none has begun."""
+        return self.wait_seconds_total / self.calls_run if self.calls_run else 0.0
+
+    def __add__(self, other: "ThreadStatistics") -> "ThreadStatistics":
+        """The threads of two endpoints together."""
+        if not isinstance(other, ThreadStatistics):
+            return NotImplemented
+        sums = {name: getattr(self, name) + getattr(other, name) for name in self.__slots__}
+        sums["wait_seconds_max"] = max(self.wait_seconds_max, other.wait_seconds_max)
+        return ThreadStatistics(**sums)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerStatistics:
+    """The timers of a loop: those that `Server.set_timer` and `Connection.set_timer` have set.
+
+    How late a timer is, is measured when its callback is called, from the moment for which it was
+    set. Timers have a resolution of a millisecond, so on an idle loop they are up to one
+    millisecond late, and never early.
+
+    Attributes:
+        timers_set: Timers that were set.
+        timers_moved: How often one was moved to another time, with `Timer.update`.
+        timers_fired: Callbacks that were called; a timer that repeats counts each time.
+        timers_cancelled: Timers that were cancelled, or whose connection ended before they fired.
+        timers_waiting: Timers that have not fired, those that repeat included, now.
+        calls_skipped: Calls of timers that repeat, skipped because the loop was busy for longer
+            than their period.
+        late_seconds_max: How late the latest timer was.
+        late_seconds_total: The sum over all that have fired.
+    """
+
+    timers_set: int = 0
+    timers_moved: int = 0
+    timers_fired: int = 0
+    timers_cancelled: int = 0
+    timers_waiting: int = 0
+    calls_skipped: int = 0
+    late_seconds_max: float = 0.0
+    late_seconds_total: float = 0.0
+
+    @property
+    def late_seconds_mean(self) -> float:
+        """How late a timer was on average; 0.0 when none has fired."""
+        return self.late_seconds_total / self.timers_fired if self.timers_fired else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopicStatistics:
     """The topics of a server.
 
@@ -227,9 +299,10 @@ class WorkerStatistics:
         process: Its process now; None while none serves.
         processes_started: How many processes it has had.
         endpoints: What it has counted at each endpoint that the server had at its start.
-        published_messages_sent: Published messages sent to other workers, each counted once.
-        published_messages_received: Published messages that came from other workers.
-        published_messages_dropped: Published messages dropped because another worker did not take
+        published_messages_sent: Messages of `publish` and `send_to` sent to other workers, each
+            counted once.
+        published_messages_received: Those that came from other workers.
+        published_messages_dropped: Those dropped because another worker did not take
             them, counted for each such worker: see `Workers.backplane_bytes_max`.
     """
 
@@ -258,6 +331,9 @@ class ServerStatistics:
         port: The completion port of this process.
         endpoints: Its endpoints, in the order in which they were added.
         topics: Its topics in this process.
+        timers: The timers of its loop in this process: its own, those of its connections, and those
+            of other servers and clients on the same loop.
+        threads: The threads of its endpoints with `executor="threads"`, in this process.
         running_seconds: How long it has been running, now.
         workers: Its workers; empty without workers.
     """
@@ -265,6 +341,8 @@ class ServerStatistics:
     port: PortStatistics
     endpoints: tuple[EndpointStatistics, ...] = ()
     topics: TopicStatistics = TopicStatistics()
+    timers: TimerStatistics = TimerStatistics()
+    threads: ThreadStatistics = ThreadStatistics()
     running_seconds: float = 0.0
     workers: tuple[WorkerStatistics, ...] = ()
 

@@ -157,6 +157,16 @@ class ServerTLS:
         else:
             logger.info("Read the certificate of %r again: %s", self, cause)
 
+    def enter_worker(self) -> None:
+        """Read the files again if they have changed since the fork's parent has read them."""
+        if self.watch_seconds is not None and self._state() != self._read:
+            self.reload_logged("its files have changed")
+
+    def rotate_tickets(self) -> None:
+        """Replace the secret of session tickets if its time is over; for a process that forks."""
+        for native in self._native.values():
+            native.rotate_tickets()
+
     def look(self) -> None:
         """See whether the files have changed, and read them if they then stayed as they are."""
         state = self._state()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from ast import literal_eval
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -28,12 +28,20 @@ SECONDS = 60.0
 
 
 class Program:
-    """`worker_program.py`, running."""
+    """`worker_program.py`, or another program of workers, running."""
 
     def __init__(
-        self, driver: str, url: str, count: int, settings: dict[str, Any], **variables: str
+        self,
+        driver: str,
+        url: str,
+        count: int,
+        settings: dict[str, Any],
+        *,
+        program: Path = PROGRAM,
+        arguments: Sequence[str] = (),
+        **variables: str,
     ) -> None:
-        command = [sys.executable, "-W", "error", str(PROGRAM), url, str(count)]
+        command = [sys.executable, "-W", "error", str(program), url, str(count), *arguments]
         command += [f"{name}={value!r}" for name, value in settings.items()]
         environment = os.environ | {"VESPIARY_DRIVER": driver} | variables
         self.process = subprocess.Popen(
@@ -312,6 +320,48 @@ def test_a_message_reaches_the_subscribers_of_every_worker_in_order(start: Start
     clients[0].send(b"\0bytes")
     for client in clients:
         assert client.recv(timeout=SECONDS) == b"\0bytes"
+
+
+def id_of(client: ClientConnection) -> str:
+    client.send("id")
+    return received(client)
+
+
+def send_to(client: ClientConnection, connection_id: str, text: str) -> str:
+    client.send(f"send_to {connection_id} {text}")
+    return received(client)
+
+
+def test_a_connection_is_addressed_by_its_id_from_every_worker(start: Start) -> None:
+    program = start(3)
+    clients = [program.connect_to(worker) for worker in (1, 2, 3)]
+    target, bystander = program.connect_to(2), program.connect_to(2)
+    target_id = id_of(target)
+    assert id_of(target) == target_id != id_of(bystander)
+    large = "ü" * 200_000
+    for client in clients:
+        for text in ("first", large, "last"):
+            assert send_to(client, target_id, text) == "sent True"
+        assert [received(target) for _ in range(3)] == ["first", large, "last"]
+    assert is_answered(bystander)
+    target.close()
+    wait_until(lambda: send_to(clients[1], target_id, "late") == "sent False")
+    # Another worker cannot know.
+    assert send_to(clients[0], target_id, "late") == "sent True"
+
+
+def test_an_id_of_a_worker_that_was_killed_finds_nobody_in_the_next_one(start: Start) -> None:
+    program = start(2)
+    sender, target = program.connect_to(1), program.connect_to(2)
+    target_id = id_of(target)
+    os.kill(program.pids()[2], signal.SIGKILL)
+    program.wait_for("Worker 2 is back")
+    other = program.connect_to(2)
+    other_id = id_of(other)
+    assert other_id.rpartition(".")[2] == target_id.rpartition(".")[2]
+    send_to(sender, target_id, "for the dead")
+    assert send_to(sender, other_id, "for you") == "sent True"
+    assert received(other) == "for you"
 
 
 def test_every_worker_retains_what_one_of_them_publishes(start: Start) -> None:

@@ -55,6 +55,11 @@ class Program(vespiary.Handler):
             connection.send(f"{self.server.worker} {os.getpid()}")
         elif command == "publish":
             self.server.publish("all", rest)
+        elif command == "id":
+            connection.send(self.server.connection_id(connection))
+        elif command == "send_to":
+            connection_id, _, text = rest.partition(" ")
+            connection.send(f"sent {self.server.send_to(connection_id, text)}")
         elif command == "retain":
             self.server.publish("state", rest, retain=True)
         elif command == "discard":

@@ -18,8 +18,10 @@ SERVER: dict[str, tuple[Call, str | None]] = {
     "add": (lambda it: it.add(Echo, WS), "add\\(\\)"),
     "call_soon_threadsafe": (lambda it: it.call_soon_threadsafe(print, end=""), None),
     "datagram_sockets": (lambda it: it.datagram_sockets, None),
+    "connection_id": (lambda it: it.connection_id(_connection_of(it)), None),
     "publish": (lambda it: it.publish("topic", "message"), None),
     "run": (lambda it: it.run(), "start\\(\\)"),
+    "send_to": (lambda it: it.send_to(it.connection_id(_connection_of(it)), "message"), None),
     "set_timer": (lambda it: it.set_timer(60, print).cancel(), None),
     "start": (lambda it: asyncio.run(it.start()), "start\\(\\)"),
     "statistics": (lambda it: it.statistics(), None),
@@ -96,6 +98,15 @@ AWAITED: dict[str, tuple[Call, str]] = {
 }
 
 
+class Subscribing(Echo):
+    def on_open(self, connection: vespiary.Connection) -> None:
+        connection.subscribe("everyone")
+
+
+def _connection_of(server: vespiary.Server) -> vespiary.Connection:
+    return server.subscribed_connections("everyone")[0]
+
+
 def _refused(send_end: Callable[[], None]) -> None:
     """A WebSocket has no end of one direction."""
     with pytest.raises(vespiary.SendRefused):
@@ -116,7 +127,8 @@ def test_every_public_method_is_called_here() -> None:
 @pytest.mark.parametrize("name", SERVER)
 async def test_a_method_of_the_server_works_in_another_thread_or_says_what_does(name: str) -> None:
     call, named = SERVER[name]
-    async with serving(Echo) as server:
+    async with serving(Subscribing) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: server.subscribers("everyone"))
         if named is None:
             await asyncio.to_thread(call, server)
         else:

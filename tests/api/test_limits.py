@@ -127,6 +127,9 @@ NOT_REACHED = {
     # The kernel's, and the stop's.
     "tcp_keepalive_seconds",
     "drain_seconds",
+    # They are of threads: see test_thread_pools.py.
+    "threads_max",
+    "thread_idle_seconds",
 }
 
 

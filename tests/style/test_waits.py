@@ -18,6 +18,9 @@ FOLDERS = ("api", "unit", "sync", "testing")
 ANY = "*"
 
 PAUSES: dict[str, dict[str, str]] = {
+    "api/test_async_filters.py": {
+        "Slow": "A filter that takes its time, mostly virtual, is the subject."
+    },
     "api/test_debug_mode.py": {ANY: "Slow callbacks are the subject."},
     "api/test_forks.py": {
         "LOOP": "A child's first turns must take nothing of its parent's.",

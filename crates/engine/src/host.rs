@@ -9,11 +9,13 @@ use crate::carrier::datagram::DatagramSocket;
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, Place};
-use crate::layers::Layer;
+use crate::engine::Engine;
+use crate::layers::{Filtered, Layer};
 use crate::limit::Limit;
 use crate::payload::Payload;
 use crate::session::http::Answer;
 use std::rc::Rc;
+use vespiary_port::timer::Fired;
 use vespiary_port::{Address, Arrival};
 use vespiary_wire::http;
 pub use vespiary_wire::websocket::frame::Kind;
@@ -186,15 +188,15 @@ pub trait Host: Sized + 'static {
     }
     /// Bytes came from the peer of a filtered endpoint: what the framing gets instead,
     /// which may be nothing. `None` resets the connection.
-    fn filter_received(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn filter_received(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Filtered {
         let _ = connection;
-        Some(bytes.to_vec())
+        Filtered::Bytes(bytes.to_vec())
     }
     /// Bytes are about to leave a filtered endpoint: what the peer gets instead, which
     /// may be nothing. `None` resets the connection.
-    fn filter_sent(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn filter_sent(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Filtered {
         let _ = connection;
-        Some(bytes.to_vec())
+        Filtered::Bytes(bytes.to_vec())
     }
     /// The completions of a round were handed over; what the host gathered from them may run now.
     fn round_over(&self);
@@ -203,7 +205,7 @@ pub trait Host: Sized + 'static {
     #[inline]
     fn turn_wanted(&self) {}
     /// A timer that the host set is due.
-    fn timer(&self, id: u64);
+    fn timer(&self, engine: &Rc<Engine<Self>>, timer: &Fired<u64>);
     /// A foreign descriptor that the host polls is ready.
     fn ready(&self, descriptor: i32, interest: vespiary_port::Interest);
 }

@@ -10,7 +10,7 @@ use crate::endpoint::add;
 use crate::host::Host;
 use crate::inbound::Inbound;
 use crate::layers::stack::{Event, Stack};
-use crate::layers::{Filter, Filters, Layer, ProxyHeader};
+use crate::layers::{Filter, Filtered, Filters, Layer, ProxyHeader, filter_failed};
 use crate::memory;
 use crate::receive;
 use crate::session::websocket::compression;
@@ -18,11 +18,11 @@ use std::rc::{Rc, Weak};
 use vespiary_port::{Chunk, Outgoing};
 
 impl<H: Host> Filter for Connection<H> {
-    fn received(self: Rc<Self>, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn received(self: Rc<Self>, bytes: &[u8]) -> Filtered {
         self.engine.host.filter_received(&self, bytes)
     }
 
-    fn sent(self: Rc<Self>, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn sent(self: Rc<Self>, bytes: &[u8]) -> Filtered {
         self.engine.host.filter_sent(&self, bytes)
     }
 }
@@ -74,6 +74,39 @@ impl<H: Host> Connection<H> {
         };
         drop(rooms);
         self.unsettle();
+    }
+
+    /// The host's filter has finished with the received bytes that it has put off
+    /// ([`Filtered::Later`]): the session gets these in their place. `None` where it failed.
+    pub fn filtered_received(self: &Rc<Self>, bytes: Option<Vec<u8>>) {
+        let Some(bytes) = bytes else {
+            return self.filter_failed();
+        };
+        with_stack(self, |stack| stack.resume_received(bytes));
+        self.unsettle();
+    }
+
+    /// The same for bytes to be sent: these leave in their place.
+    pub fn filtered_sent(self: &Rc<Self>, bytes: Option<Vec<u8>>) {
+        let Some(bytes) = bytes else {
+            return self.filter_failed();
+        };
+        if let Some(Err(reason)) = with_stack(self, |stack| stack.resume_sent(&bytes)) {
+            self.end_with(reason);
+            self.abort_now();
+        }
+        self.unsettle();
+    }
+
+    fn filter_failed(self: &Rc<Self>) {
+        self.end_with(filter_failed());
+        self.abort_now();
+        self.unsettle();
+    }
+
+    /// Whether a filter works on bytes to be sent.
+    pub(crate) fn is_filtering_sent(self: &Rc<Self>) -> bool {
+        self.layered.get() && with_stack(self, |stack| stack.is_sending()).unwrap_or(false)
     }
 
     fn send_room(&self) -> usize {

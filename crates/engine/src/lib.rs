@@ -46,7 +46,7 @@ pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint, Place};
 pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
 pub use host::{AfterEnd, Denial, Event, Host, Kind};
-pub use layers::{Flow, Layer, Progress, Received};
+pub use layers::{Filtered, Flow, Layer, Progress, Received};
 pub use limit::Limit;
 pub use listener::Listener;
 pub use options::{

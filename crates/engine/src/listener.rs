@@ -133,7 +133,7 @@ impl<H: Host> Listener<H> {
     fn pause_for(&self, milliseconds: u64) {
         let due = self.engine.port.borrow().now() + milliseconds * 1_000_000;
         let mut wheel = self.engine.wheel.borrow_mut();
-        let key = wheel.insert(due, Due::Accept(self.token));
+        let key = wheel.insert(due, Due::token(self.token));
         if let Some(before) = self.pause.replace(Some(key)) {
             wheel.cancel(before);
         }

@@ -93,7 +93,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn settle_end_of_sending(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if connection.carrier.is_sending() || connection.queued_bytes() > 0 {
+        if is_writing(connection) {
             return;
         }
         if connection.layered.get() && connection.end_layers() {
@@ -241,7 +241,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn settle_closing(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if connection.carrier.is_sending() || connection.queued_bytes() > 0 {
+        if is_writing(connection) {
             return;
         }
         if !connection.is_fin_sent() && may_send_fin(connection) {
@@ -407,6 +407,13 @@ impl<H: Host> Engine<H> {
         }
         self.close_datagram_sockets();
     }
+}
+
+/// Whether bytes are still to be sent, or a filter works on some.
+fn is_writing<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    connection.carrier.is_sending()
+        || connection.queued_bytes() > 0
+        || connection.is_filtering_sent()
 }
 
 /// RFC 6455 7.1.1: on WebSocket the server closes the TCP connection first, after both close

@@ -9,8 +9,9 @@
 //! of the lowest wheel's bitmap.
 //!
 //! When the time comes to a slot of a higher wheel its timers are spread over the lower wheels:
-//! each timer moves at most ten times in its life, and usually once or twice. Inserting and
-//! cancelling touch one slot and up to two neighbours. A timer takes 32 bytes besides its value.
+//! each timer moves at most ten times in its life, and usually once or twice. Inserting, moving and
+//! cancelling touch one or two slots and up to two neighbours in each. A timer takes 24 bytes
+//! besides its value.
 
 /// Nanoseconds in a tick.
 pub const TICK_NANOSECONDS: u64 = 1_000_000;
@@ -29,8 +30,40 @@ pub struct Key {
     generation: u32,
 }
 
+/// A timer that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fired<T> {
+    /// What was inserted with it.
+    pub value: T,
+    /// Its key, which is stale by now.
+    pub key: Key,
+    /// When it was due, in nanoseconds.
+    pub due: u64,
+}
+
+/// A key that no timer has.
+impl Default for Key {
+    fn default() -> Self {
+        Self {
+            number: NONE,
+            generation: 0,
+        }
+    }
+}
+
+impl<T> Fired<T> {
+    /// The same timer, known by something else.
+    pub fn with<U>(self, value: U) -> Fired<U> {
+        Fired {
+            value,
+            key: self.key,
+            due: self.due,
+        }
+    }
+}
+
 struct Node<T> {
-    tick: u64,
+    due: u64,
     previous: u32,
     next: u32,
     generation: u32,
@@ -88,8 +121,7 @@ impl<T> Wheel<T> {
     /// Let `value` come out at `due` (nanoseconds) or up to one tick later, never earlier. A time
     /// that has passed comes out of the next [`Wheel::advance`].
     pub fn insert(&mut self, due: u64, value: T) -> Key {
-        let tick = due.div_ceil(TICK_NANOSECONDS).max(self.current);
-        let number = self.allocate(tick, value);
+        let number = self.allocate(due, value);
         self.link(number);
         self.count += 1;
         Key {
@@ -98,19 +130,34 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// Move a timer to another time; its key stays. False when it has fired or was cancelled.
+    pub fn update(&mut self, key: Key, due: u64) -> bool {
+        if !self.waits(key) {
+            return false;
+        }
+        self.unlink(key.number);
+        self.nodes[key.number as usize].due = due;
+        self.link(key.number);
+        true
+    }
+
     /// Take a timer out. `None` when it has fired or was cancelled before.
     pub fn cancel(&mut self, key: Key) -> Option<T> {
-        let node = self.nodes.get(key.number as usize)?;
-        if node.generation != key.generation || node.place == NOWHERE {
+        if !self.waits(key) {
             return None;
         }
         self.unlink(key.number);
-        Some(self.release(key.number))
+        Some(self.release(key.number).value)
     }
 
-    /// The time has come to `now` (nanoseconds): give `fire` the value of every timer that is due,
-    /// in the order of their ticks.
-    pub fn advance(&mut self, now: u64, fire: &mut dyn FnMut(T)) {
+    fn waits(&self, key: Key) -> bool {
+        let node = self.nodes.get(key.number as usize);
+        node.is_some_and(|node| node.generation == key.generation && node.place != NOWHERE)
+    }
+
+    /// The time has come to `now` (nanoseconds): give `fire` every timer that is due, in the order
+    /// of their ticks.
+    pub fn advance(&mut self, now: u64, fire: &mut dyn FnMut(Fired<T>)) {
         let target = (now / TICK_NANOSECONDS).max(self.current);
         while let Some((wheel, slot, tick)) = self.next_slot()
             && tick <= target
@@ -125,7 +172,7 @@ impl<T> Wheel<T> {
             self.occupied[wheel] &= !(1 << slot);
             while number != NONE {
                 let next = self.nodes[number as usize].next;
-                if self.nodes[number as usize].tick <= tick {
+                if tick_of(self.nodes[number as usize].due) <= tick {
                     fire(self.release(number));
                 } else {
                     self.link(number);
@@ -155,7 +202,7 @@ impl<T> Wheel<T> {
     }
 
     fn link(&mut self, number: u32) {
-        let tick = self.nodes[number as usize].tick;
+        let tick = tick_of(self.nodes[number as usize].due).max(self.current);
         let differing = (tick ^ self.current) | (SLOTS as u64 - 1);
         let wheel = (differing.ilog2() / GROUP_BITS) as usize;
         let slot = (tick >> (wheel as u32 * GROUP_BITS)) as usize % SLOTS;
@@ -195,7 +242,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    fn allocate(&mut self, tick: u64, value: T) -> u32 {
+    fn allocate(&mut self, due: u64, value: T) -> u32 {
         if self.free == NONE {
             assert!(
                 self.nodes.len() < NONE as usize,
@@ -204,7 +251,7 @@ impl<T> Wheel<T> {
             let (previous, next) = (NONE, NONE);
             let value = Some(value);
             self.nodes.push(Node {
-                tick,
+                due,
                 previous,
                 next,
                 generation: 0,
@@ -216,20 +263,30 @@ impl<T> Wheel<T> {
         let number = self.free;
         let node = &mut self.nodes[number as usize];
         self.free = node.next;
-        node.tick = tick;
+        node.due = due;
         node.value = Some(value);
         number
     }
 
-    fn release(&mut self, number: u32) -> T {
+    fn release(&mut self, number: u32) -> Fired<T> {
         let node = &mut self.nodes[number as usize];
+        let generation = node.generation;
         node.place = NOWHERE;
         node.generation = node.generation.wrapping_add(1);
         node.next = self.free;
         self.free = number;
         self.count -= 1;
-        node.value.take().expect("a node in use has a value")
+        Fired {
+            value: node.value.take().expect("a node in use has a value"),
+            key: Key { number, generation },
+            due: node.due,
+        }
     }
+}
+
+/// The tick at which what is due then may fire.
+fn tick_of(due: u64) -> u64 {
+    due.div_ceil(TICK_NANOSECONDS)
 }
 
 #[cfg(test)]
@@ -238,17 +295,20 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use std::num::NonZeroU64;
+
     use super::*;
 
     #[test]
-    fn a_timer_takes_thirty_two_bytes_besides_its_value() {
-        assert!(size_of::<Node<u64>>() <= 32 + size_of::<u64>());
+    fn a_timer_takes_twenty_four_bytes_besides_its_value() {
+        assert_eq!(size_of::<Node<NonZeroU64>>(), 24 + size_of::<NonZeroU64>());
     }
 
     #[derive(Clone, Debug)]
     enum Act {
         Insert(u64),
         InsertLate(u64),
+        Update(usize, u64),
         Cancel(usize),
         Advance(u64),
         AdvanceToNext,
@@ -263,6 +323,7 @@ mod tests {
         prop_oneof![
             4 => delay().prop_map(Act::Insert),
             1 => delay().prop_map(Act::InsertLate),
+            1 => (any::<usize>(), delay()).prop_map(|(which, after)| Act::Update(which, after)),
             1 => any::<usize>().prop_map(Act::Cancel),
             2 => delay().prop_map(Act::Advance),
             1 => Just(Act::AdvanceToNext),
@@ -293,6 +354,8 @@ mod tests {
             let mut now = start;
             let mut wheel = Wheel::new(now);
             let mut model = Model::default();
+            // The tick in which each was inserted.
+            let mut floor = vec![0; acts.len()];
             for (name, act) in acts.into_iter().enumerate() {
                 match act {
                     Act::Insert(_) | Act::InsertLate(_) => {
@@ -302,25 +365,39 @@ mod tests {
                             _ => unreachable!("only these"),
                         };
                         // What has passed is due in the current tick.
-                        let tick = due.div_ceil(TICK_NANOSECONDS).max(now / TICK_NANOSECONDS);
-                        let key = wheel.insert(due, (tick, name));
+                        floor[name] = now / TICK_NANOSECONDS;
+                        let tick = due.div_ceil(TICK_NANOSECONDS).max(floor[name]);
+                        let key = wheel.insert(due, name);
                         model.waiting.insert((tick, name), key);
                     }
                     Act::Cancel(which) if !model.waiting.is_empty() => {
                         let which = which % model.waiting.len();
                         let (&timer, &key) = model.waiting.iter().nth(which).expect("a timer");
                         model.waiting.remove(&timer);
-                        prop_assert_eq!(wheel.cancel(key), Some(timer));
+                        prop_assert_eq!(wheel.cancel(key), Some(timer.1));
                         prop_assert_eq!(wheel.cancel(key), None);
                     }
-                    Act::Cancel(_) => (),
+                    Act::Update(which, after) if !model.waiting.is_empty() => {
+                        let which = which % model.waiting.len();
+                        let (&timer, &key) = model.waiting.iter().nth(which).expect("a timer");
+                        model.waiting.remove(&timer);
+                        let due = now.saturating_add(after);
+                        prop_assert!(wheel.update(key, due));
+                        // It goes by the name that it was inserted with.
+                        model.waiting.insert((due.div_ceil(TICK_NANOSECONDS), timer.1), key);
+                    }
+                    Act::Update(..) | Act::Cancel(_) => (),
                     Act::Advance(_) | Act::AdvanceToNext => {
                         now = match act {
                             Act::Advance(by) => now.saturating_add(by),
                             _ => wheel.next_due().unwrap_or(now).max(now),
                         };
                         let mut fired = Vec::new();
-                        wheel.advance(now, &mut |timer| fired.push(timer));
+                        wheel.advance(now, &mut |timer| {
+                            // What was due before it was inserted is due in that tick.
+                            let tick = timer.due.div_ceil(TICK_NANOSECONDS);
+                            fired.push((tick.max(floor[timer.value]), timer.value));
+                        });
                         prop_assert!(fired.is_sorted_by_key(|(tick, _)| *tick));
                         fired.sort_unstable();
                         prop_assert_eq!(fired, model.due(now));
@@ -342,7 +419,7 @@ mod tests {
         wheel.insert(hour, ());
         let (mut steps, mut fired_at) = (0, None);
         while let Some(now) = wheel.next_due() {
-            wheel.advance(now, &mut |()| fired_at = Some(now));
+            wheel.advance(now, &mut |_| fired_at = Some(now));
             steps += 1;
         }
         assert_eq!(fired_at, Some(hour));
@@ -357,5 +434,26 @@ mod tests {
         let fresh = wheel.insert(5 * TICK_NANOSECONDS, "second");
         assert_eq!(wheel.cancel(stale), None);
         assert_eq!(wheel.cancel(fresh), Some("second"));
+    }
+    #[test]
+    fn a_timer_that_was_moved_fires_at_its_new_time_and_keeps_its_key() {
+        let mut wheel = Wheel::new(0);
+        let key = wheel.insert(5 * TICK_NANOSECONDS, "moved");
+        assert!(wheel.update(key, 70 * TICK_NANOSECONDS));
+        let mut fired = Vec::new();
+        wheel.advance(69 * TICK_NANOSECONDS, &mut |timer| fired.push(timer));
+        assert_eq!(fired, []);
+        wheel.advance(70 * TICK_NANOSECONDS, &mut |timer| fired.push(timer));
+        let due = 70 * TICK_NANOSECONDS;
+        assert_eq!(
+            fired,
+            [Fired {
+                value: "moved",
+                key,
+                due
+            }]
+        );
+        assert!(!wheel.update(key, due));
+        assert!(wheel.is_empty());
     }
 }

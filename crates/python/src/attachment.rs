@@ -14,6 +14,8 @@ use crate::inbox::Inbox;
 use crate::owned::Owned;
 use crate::parts;
 use crate::ping::Pings;
+use crate::timer;
+use crate::timers::TimerId;
 use crate::waiting;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -41,7 +43,7 @@ pub(crate) struct Rare {
     /// Pings without a pong.
     pub(crate) pings: Pings,
     /// Timers that have not fired.
-    pub(crate) timers: HashSet<u64>,
+    pub(crate) timers: HashSet<TimerId>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
     /// The sender of a message in parts.
@@ -50,6 +52,8 @@ pub(crate) struct Rare {
     pub(crate) ends_with_peer: bool,
     /// Its filters, which may refer to it.
     pub(crate) filters: Option<Py<PyAny>>,
+    /// The tasks of asynchronous filters: of received bytes, and of those to be sent.
+    pub(crate) filtering: [Option<Py<PyAny>>; 2],
     /// Answers what its TLS has agreed on.
     pub(crate) tls: Option<TlsHandle>,
     /// Futures of `start_tls()`.
@@ -149,11 +153,11 @@ impl Rare {
         let engine = connection.engine();
         let py = engine.host.py();
         for id in self.timers {
-            engine.host.timers.forget(engine, id);
+            timer::forget(engine, id);
         }
         let mut outcome = Ok(());
-        if let Some(task) = self.answering {
-            outcome = task.invoke_method(py, "cancel", ()).map(drop);
+        for task in self.filtering.into_iter().chain([self.answering]).flatten() {
+            outcome = outcome.and(task.invoke_method(py, "cancel", ()).map(drop));
         }
         if let Some(reason) = connection.reason() {
             outcome = outcome.and(resolve_closers(py, self.closers, &reason));

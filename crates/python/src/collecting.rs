@@ -121,6 +121,9 @@ impl Attachment {
             visit.call(ping)?;
         }
         visit.call(&rare.answering)?;
+        for task in &rare.filtering {
+            visit.call(task)?;
+        }
         visit.call(&rare.filters)
     }
 }

@@ -6,7 +6,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 /// A copy of the current context.
@@ -111,5 +111,41 @@ pub(crate) fn reset(_py: Python<'_>, variable: &Py<PyAny>, token: &Py<PyAny>) {
         if ffi::PyContextVar_Reset(variable.as_ptr(), token.as_ptr()) < 0 {
             ffi::PyErr_Clear();
         }
+    }
+}
+
+/// Where the variables of a fresh copy are. A context never changes its variables in place, so
+/// copies with the same place have the same variables. None where this cannot be known.
+///
+/// A context shows the collector its variables, and the context that was entered before it, which a
+/// copy has not.
+pub(crate) fn variables(copy: &Py<PyAny>) -> Option<usize> {
+    unsafe extern "C" fn visit(object: *mut ffi::PyObject, found: *mut c_void) -> c_int {
+        // SAFETY: `found` is `shown`, below.
+        unsafe { &mut *found.cast::<Shown>() }.add(object as usize);
+        0
+    }
+
+    let mut shown = Shown::default();
+    // SAFETY: the object is alive, and a context takes part in the collector's work; `visit` and
+    // `shown` are as it wants them.
+    unsafe {
+        let traverse = (*ffi::Py_TYPE(copy.as_ptr())).tp_traverse?;
+        traverse(copy.as_ptr(), visit, (&raw mut shown).cast());
+    }
+    (shown.count == 1).then_some(shown.latest)
+}
+
+/// What an object shows the collector.
+#[derive(Default)]
+struct Shown {
+    count: usize,
+    latest: usize,
+}
+
+impl Shown {
+    fn add(&mut self, object: usize) {
+        self.count += 1;
+        self.latest = object;
     }
 }

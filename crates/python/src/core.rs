@@ -15,7 +15,8 @@ use crate::loop_handle::{LoopHandle, forked_error};
 use crate::site::Site;
 use crate::statistics::{self, AtClose};
 use crate::thread_calls::{ThreadCall, on_loop};
-use crate::timer::{Target, Timer};
+use crate::timer::Timer;
+use crate::timers::Target;
 use crate::topics::Topics;
 use crate::turns::seconds;
 use crate::{connection::Connection, context, options, random, simulation};
@@ -392,15 +393,18 @@ impl Core {
         engine.host.object(&connection)
     }
 
-    /// Call `callback` without arguments in `seconds`.
+    /// Call `callback` without arguments in `seconds`, or every so many seconds.
+    #[pyo3(signature = (seconds, callback, repeat = false))]
     fn set_timer(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::seconds)] seconds: f64,
         #[pyo3(from_py_with = arguments::callback)] callback: Py<PyAny>,
+        repeat: bool,
     ) -> PyResult<Timer> {
         let context = context::copy_current(slf.py())?;
         Self::ask(slf, move |_, core| {
-            Timer::set(&core.engine()?, seconds, Target::server(callback, context))
+            let target = Target::Server(callback, context);
+            Timer::set(&core.engine()?, seconds, target, repeat)
         })
     }
 
@@ -434,6 +438,16 @@ impl Core {
             None => asked?,
         };
         statistics::of_port(slf.py(), slf.get().driver, counters)
+    }
+
+    /// What the timers did, until the close of the loop, as the fields of TimerStatistics.
+    fn timer_statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
+        let asked = Self::ask(slf, |_, core| Ok(core.engine()?.host.timers.counters()));
+        let counters = match slf.get().at_close() {
+            Some(at_close) => at_close.timers,
+            None => asked?,
+        };
+        statistics::of_timers(slf.py(), counters)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,10 +1,7 @@
 //! The engine's events: each becomes a call of the handler's method, or of the coroutine's inbox.
 
 use crate::attachment::{Attachment, HasRare as _};
-use crate::callback::Callback;
-use crate::calls::InvokeOwned as _;
 use crate::connection::{PAUSED_BY_FILTER, PAUSED_BY_INBOX, PAUSED_BY_POOL};
-use crate::context::Entered;
 use crate::core::Conn;
 use crate::dropped;
 use crate::endpoint::PyEndpoint;
@@ -13,22 +10,22 @@ use crate::imports;
 use crate::inbox::Inbox;
 use crate::payload::BytesPayload;
 use crate::ping;
-use crate::process;
 use crate::report::{log_denial, log_response_fault, log_rule_broken, report_event};
 use crate::response;
 use crate::task;
-use crate::timer::Target;
+use crate::timer;
 use crate::waiting;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use std::rc::Rc;
+use vespiary_engine::port::timer::Fired;
 use vespiary_engine::port::{Address, Arrival, Interest};
 use vespiary_engine::wire::http;
 use vespiary_engine::{
-    AfterEnd, Answer, Cause, CloseReason, DatagramSocket, Denial, Endpoint, Event, Host, Kind,
-    Layer, Place,
+    AfterEnd, Answer, Cause, CloseReason, DatagramSocket, Denial, Endpoint, Engine, Event,
+    Filtered, Host, Kind, Layer, Place,
 };
 
 impl Host for PyHost {
@@ -98,7 +95,7 @@ impl Host for PyHost {
             Err(error) => return self.failed(connection, error),
         };
         if let Some(hook) = &endpoint.filter_sent
-            && self.filter(connection, hook, &[]).is_none()
+            && self.filter(connection, hook, &[], true) == Filtered::Failed
         {
             // A filter failed as it began.
             return connection.abort();
@@ -399,14 +396,18 @@ impl Host for PyHost {
         }
     }
 
-    fn filter_received(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let hook = connection.endpoint().host.filter_received.as_ref()?;
-        self.filter(connection, hook, bytes)
+    fn filter_received(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Filtered {
+        match &connection.endpoint().host.filter_received {
+            Some(hook) => self.filter(connection, hook, bytes, false),
+            None => Filtered::Failed,
+        }
     }
 
-    fn filter_sent(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let hook = connection.endpoint().host.filter_sent.as_ref()?;
-        self.filter(connection, hook, bytes)
+    fn filter_sent(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Filtered {
+        match &connection.endpoint().host.filter_sent {
+            Some(hook) => self.filter(connection, hook, bytes, true),
+            None => Filtered::Failed,
+        }
     }
 
     #[inline]
@@ -422,31 +423,8 @@ impl Host for PyHost {
         self.copy_counters();
     }
 
-    fn timer(&self, id: u64) {
-        let py = self.py();
-        match self.timers.take(id) {
-            None => {}
-            Some(Target::Server(callback, context)) => {
-                let called =
-                    Entered::enter(py, &context).and_then(|_entered| callback.invoke(py, ()));
-                if self.handle().is_forked() {
-                    process::end_child(py, called.err());
-                }
-                if let Err(error) = called {
-                    self.note(py, None, error);
-                }
-            }
-            Some(Target::Connection(object, callback)) => {
-                let Ok(Some(connection)) = object.get().living() else {
-                    return;
-                };
-                connection.rare(|rare| rare.timers.remove(&id));
-                match &connection.endpoint().host.timer {
-                    Some(hook) => self.call_with(&connection, hook, callback.as_ptr()),
-                    None => self.call_alone(&connection, &Callback::owned(callback)),
-                }
-            }
-        }
+    fn timer(&self, engine: &Rc<Engine<Self>>, due: &Fired<u64>) {
+        timer::fire(engine, due);
     }
 
     fn ready(&self, descriptor: i32, interest: Interest) {

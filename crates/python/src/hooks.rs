@@ -86,8 +86,8 @@ hooks! {
     limit,
     /// Called with a connection when the server is stopping.
     shutdown,
-    /// Called with a connection and the callback of a timer of its that is due; without this hook
-    /// the callback itself is called.
+    /// Called with a connection, the callback of a timer of its that is due, and whether the timer
+    /// repeats; without this hook the callback itself is called.
     timer,
     /// Starts the handler's task, where the handler is a coroutine function.
     spawn,

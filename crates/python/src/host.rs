@@ -25,7 +25,7 @@ use crate::report::{self};
 use crate::response;
 use crate::send::with_payload;
 use crate::site::{self, Site};
-use crate::timer::Timers;
+use crate::timers::Timers;
 use crate::waiting;
 use crate::wanted::Wanted;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -39,7 +39,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use vespiary_engine::port::Token;
 use vespiary_engine::wire::http::{self, Headers as _};
-use vespiary_engine::{Answer, Endpoint};
+use vespiary_engine::{Answer, Endpoint, Filtered};
 
 /// The host of an engine.
 #[derive(Default)]
@@ -375,31 +375,41 @@ impl PyHost {
         Ok(())
     }
 
+    /// Let the filters work on bytes; a coroutine continues in a task, which reports later.
     pub(crate) fn filter(
         &self,
         connection: &Rc<Conn>,
         hook: &Callback,
         bytes: &[u8],
-    ) -> Option<Vec<u8>> {
+        is_sent: bool,
+    ) -> Filtered {
         let py = self.py();
-        let filtered = || -> PyResult<Vec<u8>> {
+        let filtered = || -> PyResult<Filtered> {
             let object = self.object(connection)?;
             let bytes = PyBytes::new(py, bytes);
-            let attachment = connection.user.borrow();
-            let Some(attachment) = attachment.as_ref() else {
-                return Ok(Vec::new());
+            let result = {
+                let attachment = connection.user.borrow();
+                let Some(attachment) = attachment.as_ref() else {
+                    return Ok(Filtered::Bytes(Vec::new()));
+                };
+                let arguments = [object.as_ptr(), bytes.as_ptr()];
+                // SAFETY: both are alive.
+                unsafe { self.call(connection, attachment, hook, &arguments) }?
             };
-            let arguments = [object.as_ptr(), bytes.as_ptr()];
-            // SAFETY: both are alive.
-            let result = unsafe { self.call(connection, attachment, hook, &arguments) }?;
-            if result.is_none() {
-                return Ok(Vec::new());
+            // SAFETY: the result is alive, and is asked for its type only.
+            if unsafe { ffi::PyCoro_CheckExact(result.as_ptr()) } != 0 {
+                let task = imports::start_filtering(py)?.invoke((object, result, is_sent))?;
+                let task = Some(task.unbind());
+                let place = usize::from(is_sent);
+                drop(connection.rare(|rare| std::mem::replace(&mut rare.filtering[place], task)));
+                return Ok(Filtered::Later);
             }
-            with_payload(&result, |_, payload| payload.to_vec())
+            filtered_bytes(&result).map(Filtered::Bytes)
         };
-        filtered()
-            .map_err(|error| self.note(py, Some(connection), error))
-            .ok()
+        filtered().unwrap_or_else(|error| {
+            self.note(py, Some(connection), error);
+            Filtered::Failed
+        })
     }
 
     pub(crate) fn find_site(
@@ -451,6 +461,14 @@ impl PyHost {
         }
         Ok(read)
     }
+}
+
+/// What a filter has returned: bytes, or None.
+pub(crate) fn filtered_bytes(result: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    if result.is_none() {
+        return Ok(Vec::new());
+    }
+    with_payload(result, |_, payload| payload.to_vec())
 }
 
 /// Whether an exception stops the server, gracefully.

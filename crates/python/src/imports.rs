@@ -66,6 +66,9 @@ imported! {
         check_callback = "check_callback",
         refuse_coroutine = "refuse_coroutine",
     }
+    "vespiary._filter_tasks": {
+        start_filtering = "start_filtering",
+    }
     "vespiary._fork": {
         end_child = "end_child",
     }

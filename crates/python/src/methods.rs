@@ -7,11 +7,13 @@ use crate::calls::Invoke as _;
 use crate::connection::{Connection, PAUSED_BY_FILTER, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
 use crate::endpoint::Lasting;
+use crate::host::filtered_bytes;
 use crate::imports;
 use crate::owned::Owned;
 use crate::ping::{self, Ping};
 use crate::thread_calls::ThreadCall;
-use crate::timer::{Target, Timer};
+use crate::timer::Timer;
+use crate::timers::Target;
 use crate::waiting::{self, Waiting, What};
 use crate::{awaitables, context, dropped, parts, report, response, statistics, task, tls};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -238,19 +240,25 @@ impl Connection {
 
     /// Call `callback(connection)` once after `seconds`, unless the connection ends before.
     ///
+    /// With `repeat=True` it is called every `seconds`, in step with the first call: one that is
+    /// late does not delay the next, and calls that are missed because the loop was busy are
+    /// skipped. With `executor="threads"` one is skipped too while the call before it still waits.
+    ///
     /// Raises:
     ///     ConnectionClosed: the connection has ended.
     ///     TypeError: `callback` is not callable, or is an async function.
-    ///     ValueError: `seconds` is not from 0 to 1e9.
+    ///     ValueError: `seconds` is not from 0 to 1e9, or not from 0.001 with `repeat`.
+    #[pyo3(signature = (seconds, callback, *, repeat = false))]
     fn set_timer(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::seconds)] seconds: f64,
         #[pyo3(from_py_with = arguments::callback)] callback: Py<PyAny>,
+        repeat: bool,
     ) -> PyResult<Timer> {
         let object = slf.clone().unbind();
         Self::ask_living(slf, move |_, _, connection| {
-            let target = Target::connection(object, callback);
-            Timer::set(connection.engine(), seconds, target)
+            let target = Target::Connection(object, callback);
+            Timer::set(connection.engine(), seconds, target, repeat)
         })
     }
 
@@ -536,6 +544,37 @@ impl Connection {
     fn _drop_messages(&self) -> PyResult<()> {
         if let Some(connection) = self.living()? {
             connection.drop_messages();
+        }
+        Ok(())
+    }
+
+    /// Take what an asynchronous filter has made of bytes; internal. None: it has failed.
+    fn _filtered(
+        &self,
+        py: Python<'_>,
+        is_sent: bool,
+        made: Option<&Bound<'_, PyAny>>,
+        error: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let Some(connection) = self.living()? else {
+            return Ok(());
+        };
+        let place = usize::from(is_sent);
+        drop(connection.rare(|rare| rare.filtering[place].take()));
+        let host = &connection.engine().host;
+        let mut bytes = None;
+        match (error, made) {
+            (Some(error), _) => host.note_error(py, &connection, error),
+            (None, None) => bytes = Some(Vec::new()),
+            (None, Some(made)) => match filtered_bytes(made) {
+                Ok(made) => bytes = Some(made),
+                Err(error) => host.note(py, Some(&connection), error),
+            },
+        }
+        if is_sent {
+            connection.filtered_sent(bytes);
+        } else {
+            connection.filtered_received(bytes);
         }
         Ok(())
     }

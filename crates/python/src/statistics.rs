@@ -5,9 +5,11 @@ use crate::core::Conn;
 use crate::ended::Ended;
 use crate::host::PyHost;
 use crate::imports;
+use crate::timers::TimerCounters;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::rc::Rc;
+use std::time::Duration;
 use vespiary_engine::port::Counters;
 use vespiary_engine::{Engine, TopicSpace, TopicTraffic};
 
@@ -25,6 +27,7 @@ pub(crate) fn of_port(py: Python<'_>, driver: &str, counters: Counters) -> PyRes
 /// What an engine had counted when its loop was closed, for any thread.
 pub(crate) struct AtClose {
     pub(crate) port: Counters,
+    pub(crate) timers: TimerCounters,
     topics: Vec<(TopicSpace, TopicTraffic)>,
 }
 
@@ -32,6 +35,7 @@ impl AtClose {
     pub(crate) fn of(engine: &Engine<PyHost>) -> Self {
         Self {
             port: engine.port_counters(),
+            timers: engine.host.timers.counters(),
             topics: engine.topic_traffics(),
         }
     }
@@ -40,6 +44,21 @@ impl AtClose {
         let found = self.topics.iter().find(|(it, _)| *it == space);
         found.map_or_else(TopicTraffic::default, |(_, traffic)| *traffic)
     }
+}
+
+/// What the timers of a loop did, as the fields of `TimerStatistics`.
+pub(crate) fn of_timers(py: Python<'_>, counters: TimerCounters) -> PyResult<Py<PyDict>> {
+    let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
+    let statistics = PyDict::new(py);
+    statistics.set_item("timers_set", counters.set)?;
+    statistics.set_item("timers_moved", counters.moved)?;
+    statistics.set_item("timers_fired", counters.fired)?;
+    statistics.set_item("timers_cancelled", counters.cancelled)?;
+    statistics.set_item("timers_waiting", counters.waiting)?;
+    statistics.set_item("calls_skipped", counters.skipped)?;
+    statistics.set_item("late_seconds_total", seconds(counters.late_nanoseconds))?;
+    statistics.set_item("late_seconds_max", seconds(counters.late_nanoseconds_max))?;
+    Ok(statistics.unbind())
 }
 
 /// What happened in a server's topics, as the fields of `TopicStatistics`.

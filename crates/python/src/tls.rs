@@ -87,6 +87,11 @@ impl ServerTls {
         let settings = server_settings(pairs, client_ca, clients_required, alpn, tls12);
         self.0.replace(&settings).map_err(error)
     }
+
+    /// Replace the secret of session tickets if its time is over, in a process that only forks.
+    fn rotate_tickets(&self) {
+        self.0.rotate_tickets();
+    }
 }
 
 /// What clients use.

@@ -17,6 +17,7 @@ mod handle;
 mod layer;
 mod pem;
 mod server;
+mod tickets;
 mod trust;
 
 pub mod development;

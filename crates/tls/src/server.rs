@@ -7,10 +7,11 @@ use crate::error::TlsError;
 use crate::handle::Session;
 use crate::layer::TlsLayer;
 use crate::pem::{self, Identity};
+use crate::tickets::{TicketSecret, Tickets};
 use crate::trust;
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{self, Ticketer};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::server::{
     ClientHello, ParsedCertificate, ProducesTickets, ResolvesServerCert,
@@ -71,18 +72,19 @@ pub struct ServerTls {
 
 struct Shared {
     config: RwLock<Arc<ServerConfig>>,
-    ticketer: Arc<dyn ProducesTickets>,
+    secret: Arc<TicketSecret>,
 }
 
 impl ServerTls {
     /// Check the settings.
     pub fn new(settings: &ServerSettings) -> Result<Self, (Option<Setting>, TlsError)> {
-        let ticketer = Ticketer::new().map_err(|error| (None, TlsError::new(error.to_string())))?;
-        let config = config(settings, ticketer.clone())?;
+        let secret = TicketSecret::new()
+            .ok_or_else(|| (None, TlsError::new("this system has no random numbers")))?;
+        let config = config(settings, tickets(settings, &secret))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 config: RwLock::new(Arc::new(config)),
-                ticketer,
+                secret,
             }),
         })
     }
@@ -90,13 +92,8 @@ impl ServerTls {
     /// Use other settings for connections that begin from now on. If they are not valid, nothing
     /// changes.
     pub fn replace(&self, settings: &ServerSettings) -> Result<(), (Option<Setting>, TlsError)> {
-        // A session of a client that was admitted under other authorities is not resumed.
-        let ticketer = if settings.client_authorities.is_none() {
-            self.shared.ticketer.clone()
-        } else {
-            Ticketer::new().map_err(|error| (None, TlsError::new(error.to_string())))?
-        };
-        let config = Arc::new(config(settings, ticketer)?);
+        let tickets = tickets(settings, &self.shared.secret);
+        let config = Arc::new(config(settings, tickets)?);
         let mut current = self
             .shared
             .config
@@ -104,6 +101,12 @@ impl ServerTls {
             .unwrap_or_else(PoisonError::into_inner);
         *current = config;
         Ok(())
+    }
+
+    /// Replace the secret of the session tickets if its time is over: for a process that serves no
+    /// connections, but is forked to do so.
+    pub fn rotate_tickets(&self) {
+        self.shared.secret.rotate();
     }
 
     /// The layer of a connection that was accepted.
@@ -117,6 +120,14 @@ impl ServerTls {
             .map(|session| TlsLayer::new(Session::Server(session, None)))
             .map_err(|error| TlsError::new(error.to_string()))
     }
+}
+
+/// The tickets of sessions. One of a client that was admitted under other authorities is not
+/// resumed.
+fn tickets(settings: &ServerSettings, secret: &Arc<TicketSecret>) -> Arc<Tickets> {
+    let clients = format!("{:?}", settings.clients);
+    let authorities = settings.client_authorities.as_deref().unwrap_or_default();
+    Tickets::new(secret.clone(), &[clients.as_bytes(), authorities])
 }
 
 pub(crate) fn versions(allows_tls12: bool) -> &'static [&'static SupportedProtocolVersion] {

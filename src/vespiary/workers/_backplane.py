@@ -1,4 +1,4 @@
-"""How published messages reach the connections of other worker processes.
+"""How messages reach the connections of other worker processes: published, or for one of them.
 
 `Backplane` is what a server needs for that, and `LocalBackplane` the implementation for the workers
 of one machine. Each process has an inbox: a pair of sockets of the kind SOCK_SEQPACKET, made before
@@ -29,14 +29,15 @@ from vespiary.workers._board import State, Word
 if TYPE_CHECKING:
     from vespiary.workers._board import Board
 
-__all__ = ["Backplane", "Inboxes", "LocalBackplane", "Published"]
+__all__ = ["Addressed", "Backplane", "Carried", "Inboxes", "LocalBackplane", "Published"]
 
 logger = logging.getLogger("vespiary")
 
 _HEAD = struct.Struct("=BBBHQ")
-"""What the message is, how to compress it, whether it is retained, the bytes of the topic, and the
-bytes of the message."""
+"""What the message is, how to compress it, whom it is for, the bytes of the topic or of the
+connection's id, and the bytes of the message."""
 _BYTES, _TEXT, _NOTHING = range(3)
+_PUBLISHED, _RETAINED, _ADDRESSED = range(3)
 _COMPRESS = (None, False, True)
 _PACKET_BYTES_MAX = 32 << 10
 """A longer message goes through a file: several packets of this size fit in the kernel's queue."""
@@ -63,17 +64,40 @@ class Published(NamedTuple):
     retain: bool = False
 
 
+class Addressed(NamedTuple):
+    """A message for one connection.
+
+    Attributes:
+        connection_id: Its id.
+        message: Text or bytes.
+        compress: As for `Connection.send`.
+    """
+
+    connection_id: str
+    message: str | bytes
+    compress: bool | None = None
+
+
+Carried = Published | Addressed
+
+
 class Backplane(Protocol):
-    """Carries published messages to other processes that run the same server.
+    """Carries messages to other processes that run the same server.
 
     All methods are called on the loop's thread.
     """
 
-    def start(self, deliver: Callable[[Published], object]) -> None:
-        """Call `deliver` for each message that another process publishes, until `stop`."""
+    def start(self, deliver: Callable[[Carried], object]) -> None:
+        """Call `deliver` for each message that comes from another process, until `stop`."""
 
     def publish(self, published: Published) -> None:
         """Send a message to the other processes. It must not wait: it drops what it cannot keep."""
+
+    def reaches(self, slot: int) -> bool:
+        """Whether a process of this number serves; for any thread."""
+
+    def send(self, slot: int, addressed: Addressed) -> None:
+        """Send a message to one process, as `publish` does to all."""
 
     def stop(self) -> None:
         """Deliver nothing any more."""
@@ -102,15 +126,14 @@ class Inboxes:
 class _Packet:
     """A message as it is sent, the same to each process."""
 
-    def __init__(self, published: Published) -> None:
-        topic = published.topic.encode()
-        message = published.message
+    def __init__(self, carried: Carried) -> None:
+        name, message = carried[0].encode(), carried.message
         kind = _NOTHING if message is None else _TEXT if isinstance(message, str) else _BYTES
         content = message.encode() if isinstance(message, str) else message or b""
-        compress = _COMPRESS.index(published.compress)
+        compress = _COMPRESS.index(carried.compress)
         self.file: int | None = None
-        head = _HEAD.pack(kind, compress, published.retain, len(topic), len(content))
-        self.bytes = head + topic
+        head = _HEAD.pack(kind, compress, _purpose(carried), len(name), len(content))
+        self.bytes = head + name
         self.cost = len(self.bytes) + len(content)
         if len(content) <= _PACKET_BYTES_MAX:
             self.bytes += content
@@ -123,20 +146,28 @@ class _Packet:
             os.close(self.file)
 
 
+def _purpose(carried: Carried) -> int:
+    if isinstance(carried, Addressed):
+        return _ADDRESSED
+    return _RETAINED if carried.retain else _PUBLISHED
+
+
 def _write_all(file: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(file, rest) :]
 
 
-def _published(packet: bytes, files: list[int]) -> Published:
-    kind, compress, retain, topic_bytes, length = _HEAD.unpack_from(packet)
-    topic_end = _HEAD.size + topic_bytes
-    content = os.pread(files[0], length, 0) if files else packet[topic_end:]
-    topic = packet[_HEAD.size : topic_end].decode()
-    messages = {_BYTES: content, _NOTHING: None}
-    message = content.decode() if kind == _TEXT else messages[kind]
-    return Published(topic, message, _COMPRESS[compress], bool(retain))
+def _carried(packet: bytes, files: list[int]) -> Carried:
+    kind, compress, purpose, name_bytes, length = _HEAD.unpack_from(packet)
+    name_end = _HEAD.size + name_bytes
+    content = os.pread(files[0], length, 0) if files else packet[name_end:]
+    name = packet[_HEAD.size : name_end].decode()
+    message = content.decode() if kind == _TEXT else content
+    if purpose == _ADDRESSED:
+        return Addressed(name, message, _COMPRESS[compress])
+    published = None if kind == _NOTHING else message
+    return Published(name, published, _COMPRESS[compress], purpose == _RETAINED)
 
 
 class LocalBackplane:
@@ -156,12 +187,12 @@ class LocalBackplane:
         self._slot = board.slots[index]
         self._bytes_max = bytes_max
         self._queues = {slot.index: _Queue() for slot in board.slots if slot.index != index}
-        self._deliver: Callable[[Published], object] | None = None
+        self._deliver: Callable[[Carried], object] | None = None
         # What was sent to an earlier process of this slot.
         while self._receive() is not None:
             pass
 
-    def start(self, deliver: Callable[[Published], object]) -> None:
+    def start(self, deliver: Callable[[Carried], object]) -> None:
         """See `Backplane`."""
         self._deliver = deliver
         inbox = self._inboxes.receiving[self._index]
@@ -187,6 +218,16 @@ class LocalBackplane:
                     packet = _Packet(published)
                     self._slot[Word.PUBLISHED] += 1
                 self._send(index, queue, packet)
+
+    def reaches(self, slot: int) -> bool:
+        """See `Backplane`."""
+        return slot in self._queues and self._is_there(slot)
+
+    def send(self, slot: int, addressed: Addressed) -> None:
+        """See `Backplane`."""
+        if self.reaches(slot):
+            self._slot[Word.PUBLISHED] += 1
+            self._send(slot, self._queues[slot], _Packet(addressed))
 
     def _is_there(self, index: int) -> bool:
         return self._board.slots[index][Word.STATE] in (State.SERVING, State.LEAVING)
@@ -232,13 +273,13 @@ class LocalBackplane:
 
     def _deliver_some(self) -> None:
         for _ in range(_PACKETS_A_TURN_MAX):
-            published = self._receive()
-            if published is None or self._deliver is None:
+            carried = self._receive()
+            if carried is None or self._deliver is None:
                 return
             self._slot[Word.RECEIVED] += 1
-            self._deliver(published)
+            self._deliver(carried)
 
-    def _receive(self) -> Published | None:
+    def _receive(self) -> Carried | None:
         inbox = self._inboxes.receiving[self._index]
         most = _HEAD.size + _TOPIC_BYTES_MAX + _PACKET_BYTES_MAX
         try:
@@ -246,7 +287,7 @@ class LocalBackplane:
         except BlockingIOError:
             return None
         try:
-            return _published(packet, files) if packet else None
+            return _carried(packet, files) if packet else None
         finally:
             for file in files:
                 os.close(file)

@@ -65,6 +65,7 @@ class Process:
         pidfd: A descriptor that is readable when it has ended (pidfd_open(2)).
         started: When, by the monotonic clock.
         is_serving: Whether it has started successfully.
+        has_missed_hangup: Whether SIGHUP came before it served.
         is_leaving: Whether it was asked to stop, or killed, by the supervisor.
         kill_at: When it is killed if it has not ended.
         is_killed: Whether the supervisor has killed it.
@@ -78,6 +79,7 @@ class Process:
     pidfd: int = -1
     started: float = field(default_factory=time.monotonic)
     is_serving: bool = False
+    has_missed_hangup: bool = False
     is_leaving: bool = False
     kill_at: float | None = None
     is_killed: bool = False
@@ -94,6 +96,11 @@ class Process:
         """Kill it."""
         self.is_killed = True
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; one that has ended gets none."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
 
     def reap(self) -> int:
         """Wait for its end, and return its status as `os.waitpid` does."""

@@ -21,7 +21,9 @@ again at any time, one thread without a loop, which waits in `select`.
   what has not ended some seconds later is killed.
 * The supervisor is killed: the kernel kills the workers.
 
-SIGHUP, which reads certificates again, is passed on to the workers.
+SIGHUP, which reads certificates again, is passed on to the workers, at the latest when they serve.
+The supervisor reads them too, for the workers that it forks later; and it rotates the secret of
+session tickets, which all workers share.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from vespiary.errors import WorkerFailed
+from vespiary.errors import ConfigurationError, WorkerFailed
 from vespiary.workers._backplane import Inboxes
 from vespiary.workers._board import Board
 from vespiary.workers._processes import Process, check_fork, fork, told_status
@@ -47,6 +49,7 @@ from vespiary.workers._worker import FORCE, SERVING, STOP, Worker, end_worker
 
 if TYPE_CHECKING:
     from vespiary.server import Server
+    from vespiary.tls import ServerTLS
     from vespiary.workers._options import Workers
 
 __all__ = ["Supervisor"]
@@ -140,8 +143,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, self._on_signal)
-        has_certificates = any(site.tls is not None for site in self._server._sites)
-        if has_certificates and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        if self._certificates and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
         try:
             yield
@@ -158,9 +160,19 @@ class Supervisor:
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         """Let each worker read its certificates again."""
         del frame
+        for tls in self._certificates:
+            # The workers log what is wrong.
+            with contextlib.suppress(ConfigurationError, OSError):
+                tls.reload()
         for process in self._processes:
             if process.is_serving:
-                signal.pidfd_send_signal(process.pidfd, number)
+                process.signal(number)
+            else:
+                process.has_missed_hangup = True
+
+    @property
+    def _certificates(self) -> list[ServerTLS]:
+        return [site.tls for site in self._server._sites if site.tls is not None]
 
     @property
     def _is_stopping(self) -> bool:
@@ -256,6 +268,8 @@ class Supervisor:
 
     def _serves(self, process: Process) -> None:
         process.is_serving = True
+        if process.has_missed_hangup:
+            process.signal(signal.SIGHUP)
         place = self._places[process.number - 1]
         place.failures = 0
         if self._has_served:
@@ -323,6 +337,8 @@ class Supervisor:
     def _look(self) -> None:
         """Do what is due: requests to stop, workers that hang, grow or do not end."""
         now = time.monotonic()
+        for tls in self._certificates:
+            tls.rotate_tickets()
         if self._requests > self._heeded:
             self._ask_all(now)
         for process in list(self._processes):

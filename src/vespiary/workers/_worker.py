@@ -25,14 +25,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from vespiary._core import share_connections, share_counters
+from vespiary.errors import ConnectionClosed
 from vespiary.loop import run, running_core
-from vespiary.workers._backplane import LocalBackplane, Published
+from vespiary.workers._backplane import Addressed, LocalBackplane
 from vespiary.workers._board import State, Word
 from vespiary.workers._counters import NAMES_MAX
 
 if TYPE_CHECKING:
+    from vespiary._core import Connection
     from vespiary.server import Server
-    from vespiary.workers._backplane import Backplane, Inboxes
+    from vespiary.workers._backplane import Backplane, Carried, Inboxes
     from vespiary.workers._board import Board, Slot
     from vespiary.workers._options import Workers
     from vespiary.workers._stacks import Stacks
@@ -83,6 +85,9 @@ class Worker:
         multiprocessing.current_process().name = f"worker-{self.number}"
         self.stacks.register()
         server._enter_worker(self)
+        for site in server._sites:
+            if site.tls is not None:
+                site.tls.enter_worker()
         run(
             self._serve(server),
             driver=self.driver,
@@ -106,7 +111,7 @@ class Worker:
                 return
             self._share(server)
             self.backplane = backplane
-            backplane.start(lambda published: deliver(server, published))
+            backplane.start(lambda carried: deliver(server, carried))
             self._beat(loop)
             self.slot[Word.STATE] = State.SERVING
             self._send(SERVING)
@@ -162,17 +167,28 @@ class Worker:
             self.control.send(message)
 
 
-def deliver(server: Server, published: Published) -> None:
-    """Send what another worker has published to the connections of this one."""
+def deliver(server: Server, carried: Carried) -> None:
+    """Send what comes from another worker to the connections of this one."""
     try:
-        topics = server._running("publish").topics
-        topic, message, compress, retain = published
+        life = server._running("publish")
+        if isinstance(carried, Addressed):
+            _deliver_to(life.directory.find(carried.connection_id), carried)
+            return
+        topics = life.topics
+        topic, message, compress, retain = carried
         if message is None:
             topics.discard_retained(topic)
         else:
             topics.publish(topic, message, None, compress, retain)
     except Exception:
-        logger.exception("A message that another worker published was not delivered")
+        logger.exception("A message from another worker was not delivered")
+
+
+def _deliver_to(connection: Connection | None, addressed: Addressed) -> None:
+    # One that has ended gets nothing.
+    if connection is not None:
+        with contextlib.suppress(ConnectionClosed):
+            connection.send(addressed.message, compress=addressed.compress)
 
 
 def end_worker(worker: Worker, server: Server, supervisor: int) -> NoReturn:

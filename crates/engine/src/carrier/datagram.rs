@@ -392,7 +392,7 @@ impl<H: Host> DatagramSocket<H> {
     fn pause(&self, milliseconds: u64) {
         let due = self.engine.port.borrow().now() + milliseconds * 1_000_000;
         let mut wheel = self.engine.wheel.borrow_mut();
-        let key = wheel.insert(due, Due::Datagrams(self.token));
+        let key = wheel.insert(due, Due::token(self.token));
         if let Some(before) = self.pause.replace(Some(key)) {
             wheel.cancel(before);
         }

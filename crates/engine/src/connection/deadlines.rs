@@ -211,7 +211,7 @@ impl<H: Host> Engine<H> {
             wheel.cancel(key);
         }
         connection.moments.timer_due.set(due);
-        let key = wheel.insert(self.clock.port_time(due), Due::Connection(connection.token));
+        let key = wheel.insert(self.clock.port_time(due), Due::token(connection.token));
         connection.moments.timer.set(Some(key));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Its turns are in [`turns`].
 
+mod due;
 mod turns;
 
 use crate::carrier::datagram::DatagramSocket;
@@ -23,9 +24,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use due::{Due, Purpose};
 pub use turns::FRAMES_BUDGET;
 pub(crate) use turns::broken_by_kernel;
-use vespiary_port::timer::{Key, Wheel};
+use vespiary_port::timer::{Fired, Key, Wheel};
 use vespiary_port::{
     Address, Arrivals, Counters, DatagramOptions, Descriptor, Interest, Port, Token, Wake,
 };
@@ -36,14 +38,6 @@ pub const INLINE_BUDGET: u8 = 10;
 
 /// Fills a slice with unpredictable bytes.
 pub type Random = Box<dyn FnMut(&mut [u8])>;
-
-/// What a timer is for.
-pub(crate) enum Due {
-    Connection(Token),
-    Accept(Token),
-    Datagrams(Token),
-    Host(u64),
-}
 
 /// The engine of one worker thread.
 pub struct Engine<H: Host> {
@@ -80,7 +74,7 @@ pub struct Engine<H: Host> {
     /// The connection whose callback runs now; named when the callback panics.
     pub(crate) current: Cell<Token>,
     /// Timers that are due and have not been handled.
-    due: RefCell<VecDeque<Due>>,
+    due: RefCell<VecDeque<Fired<Due>>>,
     batch: Cell<u32>,
     pub(crate) clock: Clock,
     /// Connections with a deadline whose judgement is postponed.
@@ -339,11 +333,18 @@ impl<H: Host> Engine<H> {
         )
     }
 
-    /// Call [`Host::timer`] with `id` at a moment of the port's clock, in nanoseconds.
+    /// Call [`Host::timer`] with `id`, below 2^62, at a moment of the port's clock, in nanoseconds.
     pub fn set_timer_at(&self, due: u64, id: u64) -> Key {
-        let key = self.wheel.borrow_mut().insert(due, Due::Host(id));
+        let key = self.wheel.borrow_mut().insert(due, Due::host(id));
         self.host.turn_wanted();
         key
+    }
+
+    /// Move a timer to another moment; its key stays. False when it has fired or was cancelled.
+    pub fn update_timer(&self, key: Key, due: u64) -> bool {
+        let is_moved = self.wheel.borrow_mut().update(key, due);
+        self.host.turn_wanted();
+        is_moved
     }
 
     /// Forget a timer; whether it was still to fire.

@@ -16,7 +16,7 @@
 //! connection whose receives exceed the same budget within one batch has the rest of its bytes put
 //! aside, and continues in the next turn, behind the others.
 
-use super::{Due, Engine, NOBODY};
+use super::{Due, Engine, NOBODY, Purpose};
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, Event, State};
 use crate::endpoint::add;
@@ -25,6 +25,7 @@ use crate::table::{self, Owner};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
+use vespiary_port::timer::Fired;
 use vespiary_port::{Completion, Errno, Outcome, Outgoing};
 use vespiary_trace::requires;
 
@@ -75,7 +76,7 @@ impl<H: Host> Engine<H> {
         Some(timeout.map_or(timer, |timeout| timeout.min(timer)))
     }
 
-    fn next_due(&self) -> Option<Due> {
+    fn next_due(&self) -> Option<Fired<Due>> {
         self.due.borrow_mut().pop_front()
     }
 
@@ -283,32 +284,32 @@ impl<H: Host> Engine<H> {
     fn run_timers(self: &Rc<Self>, now: u64) -> usize {
         self.wheel
             .borrow_mut()
-            .advance(now, &mut |what| self.due.borrow_mut().push_back(what));
+            .advance(now, &mut |timer| self.due.borrow_mut().push_back(timer));
         let mut count = 0;
-        while let Some(what) = self.next_due() {
+        while let Some(timer) = self.next_due() {
             count += 1;
             self.current.set(NOBODY);
-            match what {
-                Due::Connection(token) => {
+            match timer.value.purpose() {
+                Purpose::Connection(token) => {
                     self.current.set(token);
                     let connection = self.connections.borrow().get(token).cloned();
                     if let Some(connection) = connection {
                         self.deadline_due(&connection);
                     }
                 }
-                Due::Accept(token) => {
+                Purpose::Accept(token) => {
                     let listener = self.listeners.borrow().get(token).cloned();
                     if let Some(listener) = listener {
                         listener.pause_over();
                     }
                 }
-                Due::Datagrams(token) => {
+                Purpose::Datagrams(token) => {
                     let socket = self.datagram_sockets.borrow().get(token).cloned();
                     if let Some(socket) = socket {
                         socket.try_again();
                     }
                 }
-                Due::Host(id) => self.host.timer(id),
+                Purpose::Host(id) => self.host.timer(self, &timer.with(id)),
             }
         }
         count

@@ -16,7 +16,8 @@ mod proxy;
 pub(crate) mod stack;
 
 pub(crate) use deflate_stream::DeflateStream;
-pub(crate) use filters::{Filter, Filters};
+pub use filters::Filtered;
+pub(crate) use filters::{Filter, Filters, failed as filter_failed};
 pub(crate) use proxy::ProxyHeader;
 
 use crate::close::CloseReason;
@@ -93,6 +94,27 @@ pub trait Layer {
     /// and that has not come.
     fn input_ended(&mut self) -> Progress {
         Progress::Ended
+    }
+
+    /// Whether it works on received bytes that it has not used, until [`Layer::resume_received`].
+    fn is_receiving(&self) -> bool {
+        false
+    }
+
+    /// Whether it works on bytes to be sent, until [`Layer::resume_sent`]. Then it is not ready.
+    fn is_sending(&self) -> bool {
+        false
+    }
+
+    /// Take what was made of the received bytes that it works on; whether it works on any.
+    fn resume_received(&mut self, bytes: &mut Vec<u8>) -> bool {
+        let _ = bytes;
+        false
+    }
+
+    /// What was made of the bytes to be sent that it works on is sent now; whether there are any.
+    fn resume_sent(&mut self) -> bool {
+        false
     }
 
     /// Bytes of memory that it holds.

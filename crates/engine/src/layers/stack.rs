@@ -137,7 +137,32 @@ impl Stack {
 
     /// Whether something can be taken by the session, or by a layer.
     pub(crate) fn has_waiting(&self) -> bool {
-        self.taken < self.plain.len() || self.slots.iter().any(|slot| slot.can_go && !slot.ended)
+        let waits = |slot: &Slot| slot.can_go && !slot.ended || slot.layer.is_receiving();
+        self.taken < self.plain.len() || self.slots.iter().any(waits)
+    }
+
+    /// Whether a layer works on bytes to be sent.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.slots.iter().any(|slot| slot.layer.is_sending())
+    }
+
+    /// The layer that works on received bytes has made these of them.
+    pub(crate) fn resume_received(&mut self, mut bytes: Vec<u8>) {
+        for slot in &mut self.slots {
+            if slot.layer.resume_received(&mut bytes) {
+                slot.can_go = true;
+                return;
+            }
+        }
+    }
+
+    /// The layer that works on bytes to be sent has made these of them.
+    pub(crate) fn resume_sent(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
+        let resumed = |slot: &mut Slot| slot.layer.resume_sent();
+        match self.slots.iter_mut().position(resumed) {
+            Some(index) => self.send_below(index, bytes),
+            None => Ok(()),
+        }
     }
 
     /// Bytes to be sent next.

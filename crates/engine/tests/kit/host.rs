@@ -5,11 +5,12 @@ pub use super::told::Told;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use vespiary_engine::port::timer::Fired;
 use vespiary_engine::port::{Arrival, Interest, Token};
 use vespiary_engine::wire::http::Request;
 use vespiary_engine::{
-    AfterEnd, Answer, CloseReason, Connection, DatagramSocket, Endpoint, Event, Host, Kind, Layer,
-    Limit, Options,
+    AfterEnd, Answer, CloseReason, Connection, DatagramSocket, Endpoint, Engine, Event, Filtered,
+    Host, Kind, Layer, Limit, Options,
 };
 
 /// A connection of a test's engine.
@@ -334,12 +335,12 @@ impl Host for TestHost {
         (connection.endpoint().host.layers)(connection)
     }
 
-    fn filter_received(&self, connection: &Conn, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn filter_received(&self, connection: &Conn, bytes: &[u8]) -> Filtered {
         let _inside = self.enter("filter_received");
         (connection.endpoint().host.filter_received)(connection, bytes)
     }
 
-    fn filter_sent(&self, connection: &Conn, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn filter_sent(&self, connection: &Conn, bytes: &[u8]) -> Filtered {
         let _inside = self.enter("filter_sent");
         (connection.endpoint().host.filter_sent)(connection, bytes)
     }
@@ -349,12 +350,12 @@ impl Host for TestHost {
         drop(self.enter("round_over"));
     }
 
-    fn timer(&self, id: u64) {
+    fn timer(&self, _engine: &Rc<Engine<Self>>, timer: &Fired<u64>) {
         let _inside = self.enter("timer");
         let later = self
             .timers
             .borrow_mut()
-            .remove(&id)
+            .remove(&timer.value)
             .expect("a timer fires once");
         later();
     }

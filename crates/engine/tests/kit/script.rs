@@ -4,14 +4,14 @@ use super::host::{Conn, TestHost};
 use std::rc::Rc;
 use vespiary_engine::port::Arrival;
 use vespiary_engine::wire::http::Request;
-use vespiary_engine::{AfterEnd, Answer, DatagramSocket, Endpoint, Kind, Layer, Options};
+use vespiary_engine::{AfterEnd, Answer, DatagramSocket, Endpoint, Filtered, Kind, Layer, Options};
 
 /// What a script does when told something.
 pub type Act = Box<dyn Fn(&Conn)>;
 type OnRequest = Box<dyn Fn(&Conn, &Request) -> Answer>;
 type OnPart = Box<dyn Fn(&Conn, Kind, &[u8], bool)>;
-/// `None` resets the connection.
-pub type Filter = Box<dyn Fn(&Conn, &[u8]) -> Option<Vec<u8>>>;
+/// What a script makes of bytes.
+pub type Filter = Box<dyn Fn(&Conn, &[u8]) -> Filtered>;
 /// The layers of a new connection.
 pub type Layers = Box<dyn Fn(&Conn) -> Vec<Box<dyn Layer>>>;
 type OnDatagram = Box<dyn Fn(&Rc<DatagramSocket<TestHost>>, &Arrival, &[u8])>;
@@ -75,8 +75,8 @@ impl Script {
             closed: Box::new(|_| ()),
             refused: Box::new(|_| ()),
             layers: Box::new(|_| Vec::new()),
-            filter_received: Box::new(|_, bytes| Some(bytes.to_vec())),
-            filter_sent: Box::new(|_, bytes| Some(bytes.to_vec())),
+            filter_received: Box::new(|_, bytes| Filtered::Bytes(bytes.to_vec())),
+            filter_sent: Box::new(|_, bytes| Filtered::Bytes(bytes.to_vec())),
             datagram: Box::new(|_, _, _| ()),
             remembers: true,
         }
@@ -176,21 +176,21 @@ impl Script {
 
     /// Filter what comes so.
     #[must_use]
-    pub fn filtering_received(
+    pub fn filtering_received<T: Into<Filtered>>(
         mut self,
-        filter: impl Fn(&Conn, &[u8]) -> Option<Vec<u8>> + 'static,
+        filter: impl Fn(&Conn, &[u8]) -> T + 'static,
     ) -> Self {
-        self.filter_received = Box::new(filter);
+        self.filter_received = Box::new(move |connection, bytes| filter(connection, bytes).into());
         self
     }
 
     /// Filter what leaves so.
     #[must_use]
-    pub fn filtering_sent(
+    pub fn filtering_sent<T: Into<Filtered>>(
         mut self,
-        filter: impl Fn(&Conn, &[u8]) -> Option<Vec<u8>> + 'static,
+        filter: impl Fn(&Conn, &[u8]) -> T + 'static,
     ) -> Self {
-        self.filter_sent = Box::new(filter);
+        self.filter_sent = Box::new(move |connection, bytes| filter(connection, bytes).into());
         self
     }
 

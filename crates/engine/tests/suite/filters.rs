@@ -1,11 +1,12 @@
 //! Filters beneath the framing: bytes changed, swallowed and added in both directions.
 
 use crate::kit::defaults;
-use crate::kit::{Bench, Ending, Peer, Place, Script, pattern, websocket};
-use std::cell::Cell;
+use crate::kit::{Bench, Conn, Ending, Peer, Place, Script, pattern, websocket};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Framing, Kind, Manner, Publish, Side};
+use vespiary_engine::{Filtered, Framing, Kind, Manner, Publish, Side};
 
 on_every_driver_and_with_faults!(
     every_framing_works_above_a_filter,
@@ -16,6 +17,9 @@ on_every_driver_and_with_faults!(
     a_filter_may_close_and_abort_its_connection,
     traffic_is_counted_as_it_is_on_the_wire,
     what_may_not_be_sent_yet_waits_in_the_write_queue,
+    a_filter_may_take_its_time_in_both_directions,
+    a_filter_that_fails_later_resets_its_connection,
+    a_peer_is_held_back_while_a_filter_takes_its_time,
 );
 
 const KEY: u8 = 0x5A;
@@ -212,4 +216,110 @@ fn what_may_not_be_sent_yet_waits_in_the_write_queue(bench: &Bench) {
     assert_eq!(disguised(&peer.take(bench, 5)), b"three");
     peer.finish();
     assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+}
+
+/// Bytes of a connection that wait, and whether they are to be sent.
+type PutOff = (bool, Conn, Vec<u8>);
+
+/// What filters have put off.
+#[derive(Clone, Default)]
+struct Later(Rc<RefCell<VecDeque<PutOff>>>);
+
+impl Later {
+    fn filtering(&self, script: Script) -> Script {
+        let put_off = |is_sent| {
+            let later = self.0.clone();
+            move |connection: &Conn, bytes: &[u8]| {
+                let kept = (is_sent, connection.clone(), bytes.to_vec());
+                later.borrow_mut().push_back(kept);
+                Filtered::Later
+            }
+        };
+        script
+            .filtering_received(put_off(false))
+            .filtering_sent(put_off(true))
+    }
+
+    fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Finish with the oldest, if there is one.
+    fn finish_one(&self, with: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        let Some((is_sent, connection, bytes)) = self.0.borrow_mut().pop_front() else {
+            return;
+        };
+        if is_sent {
+            connection.filtered_sent(with(&bytes));
+        } else {
+            connection.filtered_received(with(&bytes));
+        }
+    }
+}
+
+fn a_filter_may_take_its_time_in_both_directions(bench: &Bench) {
+    let later = Later::default();
+    let place = filtered(bench, lines(), later.filtering(Script::echo()));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, &disguised(b"one\n"));
+    bench.until("the filter", || later.count() == 1);
+    // What comes behind waits, and so does the end.
+    peer.send(bench, &disguised(b"two\nthree\n"));
+    peer.finish();
+    bench.settle();
+    assert_eq!(later.count(), 1);
+    assert!(bench.host().messages().is_empty());
+    bench.until("the end", || {
+        later.finish_one(|bytes| Some(disguised(bytes)));
+        later.count() == 0 && bench.host().reasons().len() == 1
+    });
+    let echoed = disguised(b"one\ntwo\nthree\n");
+    assert_eq!(peer.take_rest(bench), (echoed, Ending::Finished));
+    assert_eq!(bench.host().messages(), [&b"one"[..], b"two", b"three"]);
+    assert_eq!(bench.host().reasons()[0].manner, Manner::Closed);
+}
+
+fn a_filter_that_fails_later_resets_its_connection(bench: &Bench) {
+    for fails_at in 1..=2 {
+        let later = Later::default();
+        let place = filtered(bench, lines(), later.filtering(Script::echo()));
+        let mut peer = bench.connect(&place);
+        peer.send(bench, b"one\n");
+        for number in 1..=fails_at {
+            bench.until("the filter", || later.count() == 1);
+            later.finish_one(|bytes| (number < fails_at).then(|| bytes.to_vec()));
+        }
+        assert_eq!(peer.take_rest(bench).1, Ending::Reset);
+        bench.until_closed(fails_at);
+        let reason = &bench.host().reasons()[fails_at - 1];
+        assert_eq!((reason.side, reason.manner), (Side::Local, Manner::Broken));
+    }
+}
+
+fn a_peer_is_held_back_while_a_filter_takes_its_time(bench: &Bench) {
+    let later = Later::default();
+    let received = Rc::new(RefCell::new(Vec::new()));
+    let sink = received.clone();
+    let script = Script::sink()
+        .forgetful()
+        .on_message(move |_, _, bytes| sink.borrow_mut().extend_from_slice(bytes));
+    let place = filtered(bench, Framing::Raw, later.filtering(script));
+    let mut peer = bench.connect(&place);
+    let sent = pattern(16 << 20);
+    let mut rest = &sent[..];
+    while let Some(written) = peer.write(rest)
+        && written > 0
+    {
+        rest = &rest[written..];
+        bench.settle();
+    }
+    assert!(!rest.is_empty(), "nothing held the peer back");
+    let taken = place.counters().bytes_in.get();
+    assert!(taken < 1 << 20, "{taken} bytes were taken");
+    let written = sent.len() - rest.len();
+    bench.until("everything", || {
+        later.finish_one(|bytes| Some(bytes.to_vec()));
+        received.borrow().len() == written
+    });
+    assert!(received.borrow()[..] == sent[..written]);
 }

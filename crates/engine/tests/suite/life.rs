@@ -13,6 +13,7 @@ use vespiary_engine::{ClientHandshake, Connection, Framing, Kind};
 on_every_driver!(
     timers_fire_in_order_and_not_early,
     a_cancelled_timer_does_not_fire,
+    a_moved_timer_fires_once_at_its_new_time,
     a_timer_may_set_timers_and_close_connections,
     an_engine_wakes_from_another_thread,
     a_foreign_descriptor_is_reported_ready_for_as_long_as_it_is,
@@ -86,6 +87,24 @@ fn a_cancelled_timer_does_not_fire(bench: &Bench) {
     let never = bench.engine.set_timer(u64::MAX, id);
     bench.pass(1);
     assert!(bench.engine.cancel_timer(never));
+}
+
+fn a_moved_timer_fires_once_at_its_new_time(bench: &Bench) {
+    let start = bench.engine.now_ms();
+    let fired = Rc::new(RefCell::new(Vec::new()));
+    let later = (fired.clone(), Rc::downgrade(&bench.engine));
+    let id = bench.host().keep(Box::new(move || {
+        let now = later.1.upgrade().expect("an engine").now_ms();
+        later.0.borrow_mut().push(now - start);
+    }));
+    let key = bench.engine.set_timer(5, id);
+    let due = bench.engine.now() + 40_000_000;
+    assert!(bench.engine.update_timer(key, due));
+    bench.until("the timer", || !fired.borrow().is_empty());
+    bench.pass(20);
+    assert_eq!(fired.borrow().len(), 1);
+    assert!(fired.borrow()[0] >= 40, "{:?}", fired.borrow());
+    assert!(!bench.engine.update_timer(key, due));
 }
 
 fn a_timer_may_set_timers_and_close_connections(bench: &Bench) {

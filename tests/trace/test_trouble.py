@@ -241,6 +241,17 @@ def test_a_folder_for_the_files_of_tests_is_not_shared_by_processes(tmp_path: Pa
     assert not (tmp_path / "here").exists()
 
 
+def test_a_file_without_claims_is_collected_only_once(tmp_path: Path) -> None:
+    other = "with open(__file__ + '.runs', 'a') as file:\n    file.write('x')\n"
+    (tmp_path / "test_other.py").write_text(other)
+    (tmp_path / "test_it.py").write_text(TELLING)
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["test_*.py"]\n[run]\npytest = ["."]\n')
+    proved = Proved(tmp_path, "prove", "--jobs=2", config=config)
+    assert proved.one("proofs", id="toy/3/1")["verdict"] == "killed"
+    assert (tmp_path / "test_other.py.runs").read_text() == "x"
+
+
 def test_a_test_may_stand_in_a_file_with_brackets_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "test_[a].py").write_text(TELLING.replace("toy/3/1", "toy/3/2"))
     config = tmp_path / "trace.toml"

@@ -2,7 +2,8 @@
 
 Evidence keeps them, so that what was proven of a function is not believed of another one that has
 taken its place. Python's code is compared as its syntax tree without docstrings (with them in a
-file that reads one), Rust's as its text without comments and white space.
+file that reads one), Rust's as its text without comments and white space. What a test uses of
+other files is found by `helpers` and `rust_helpers`.
 """
 
 import ast

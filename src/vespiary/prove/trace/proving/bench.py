@@ -117,6 +117,7 @@ class Bench:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._disabled = 0
+        self._scope: tuple[str, ...] = ()
         self._only: tuple[str, ...] = ()
 
     def session(self) -> Session:
@@ -131,6 +132,10 @@ class Bench:
             )
         return self._session
 
+    def limit(self, tests: Iterable[PythonTest]) -> None:
+        """Collect no more than the files of these tests, from the next pytest process on."""
+        self._scope = self._only = _files(tests)
+
     def renew(self, *tests: PythonTest) -> None:
         """End the pytest process: the next test runs in a new one.
 
@@ -140,7 +145,7 @@ class Bench:
         if self._session is not None:
             self._session.close()
         self._session = None
-        self._only = tuple(dict.fromkeys(test.id.partition("::")[0] for test in tests))
+        self._only = _files(tests) or self._scope
 
     def run(self, test: RustTest | PythonTest, seconds: float, *, afresh: bool = False) -> Run:
         """Run a test, and say what it has reached.
@@ -259,6 +264,10 @@ class Bench:
             tuple(_seen(slot) for slot in marks if slot.reached > slot.acted),
             words,
         )
+
+
+def _files(tests: Iterable[PythonTest]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(test.id.partition("::")[0] for test in tests))
 
 
 def _how(told: bytes) -> str:

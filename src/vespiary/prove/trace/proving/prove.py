@@ -3,6 +3,11 @@
 What is found while several tests run at once is believed only where a test fails. Before a mark is
 said to have survived, its tests run again alone and in new processes; then together with each mark
 that may hide it.
+
+Some conditions do something when they are false, too: a filter rejects, a choice gives another
+result (see `branches`). Such a mark is also forced: its condition is taken for true, and a claiming
+test in which it was false must fail. What a function gives is replaced twice: by an object that
+nobody expects, and by another one of the same type.
 """
 
 import threading

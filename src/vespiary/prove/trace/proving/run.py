@@ -271,6 +271,8 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
             for file, line in [session.places[name]]
             if _concerns(ids, only)
         ]
+    for bench in runner.benches:
+        bench.limit(test for test in tests if isinstance(test, PythonTest))
     runner.say(f"running {counted(len(tests), 'test that claims', 'tests that claim')} something")
     lock = threading.Lock()
     claimants = {test.claimant for test in tests if not isinstance(test, RustTest) or test.certain}

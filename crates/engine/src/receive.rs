@@ -224,6 +224,33 @@ pub(crate) fn feed<H: Host>(
     inbound: &mut Inbound<H::Payload>,
     input: &[u8],
 ) -> usize {
+    if connection.fullness.get().owes_reading() {
+        return feed_between_pauses(connection, inbound, input);
+    }
+    parse(connection, inbound, input)
+}
+
+/// Parse what is received first after a pause that the write queue made: from the next answer that
+/// fills the queue again, reading stops.
+#[cold]
+fn feed_between_pauses<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H::Payload>,
+    input: &[u8],
+) -> usize {
+    let fullness = &connection.fullness;
+    fullness.set(fullness.get().receive());
+    let used = parse(connection, inbound, input);
+    fullness.set(fullness.get().received());
+    used
+}
+
+#[inline]
+fn parse<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H::Payload>,
+    input: &[u8],
+) -> usize {
     let mut rest = input;
     let parsed = if compression::is_waiting(connection) {
         compression::resume(&mut inbound.session.assembly, connection)

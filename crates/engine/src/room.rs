@@ -22,9 +22,13 @@ impl<H: Host> Connection<H> {
 
     #[cold]
     fn rise_above_high(&self) {
-        if !self.is_above_high() {
-            self.fullness.set(Fullness::High);
+        let fullness = self.fullness.get();
+        if !fullness.is_above_high() {
             add(&self.endpoint().counters.write_pauses, 1);
+            self.fullness.set(fullness.rise());
+        } else if fullness.owes_reading() && self.inbound.try_borrow_mut().is_err() {
+            // An answer to what is being received.
+            self.fullness.set(fullness.received());
         }
     }
 
@@ -94,8 +98,8 @@ impl<H: Host> Connection<H> {
     fn write_queue_is_full(self: &Rc<Self>) {
         match self.fullness.get() {
             Fullness::Full => return,
-            Fullness::High => self.fullness.set(Fullness::Full),
-            Fullness::Low => {}
+            Fullness::High | Fullness::Risen => self.fullness.set(Fullness::Full),
+            Fullness::Low | Fullness::Fallen => {}
         }
         self.engine.report_soon(self.endpoint(), Limit::WriteBytes);
     }

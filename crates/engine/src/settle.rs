@@ -233,7 +233,7 @@ impl<H: Host> Engine<H> {
         if connection.queued_bytes() > low {
             return;
         }
-        connection.fullness.set(Fullness::Low);
+        connection.fullness.set(Fullness::Fallen);
         connection.unsettle();
         if connection.opened.get() && connection.state() == State::Open {
             self.host.drained(connection);

@@ -233,7 +233,7 @@ impl<H: Host> Connection<H> {
     /// Whether more waits than `write_high_bytes`, and has not yet fallen to `write_low_bytes`.
     #[inline]
     pub fn is_above_high(&self) -> bool {
-        self.fullness.get() != Fullness::Low
+        self.fullness.get().is_above_high()
     }
 
     /// Bytes in, bytes out, messages in, messages out.
@@ -387,7 +387,8 @@ impl<H: Host> Connection<H> {
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
         self.paused.get() != 0 && self.is_pause_kept()
-            || self.is_above_high() && !self.endpoint().options.borrow().reads_when_crowded
+            || self.fullness.get().stops_reading()
+                && !self.endpoint().options.borrow().reads_when_crowded
     }
 
     /// Whether a reason for not reading stands although no more than the last bytes can come.

@@ -137,6 +137,16 @@ impl Peer {
         frame.expect("until it is there")
     }
 
+    /// The next frame that is no ping: on a slow machine a connection that does not read sends some.
+    pub fn frame_but_pings(&mut self, bench: &Bench) -> Frame {
+        loop {
+            let frame = self.frame(bench);
+            if frame.opcode() != Opcode::Ping as u8 {
+                return frame;
+            }
+        }
+    }
+
     /// The head of an HTTP answer.
     pub fn head(&mut self, bench: &Bench) -> String {
         String::from_utf8(self.take_until(bench, b"\r\n\r\n")).expect("an ASCII head")

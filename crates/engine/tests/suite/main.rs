@@ -32,6 +32,7 @@ mod overflow;
 mod parts;
 mod proxies;
 mod pseudo_connections;
+mod pushing;
 mod reached;
 mod requirements;
 mod requirements_client;

@@ -7,7 +7,7 @@ messages are `Any`.
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from contextvars import Context
 from typing import Any, Generic, Literal, Self, final
 
@@ -26,6 +26,7 @@ __all__ = [
     "Core",
     "Datagram",
     "DatagramSocket",
+    "Exchange",
     "Hooks",
     "Listener",
     "LoadRun",
@@ -39,6 +40,7 @@ __all__ = [
     "copy_counters",
     "cue_stop",
     "end_with_peer",
+    "exchange_of",
     "keep_heap",
     "make_authority",
     "make_certificate",
@@ -55,6 +57,7 @@ __all__ = [
 
 __version__: str
 
+_Fields = Iterable[tuple[bytes, bytes] | tuple[str, str] | list[bytes] | list[str]]
 _M_co = TypeVar("_M_co", covariant=True, default=Any)
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -548,6 +551,44 @@ class Core:
 def keep_heap() -> None: ...
 
 @final
+class Exchange:
+    """One HTTP request and its response. Only the loop's thread may use it."""
+
+    @property
+    def connection(self) -> Connection: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def authority(self) -> str | None: ...
+    @property
+    def minor_version(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def has_body(self) -> bool: ...
+    @property
+    def is_disconnected(self) -> bool: ...
+    @property
+    def is_peer_finished(self) -> bool: ...
+    @property
+    def is_started(self) -> bool: ...
+    @property
+    def is_over(self) -> bool: ...
+    @property
+    def is_writable(self) -> bool: ...
+    def receive(self) -> bytes | None: ...
+    def inform(self, status: int, headers: _Fields) -> None: ...
+    def respond(self, status: int, headers: _Fields, body: Buffer) -> None: ...
+    def start(self, status: int, headers: _Fields) -> bool: ...
+    def write(self, data: Buffer) -> bool: ...
+    def end(self, trailers: _Fields | None = None) -> None: ...
+    def abort(self) -> None: ...
+    def set_waker(self, waker: Callable[[], object] | None) -> None: ...
+    def changed(self) -> asyncio.Future[None]: ...
+
+@final
 class Topics:
     """The topics of one server, from its start to its end; from any thread."""
 
@@ -581,6 +622,7 @@ class Hooks:
     working: Callable[..., bool] | None
     end: Callable[..., Any] | None
     request: Callable[..., Any] | None
+    exchange: Callable[..., Any] | None
     path_pattern: PathPattern | None
     limit: Callable[..., Any] | None
     shutdown: Callable[..., Any] | None
@@ -608,6 +650,7 @@ class Hooks:
         working: Callable[..., bool] | None = None,
         end: Callable[..., Any] | None = None,
         request: Callable[..., Any] | None = None,
+        exchange: Callable[..., Any] | None = None,
         path_pattern: PathPattern | None = None,
         limit: Callable[..., Any] | None = None,
         shutdown: Callable[..., Any] | None = None,
@@ -680,6 +723,7 @@ def cue_stop(
 def push(connection: Connection, message: object) -> bool: ...
 def shutdown_begins(connection: Connection) -> None: ...
 def close_as_told(connection: Connection) -> None: ...
+def exchange_of(connection: Connection) -> Exchange: ...
 def end_with_peer(connection: Connection, on: bool) -> None: ...
 def origin_fault(pattern: str) -> str | None: ...
 def upgrade_header_fault(name: str, value: str) -> str | None: ...

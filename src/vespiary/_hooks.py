@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from vespiary._bodies import StreamedResponse, send
 from vespiary._callbacks import may_be_async
 from vespiary._core import Hooks, close_as_told, push, shutdown_begins
 from vespiary._first_step import Begins
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vespiary._core import Connection
     from vespiary.errors import CloseReason
 
-__all__ = ["as_handler", "defined", "handler_hooks", "start_response"]
+__all__ = ["as_handler", "defined", "handler_hooks", "start_response", "streamed_response"]
 
 _CUE = object()
 """What waits behind a connection's messages when its server stops."""
@@ -105,6 +106,8 @@ def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler")
     hooks = Hooks(keeps_request=keeps_request(type(handler)))
     for hook, name in _METHODS.items():
         setattr(hooks, hook, defined(handler, name))
+    # A host of applications, such as that of ASGI, drives each exchange by itself.
+    hooks.exchange = getattr(handler, "_on_exchange", None)
     request = defined(handler, "on_request")
     if request is not None:
         hooks.request = _requester(request, task_name)
@@ -250,6 +253,26 @@ class _Later:
         return self.awaitable.__await__()
 
 
+class _Ready:
+    """Something that is awaited although it is there."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+    def __await__(self) -> Generator[Any, None, object]:
+        yield from ()
+        return self.result
+
+
+def streamed_response(later: object) -> StreamedResponse | None:
+    """What a plain method has returned, if that is a response in pieces."""
+    ready = later.awaitable if isinstance(later, _Later) else None
+    result = ready.result if isinstance(ready, _Ready) else None
+    return result if isinstance(result, StreamedResponse) else None
+
+
 def _requester(method: Callable[..., Any], task_name: str) -> Callable[..., Any]:
     """Puts the response in the engine's form; one that is still to come is left as it is."""
 
@@ -257,7 +280,10 @@ def _requester(method: Callable[..., Any], task_name: str) -> Callable[..., Any]
         response = method(request)
         if inspect.isawaitable(response):
             return _Later(response, task_name)
-        return native_response(response)
+        native = native_response(response)
+        if isinstance(native, StreamedResponse):
+            return _Later(_Ready(native), task_name)
+        return native
 
     request.__wrapped__ = method  # type: ignore[attr-defined] # As functools.wraps has it.
     return request
@@ -285,14 +311,27 @@ _FAILED = NativeResponse(("failed",))
 """The handler has failed to respond: the client gets 500, and the connection ends with it."""
 
 
+async def _native(connection: Connection, awaitable: Any) -> object:
+    """What is awaited, in the engine's form."""
+    awaited = await awaitable
+    if isinstance(awaited, _Later):
+        # A thread has called a method whose response is still to come.
+        return await _native(connection, awaited)
+    # A method that was run by a thread has put it in that form already.
+    if isinstance(awaited, NativeResponse | StreamedResponse):
+        return awaited
+    return native_response(_last_one(connection, awaited))
+
+
 async def _respond_later(connection: Connection, awaitable: Any) -> None:
     response: object = _FAILED
     task = asyncio.current_task()
     try:
-        awaited = await awaitable
-        # A method that was run by a thread has put it in that form already.
-        is_ready = isinstance(awaited, NativeResponse)
-        response = awaited if is_ready else native_response(_last_one(connection, awaited))
+        response = await _native(connection, awaitable)
+        if isinstance(response, StreamedResponse):
+            streamed, response = response, _FAILED
+            await send(connection, streamed)
+            return
     except BaseException as error:
         if _is_ended(error, task):
             raise

@@ -21,6 +21,7 @@ def native_options(
     *,
     websocket: WebSocket | None = None,
     parts: bool = False,
+    streams_requests: bool = False,
     filtered: bool = False,
     reads_when_crowded: bool = False,
 ) -> dict[str, object]:
@@ -65,6 +66,7 @@ def native_options(
     options.update(_fields(deadlines))
     options["slow_consumer"] = slow_consumer
     options["parts"] = parts
+    options["streams_requests"] = streams_requests
     options["filtered"] = filtered
     options["reads_when_crowded"] = reads_when_crowded
     options["proxies"], options["forwarders"] = [], None

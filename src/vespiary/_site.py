@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from vespiary import _logging
+from vespiary._callbacks import may_be_async
 from vespiary._core import Hooks
 from vespiary._datagrams import check_groups, check_kind, datagram_hooks
 from vespiary._hooks import as_handler, handler_hooks
@@ -115,6 +116,7 @@ class Site:
             options.get("slow_consumer", SLOW_CONSUMER),
             websocket=options.get("websocket"),
             parts=hooks.part is not None,
+            streams_requests=_streams_requests(endpoint, made, hooks, options.get("executor")),
             filtered=add_filters(hooks, options.get("filters", ())),
         )
         if endpoint.is_datagram and has_connections:
@@ -346,7 +348,9 @@ def _check_socket_options(endpoint: Endpoint, options: ServerOptions) -> None:
 
 
 def _check_request_hook(endpoint: Endpoint, hooks: Hooks) -> None:
-    if endpoint.is_http and hooks.request is None:
+    if not endpoint.is_http:
+        hooks.exchange = None
+    if endpoint.is_http and hooks.request is None and hooks.exchange is None:
         raise ConfigurationError(
             f"{endpoint}: an http:// endpoint needs a Handler with on_request", subject="handler"
         )
@@ -357,6 +361,32 @@ def _check_request_hook(endpoint: Endpoint, hooks: Hooks) -> None:
             "vespiary.Handler.on_request)",
             subject="on_request",
         )
+
+
+def _streams_requests(
+    endpoint: Endpoint, handler: Handler | AsyncHandler, hooks: Hooks, executor: object
+) -> bool:
+    """Whether requests are handed over before their bodies have come."""
+    if hooks.exchange is not None:
+        return True
+    asked = handler.stream_requests if isinstance(handler, Handler) else False
+    if not isinstance(asked, bool):
+        raise ConfigurationError(
+            f"{type(handler).__name__}.stream_requests is True or False; got {asked!r}",
+            subject="stream_requests",
+            value=asked,
+        )
+    if not asked or not endpoint.has_http or hooks.request is None:
+        return False
+    method = getattr(hooks.request, "__wrapped__", hooks.request)
+    if executor is not None and not may_be_async(method):
+        raise ConfigurationError(
+            "stream_requests cannot be combined with executor='threads' and a plain on_request,"
+            " which cannot await the pieces of a body: make on_request async, or remove"
+            " stream_requests",
+            subject="stream_requests",
+        )
+    return True
 
 
 def _threads(

@@ -19,19 +19,21 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vespiary._callbacks import may_be_async, refuse_coroutine
 from vespiary._core import close_as_told
 from vespiary._counted import counted
+from vespiary._hooks import streamed_response
 from vespiary._pool import Pool
 from vespiary._simulated import hold_time
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.statistics import ThreadStatistics
 
 if TYPE_CHECKING:
+    from vespiary._bodies import Pieces
     from vespiary._core import Connection, Hooks
     from vespiary.limits import Limits
     from vespiary.request import Request
@@ -234,6 +236,9 @@ class ThreadedHooks:
             def respond() -> None:
                 try:
                     response = method(connection, request)
+                    streamed = streamed_response(response)
+                    if streamed is not None:
+                        streamed.pieces = self._pieces(connection, streamed.pieces)
                 except StopIteration as error:
                     # No future takes one (PEP 479).
                     future.set_exception(RuntimeError(f"on_request raised {error!r}"))
@@ -247,6 +252,43 @@ class ThreadedHooks:
 
         enter.__wrapped__ = method  # type: ignore[attr-defined] # As functools.wraps has it.
         return enter
+
+    def _pieces(self, connection: Connection, pieces: Pieces) -> Pieces:
+        """The pieces of a body, each made on a thread; those of an async iterable are not."""
+        if isinstance(pieces, AsyncIterable):
+            return pieces
+        return self._made(connection, iter(pieces))
+
+    async def _made(
+        self, connection: Connection, iterator: Iterator[bytes]
+    ) -> AsyncGenerator[bytes, None]:
+        end = object()
+        try:
+            while (piece := await self._called(connection, next, iterator, end)) is not end:
+                yield cast("bytes", piece)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                await self._called(connection, close)
+
+    def _called(
+        self, connection: Connection, function: Callable[..., Any], *arguments: Any
+    ) -> Awaitable[object]:
+        """Call something on a thread, behind what waits for the connection."""
+        future: Future[object] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function(*arguments)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._add(connection, [(call, ())])
+        return asyncio.wrap_future(future)
 
     def _add(self, connection: Connection, calls: list[_Call]) -> None:
         """Queue calls of a connection; on the loop's thread."""

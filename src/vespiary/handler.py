@@ -57,6 +57,11 @@ class Handler(Generic[M]):
     """Whether `connection.request` can be read after `on_open`. Default (None): only if a method of
     the class reads an attribute named `request`."""
 
+    stream_requests: ClassVar[bool] = False
+    """Whether `on_request` is called before the body of a request has come. It then reads the body
+    with `request.chunks()` or `request.read()`, and `request.body` is empty. `on_request` must be
+    async for that. Default: False, the whole body is received first."""
+
     def on_start(self, server: Server) -> Awaitable[None] | None:
         """Prepare. The server accepts no connection before this method has returned.
 
@@ -71,6 +76,9 @@ class Handler(Generic[M]):
         If this method returns None, a WebSocket handshake is accepted, and other requests on
         `ws://` are answered with 426. On `http://`, each request needs a response: None is logged
         as an error, and answered with 500.
+
+        The body of a response may be an async generator. See `stream_requests` for bodies of
+        requests that are received piece by piece.
         """
 
     def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:

@@ -100,8 +100,8 @@ class Limits(_Settings):
         headers_max: Fields of the HTTP request head. More are answered with 431. 100: browsers send
             about 20.
         body_bytes_max: Bytes of the body of an HTTP request. A longer one is answered with 413. 0
-            refuses every body. The body is in memory while the request is answered. 1 MiB: enough
-            for forms and JSON.
+            refuses every body. The body is in memory while the request is answered, unless the
+            handler sets `stream_requests`. 1 MiB: enough for forms and JSON.
         requests_per_connection_max: HTTP requests on one connection. After the last response, the
             connection is closed. 1,000: a new connection is needed rarely, and a load balancer can
             still move clients to another server.
@@ -181,8 +181,9 @@ class Deadlines(_Settings):
 
     Attributes:
         handshake_seconds: From the start of the connection to the end of the handshake, and from
-            the first byte of each further HTTP request to its response. 10: a bad mobile network
-            needs 3 seconds.
+            the first byte of each further HTTP request to its response. With `stream_requests`, at
+            least 4 KiB of a body must arrive in each such period. 10: a bad mobile network needs 3
+            seconds.
         keep_alive_seconds: From an HTTP response to the first byte of the next request. Then the
             connection is closed. 75: longer than the 60 seconds of most proxies. So the proxy
             closes first, and does not send a request on a connection that is being closed.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, quote, unquote
 
+from vespiary._bodies import Pieces, StreamedResponse, is_pieces, received
 from vespiary._credentials import basic_credentials
 from vespiary._header_lines import HeaderFields, header_lines
 from vespiary.headers import Headers, Lines
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection
+    from vespiary._core import Connection, Exchange
     from vespiary.routing import PathPattern
 
 __all__ = ["Headers", "QueryParameters", "Request", "Response"]
@@ -42,6 +43,13 @@ class QueryParameters(Lines):
 class Response:
     """The response to a request; made by `Request.accept`, `respond` and `redirect`.
 
+    Attributes:
+        status: The status code; 101 opens a WebSocket.
+        headers: The header fields.
+        body: The body, or its pieces: an async iterable of bytes, or a plain one. Pieces are sent
+            as they are made, with `Content-Length` if it is among the headers, else chunked.
+        subprotocol: The subprotocol of the WebSocket.
+
     Raises:
         TypeError: status or body is of the wrong type.
         ValueError: the status is not one that a response has.
@@ -49,7 +57,7 @@ class Response:
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    body: bytes | Pieces = b""
     subprotocol: str | None = None
 
     def __post_init__(self) -> None:
@@ -60,10 +68,10 @@ class Response:
             raise ValueError(
                 f"a response has a status from 200 to 599 (RFC 9110 section 15); got {self.status}"
             )
-        if not isinstance(self.body, bytes):
+        if not isinstance(self.body, bytes) and not is_pieces(self.body):
             raise TypeError(
-                f"the body of a Response is bytes, and str too in request.respond(...); got"
-                f" {_shown(self.body)} (for JSON: json.dumps(...))"
+                f"the body of a Response is bytes, and str too in request.respond(...), or an"
+                f" iterable of bytes; got {_shown(self.body)} (for JSON: json.dumps(...))"
             )
 
 
@@ -85,7 +93,8 @@ class Request:
         path_parameters: The values of the parameters in the path of the endpoint's URL, decoded:
             `{"room": "bees"}` for `/rooms/bees` where the URL ends in `/rooms/{room}`.
         body: The whole body, without its chunked coding; at most `body_bytes_max` bytes. It is
-            there in `on_request`, and empty in a `connection.request` that is read later.
+            there in `on_request`, and empty in a `connection.request` that is read later, and
+            always where the handler sets `stream_requests`: use `chunks` or `read` there.
     """
 
     connection: Connection
@@ -99,6 +108,7 @@ class Request:
     _peer: tuple[str, int] | str | None = field(default=None, init=False, repr=False, compare=False)
     _parameters: QueryParameters | None = field(default=None, init=False, repr=False, compare=False)
     _cookies: Mapping[str, str] | None = field(default=None, init=False, repr=False, compare=False)
+    _exchange: Exchange | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def from_native(
@@ -108,6 +118,7 @@ class Request:
         headers: Iterable[tuple[str, str]],
         pattern: PathPattern | None = None,
         body: bytes = b"",
+        exchange: Exchange | None = None,
     ) -> Request:
         """Make a request from what the engine read: (method, target, minor version, authority)."""
         method, target, minor_version, authority = head
@@ -117,6 +128,8 @@ class Request:
         made = cls(connection, method, target, lines, minor_version, authority, values, body)
         # The next request on the connection may be of another client of a proxy.
         object.__setattr__(made, "_peer", connection.peer)
+        if exchange is not None:
+            object.__setattr__(made, "_exchange", exchange)
         return made
 
     @property
@@ -147,8 +160,9 @@ class Request:
 
         Raises:
             ValueError: the body is not text in ASCII, or has more than 1,000 fields.
+            RuntimeError: the handler sets `stream_requests`, so the body is not here.
         """
-        text = self.body.decode("ascii")
+        text = self._whole_body().decode("ascii")
         return QueryParameters(
             parse_qsl(text, keep_blank_values=True, max_num_fields=_FORM_FIELDS_MAX)
         )
@@ -158,8 +172,35 @@ class Request:
 
         Raises:
             ValueError: the body is not JSON in UTF-8.
+            RuntimeError: the handler sets `stream_requests`, so the body is not here.
         """
-        return json.loads(self.body.decode())
+        return json.loads(self._whole_body().decode())
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Iterate over the body as it comes, in pieces of any size.
+
+        With `Handler.stream_requests`, `on_request` is called before the body has come, and the
+        client is held back while the pieces wait to be taken. Elsewhere the whole body is one
+        piece. Each piece comes once.
+
+        Raises:
+            ConnectionClosed: the client went away before the end of the body, or the body was
+                refused: it is too long, malformed, or too slow.
+        """
+        if self._exchange is None:
+            if self.body:
+                yield self.body
+            return
+        async for piece in received(self._exchange):
+            yield piece
+
+    async def read(self) -> bytes:
+        """Return what is left of the body, once it has come.
+
+        Raises:
+            ConnectionClosed: as for `chunks`.
+        """
+        return b"".join([piece async for piece in self.chunks()])
 
     @property
     def cookies(self) -> Mapping[str, str]:
@@ -224,11 +265,17 @@ class Request:
         """
         return Response(101, header_lines(headers), b"", subprotocol)
 
-    def respond(self, status: int, body: bytes | str = b"", headers: HeaderFields = ()) -> Response:
+    def respond(
+        self, status: int, body: bytes | str | Pieces = b"", headers: HeaderFields = ()
+    ) -> Response:
         """Answer with a status and a body; text is sent as plain text in UTF-8 by default.
 
         It never opens the WebSocket: `accept` does. The connection is kept for the next request
         where HTTP allows it: a `Connection: close` among the headers ends it.
+
+        A body may also be an async generator of bytes, or any other iterable of bytes. Its pieces
+        are sent as they are made, and the next one is asked for when the client has taken enough.
+        If it raises an exception, that is logged, and the connection is reset.
 
         Raises:
             TypeError: status or body is of the wrong type.
@@ -262,6 +309,14 @@ class Request:
             raise ValueError(f"a redirect has status 301, 302, 303, 307 or 308; got {status!r}")
         encoded = quote(location, safe=_LOCATION_CHARACTERS)
         return self.respond(status, headers=[("Location", encoded)])
+
+    def _whole_body(self) -> bytes:
+        if self._exchange is not None:
+            raise RuntimeError(
+                "the handler sets stream_requests, so the body has not come when on_request is"
+                " called: use await request.read()"
+            )
+        return self.body
 
     def _tokens(self, name: str) -> list[str]:
         values = ",".join(self.headers.get_all(name))
@@ -300,8 +355,8 @@ class NativeResponse(tuple[object, ...]):
 request_from_native = Request.from_native
 
 
-def native_response(answer: Response | None) -> object:
-    """Return the response in the engine's form.
+def native_response(answer: Response | None) -> NativeResponse | StreamedResponse | None:
+    """Return the response in the engine's form, or what sends it in pieces.
 
     Raises:
         TypeError: it is not a response.
@@ -315,4 +370,6 @@ def native_response(answer: Response | None) -> object:
         )
     if answer.status == 101:
         return NativeResponse(("accept", answer.subprotocol, list(answer.headers)))
+    if not isinstance(answer.body, bytes):
+        return StreamedResponse(answer.status, list(answer.headers), answer.body)
     return NativeResponse(("respond", answer.status, list(answer.headers), answer.body))

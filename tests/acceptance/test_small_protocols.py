@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -72,6 +73,33 @@ def test_calls_have_the_bytes_that_the_example_says(start: Start) -> None:
         assert ask(struct.pack("<IB", 9, 1) + b"odd").startswith(struct.pack("<IB", 9, 1))
         client.sendall(struct.pack("<H", 2) + b"ab")
         assert read_to_end(client) == b""
+    example.stop()
+
+
+def test_files_are_uploaded_and_downloaded_piece_by_piece(start: Start) -> None:
+    example = start("upload_and_download.py", "http://127.0.0.1:0")
+    size = 20_000_000
+    content = bytes(range(256)) * (size // 256)
+
+    def in_chunks() -> Iterator[bytes]:
+        for first in range(0, len(content), 1 << 20):
+            yield content[first : first + (1 << 20)]
+
+    with httpx.Client(base_url=example.url, trust_env=False, timeout=60) as client:
+        for name, body in (("whole.bin", content), ("chunked.bin", in_chunks())):
+            stored = client.put(f"/{name}", content=body)
+            assert stored.text == f"stored {len(content)} bytes as {name}\n"
+            assert client.get(f"/{name}").content == content
+            assert client.head(f"/{name}").headers["content-length"] == str(len(content))
+        assert client.get("/").text == "chunked.bin\nwhole.bin\n"
+        for path in ("/missing", "/../etc/passwd", "/.hidden"):
+            assert client.get(path).status_code == 404
+        assert client.post("/whole.bin").status_code == 405
+        with socket.create_connection(("127.0.0.1", client.base_url.port or 0)) as cut:
+            cut.sendall(b"PUT /cut HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhoney")
+            cut.shutdown(socket.SHUT_WR)
+            read_to_end(cut)
+        assert client.get("/").text == "chunked.bin\nwhole.bin\n"
     example.stop()
 
 

@@ -1,8 +1,10 @@
 """What the tests share: a server for the time of a block, and handlers that remember."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ __all__ = [
     "echo",
     "forever",
     "gathered",
+    "reset",
     "send_until_full",
     "serving",
     "still_waits",
@@ -65,6 +68,12 @@ async def streams(
         writer.transport.abort()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close a connection with a reset instead of the end that a close sends."""
+    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 class Echo(vespiary.Handler):

@@ -86,13 +86,37 @@ pub trait Host: Sized + 'static {
         Some(connection.endpoint().clone())
     }
     /// An HTTP request came, with its body, or an upgrade request. See
-    /// [`Connection::asked_endpoint`].
+    /// [`Connection::asked_endpoint`]. Where the endpoint's options stream requests, `body` is
+    /// empty, and what there is of it follows by [`Host::body_piece`].
     fn request(
         &self,
         connection: &Rc<Connection<Self>>,
         request: http::Request,
         body: Vec<u8>,
     ) -> Answer;
+    /// A piece of the body of the current request has come. To hold the peer back, pause the
+    /// connection.
+    fn body_piece(&self, connection: &Rc<Connection<Self>>, data: &[u8]) {
+        let _ = (connection, data);
+    }
+    /// The body of the current request is complete.
+    fn body_ended(&self, connection: &Rc<Connection<Self>>) {
+        let _ = connection;
+    }
+    /// The body of the current request will not be complete: the request was refused, and the
+    /// client has its answer.
+    fn body_failed(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason) {
+        let _ = (connection, reason);
+    }
+    /// The client has finished sending behind a request that is not answered yet. It may still read
+    /// the answer, or be gone.
+    fn requester_finished(&self, connection: &Rc<Connection<Self>>) {
+        let _ = connection;
+    }
+    /// The write queue has fallen to `write_low_bytes` while a response is in progress.
+    fn has_room(&self, connection: &Rc<Connection<Self>>) {
+        let _ = connection;
+    }
     /// A client's connect has succeeded; the handshake, if there is one, begins. After an abort
     /// here the request is not sent to the server.
     fn connected(&self, connection: &Rc<Connection<Self>>) {

@@ -29,6 +29,7 @@ mod proxies;
 mod receive;
 mod reports;
 mod requests;
+mod responses;
 mod retained;
 mod room;
 mod send;

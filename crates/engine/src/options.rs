@@ -272,6 +272,8 @@ pub struct Options {
     pub websocket: WebSocketOptions,
     /// Whether messages are handed over in parts as they arrive.
     pub parts: bool,
+    /// Whether the host is asked at a request's head, and gets the body as it comes.
+    pub streams_requests: bool,
     /// Which proxies name their client with the PROXY protocol.
     pub proxies: Proxies,
     /// Which proxies name their client in each request, and in which header field.
@@ -329,6 +331,7 @@ impl Options {
             slow_consumer: SlowConsumer::Wait,
             websocket: WebSocketOptions::default(),
             parts: false,
+            streams_requests: false,
             proxies: Proxies::default(),
             forwarders: None,
             secure: false,

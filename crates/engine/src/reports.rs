@@ -15,6 +15,7 @@ use crate::session::websocket::Negotiated;
 use crate::session::websocket::compression::{self, CompressionTraffic};
 use std::cell::RefCell;
 use std::rc::Rc;
+use vespiary_port::KeptBytes;
 use vespiary_trace::requires;
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
@@ -165,6 +166,26 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         self.queued(&options, Connection::queued_bytes(self));
     }
 
+    fn write_parts(&self, parts: &[&[u8]]) {
+        let size = parts.iter().map(|part| part.len()).sum();
+        self.append(size, |buffer| {
+            for part in parts {
+                buffer.extend_from_slice(part);
+            }
+        });
+        let options = self.endpoint().options.borrow();
+        self.queued(&options, Connection::queued_bytes(self));
+    }
+
+    fn write_kept(&self, kept: Rc<dyn KeptBytes>) {
+        let mut outbound = self.outbound.borrow_mut();
+        outbound.append_kept(kept);
+        let queued = outbound.queued();
+        drop(outbound);
+        let options = self.endpoint().options.borrow();
+        self.queued(&options, queued);
+    }
+
     fn count_protocol_error(&self) {
         add(&self.asked_endpoint().counters.protocol_errors, 1);
     }
@@ -203,6 +224,43 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         self.engine.host.request(self, request, body)
     }
 
+    fn body_piece(&self, data: &[u8]) {
+        self.engine.host.body_piece(self, data);
+    }
+
+    fn body_ended(&self) {
+        self.moments.message_began.set(0);
+        if self.state() == State::Handshaking {
+            // What the deadline is for now is the host's answer.
+            self.moments.phase_began.set(self.engine.now_ms());
+        }
+        self.engine.host.body_ended(self);
+    }
+
+    fn body_failed(&self, reason: &CloseReason) {
+        self.engine.host.body_failed(self, reason);
+    }
+
+    fn body_progressed(&self) {
+        let now = self.engine.now_ms();
+        match self.state() {
+            State::Handshaking => self.moments.phase_began.set(now),
+            State::Responding => self.moments.message_began.set(now),
+            _ => {}
+        }
+    }
+
+    fn response_begun(&self, has_unread_body: bool) {
+        if self.state() == State::Handshaking {
+            self.handshake_over();
+            self.enter(Event::Respond);
+        }
+        let began = self.engine.now_ms().max(1);
+        let began = if has_unread_body { began } else { 0 };
+        self.moments.message_began.set(began);
+        self.engine.arm(self);
+    }
+
     fn awaits_answer(&self) -> bool {
         self.state() == State::Handshaking
     }
@@ -235,6 +293,7 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         self.handshake_over();
         let now = self.engine.now_ms();
         self.moments.phase_began.set(now);
+        self.moments.message_began.set(0);
         self.enter(Event::Answer);
         self.engine.spend_frames(self, 1);
         self.engine.arm(self);

@@ -1,14 +1,16 @@
-//! HTTP requests and a connection's life: answers that come later, deadlines, and the end between
-//! two requests.
+//! HTTP requests and a connection's life: deadlines, and the end between two requests. The answers
+//! to them are in [`crate::responses`].
 
 use crate::close::{Cause, CloseReason, Side};
 use crate::connection::{Connection, Event, State};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::limit::Limit;
-use crate::session::http::exchange::{close, latest_status, may_still_answer, over_limit, refuse};
-use crate::session::http::request::{give, refuse_late, refuse_unfinished};
-use crate::session::http::{Answer, client};
+use crate::session::http::client;
+use crate::session::http::exchange::{
+    close, is_dropping_body, latest_status, may_still_answer, over_limit, refuse,
+};
+use crate::session::http::request::{refuse_late, refuse_unfinished};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use vespiary_wire::websocket::close::Code;
@@ -26,21 +28,19 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// An answer that was awaited has come.
-pub(crate) fn answered<H: Host>(connection: &Rc<Connection<H>>, answer: Answer) {
-    let mut inbound = connection.inbound.borrow_mut();
-    give(&mut inbound.session, connection, answer);
-    // Frames may have come behind the request.
-    drop(inbound);
-    connection.unsettle();
-}
-
 /// The handshake's deadline has passed.
 pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
-    let text = "the handshake took too long";
     let state = connection.state();
+    let text = match state {
+        State::Responding => "the body of the request came too slowly",
+        _ => "the handshake took too long",
+    };
     // An open one has started a layer, whose handshake it is.
-    if connection.client || state < State::Handshaking || state == State::Open {
+    let is_answered = state == State::Responding;
+    if is_answered && connection.is_dropping_body() {
+        return connection.end_between_requests(Side::Remote);
+    }
+    if connection.client || state < State::Handshaking || state == State::Open || is_answered {
         let cause = Cause::Limit(Limit::HandshakeSeconds);
         connection.end_unless_refused(CloseReason::new(cause, text));
         return connection.abort_now();
@@ -100,10 +100,6 @@ impl<H: Host> Connection<H> {
 
 /// Methods for the engine, which does not import this file.
 impl<H: Host> Connection<H> {
-    pub(crate) fn request_answered(self: &Rc<Self>, answer: Answer) {
-        answered(self, answer);
-    }
-
     pub(crate) fn handshake_too_late(self: &Rc<Self>) {
         too_late(self);
     }
@@ -126,6 +122,12 @@ impl<H: Host> Connection<H> {
     /// Whether the peer, which has finished sending, still gets the answer to its request.
     pub(crate) fn may_still_answer(&self) -> bool {
         may_still_answer(&self.inbound.borrow().session)
+    }
+
+    /// Whether the answer is complete, and what is left of the request's body is dropped.
+    pub(crate) fn is_dropping_body(&self) -> bool {
+        let inbound = self.inbound.try_borrow();
+        inbound.is_ok_and(|inbound| is_dropping_body(&inbound.session))
     }
 
     pub(crate) fn refuse_over_limit(self: &Rc<Self>, limit: Limit) {

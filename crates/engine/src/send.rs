@@ -134,9 +134,11 @@ impl<H: Host> Connection<H> {
     #[cold]
     pub(crate) fn send_refusal(&self) -> SendError {
         match self.state() {
-            State::Connecting | State::Securing | State::Handshaking | State::BetweenRequests => {
-                SendError::NotOpen
-            }
+            State::Connecting
+            | State::Securing
+            | State::Handshaking
+            | State::Responding
+            | State::BetweenRequests => SendError::NotOpen,
             State::Open if self.is_sending_last() => SendError::Ended,
             State::Open => SendError::OutOfTurn,
             State::Closing | State::Closed => SendError::Closed,

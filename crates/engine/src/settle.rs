@@ -180,8 +180,13 @@ impl<H: Host> Engine<H> {
                 return connection.end_between_requests(Side::Remote);
             }
             // A client may finish sending behind its request: the answer ends the connection.
-            State::Handshaking if !is_cut && connection.may_still_answer() => {}
-            State::Connecting | State::Securing | State::Handshaking => {
+            State::Handshaking | State::Responding if !is_cut && connection.may_still_answer() => {
+                self.host.requester_finished(connection);
+            }
+            State::Responding if connection.is_dropping_body() => {
+                return connection.end_between_requests(Side::Remote);
+            }
+            State::Connecting | State::Securing | State::Handshaking | State::Responding => {
                 let reason = if connection.inbound.borrow().awaits_tunnel() {
                     let text = "the proxy closed the connection and gave no answer";
                     CloseReason::new(Cause::ProxyRefused, text)
@@ -235,8 +240,10 @@ impl<H: Host> Engine<H> {
         }
         connection.fullness.set(Fullness::Fallen);
         connection.unsettle();
-        if connection.opened.get() && connection.state() == State::Open {
-            self.host.drained(connection);
+        match connection.state() {
+            State::Open if connection.opened.get() => self.host.drained(connection),
+            State::Responding => self.host.has_room(connection),
+            _ => {}
         }
     }
 

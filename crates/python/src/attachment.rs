@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::context;
 use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
+use crate::exchange::Exchange;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::owned::Owned;
@@ -22,7 +23,7 @@ use pyo3::prelude::*;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
-use vespiary_engine::CloseReason;
+use vespiary_engine::{Cause, CloseReason};
 use vespiary_tls::{Facts, TlsHandle};
 
 /// What the host keeps for a connection.
@@ -46,6 +47,8 @@ pub(crate) struct Rare {
     pub(crate) timers: HashSet<TimerId>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
+    /// The current request and its response, where they come piece by piece.
+    pub(crate) exchange: Option<Py<Exchange>>,
     /// The sender of a message in parts.
     pub(crate) part_sender: Option<Box<parts::Sender>>,
     /// A thread waits for its end, and nothing has ever been received.
@@ -156,7 +159,16 @@ impl Rare {
             timer::forget(engine, id);
         }
         let mut outcome = Ok(());
-        for task in self.filtering.into_iter().chain([self.answering]).flatten() {
+        // A handler that reads the body learns of the end there, and continues.
+        let mut is_read = false;
+        if let Some(exchange) = self.exchange {
+            is_read = exchange.get().awaits_body();
+            let reason = connection.reason();
+            let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
+            exchange.get().end_early(py, connection, reason);
+        }
+        let answering = self.answering.filter(|_| !is_read);
+        for task in self.filtering.into_iter().chain([answering]).flatten() {
             outcome = outcome.and(task.invoke_method(py, "cancel", ()).map(drop));
         }
         if let Some(reason) = connection.reason() {

@@ -74,6 +74,7 @@ impl PyEndpoint {
             &self.close,
             &self.end,
             &self.request,
+            &self.exchange,
             &self.limit,
             &self.shutdown,
             &self.timer,
@@ -124,6 +125,7 @@ impl Attachment {
         for task in &rare.filtering {
             visit.call(task)?;
         }
+        visit.call(&rare.exchange)?;
         visit.call(&rare.filters)
     }
 }

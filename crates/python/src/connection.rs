@@ -31,6 +31,7 @@ pub(crate) const PAUSED_BY_USER: u8 = 1;
 pub(crate) const PAUSED_BY_INBOX: u8 = 2;
 pub(crate) const PAUSED_BY_POOL: u8 = 4;
 pub(crate) const PAUSED_BY_FILTER: u8 = 8;
+pub(crate) const PAUSED_BY_BODY: u8 = 16;
 
 /// What only the loop's thread touches.
 #[derive(Default)]

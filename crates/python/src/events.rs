@@ -49,6 +49,9 @@ impl Host for PyHost {
 
     fn request(&self, connection: &Rc<Conn>, request: http::Request, body: Vec<u8>) -> Answer {
         let endpoint = connection.asked_endpoint();
+        if let Some(hook) = &endpoint.host.exchange {
+            return self.hand_over_exchange(connection, hook, request);
+        }
         let Some(hook) = &endpoint.host.request else {
             if let Ok(object) = self.object(connection)
                 && let Ok(local) = object.get().local()
@@ -67,6 +70,28 @@ impl Host for PyHost {
                 self.note(self.py(), Some(connection), error);
                 response::failed()
             })
+    }
+
+    fn body_piece(&self, connection: &Rc<Conn>, data: &[u8]) {
+        self.tell(connection, |it, py| it.push(py, connection, data));
+    }
+
+    fn body_ended(&self, connection: &Rc<Conn>) {
+        self.tell(connection, |it, py| it.complete(py, connection));
+    }
+
+    fn body_failed(&self, connection: &Rc<Conn>, reason: &CloseReason) {
+        self.tell(connection, |it, py| {
+            it.end_early(py, connection, reason.clone());
+        });
+    }
+
+    fn requester_finished(&self, connection: &Rc<Conn>) {
+        self.tell(connection, |it, py| it.note_peer_finished(py, connection));
+    }
+
+    fn has_room(&self, connection: &Rc<Conn>) {
+        self.tell(connection, |it, py| it.wake(py, connection));
     }
 
     fn connected(&self, connection: &Rc<Conn>) {

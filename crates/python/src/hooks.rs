@@ -80,6 +80,9 @@ hooks! {
     end,
     /// Called with a connection, the head of its request, and the header fields.
     request,
+    /// Called with the exchange of a request whose head has come, instead of `request`: a host of
+    /// applications.
+    exchange,
     /// The pattern of the endpoint's path, for the parameters of its requests.
     path_pattern,
     /// Called with a limit's name and its value.

@@ -14,6 +14,8 @@ use crate::connection::Connection;
 use crate::context::Entered;
 use crate::core::Conn;
 use crate::datagram_socket::DatagramSocket;
+use crate::exchange::Exchange;
+use crate::exchange_events;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
@@ -441,7 +443,13 @@ impl PyHost {
         let object = self.object(connection)?;
         let kept = &object.get().local()?.request;
         kept.keep(request, connection.asked_endpoint().host.pattern(py));
-        let asked = kept.get_with_body(object.bind(py), body)?;
+        let options = connection.asked_endpoint().options();
+        let asked = if options.streams_requests && request.has_body() {
+            let exchange = Exchange::of_body(py, &object, connection, true)?;
+            kept.get_with_exchange(object.bind(py), &exchange)?
+        } else {
+            kept.get_with_body(object.bind(py), body)?
+        };
         let response = {
             let attachment = connection.user.borrow();
             let attachment = attachment.as_ref().expect("the object was just attached");
@@ -458,6 +466,7 @@ impl PyHost {
             drop(connection.rare(|rare| rare.answering.replace(task.unbind())));
         } else {
             object.get().local()?.request.release_body();
+            exchange_events::end(connection);
         }
         Ok(read)
     }

@@ -34,6 +34,9 @@ mod ended;
 mod endpoint;
 mod engine_run;
 mod events;
+mod exchange;
+mod exchange_events;
+mod exchange_methods;
 mod from_thread;
 mod heap;
 mod hooks;
@@ -95,6 +98,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     process::register(module)?;
     board::register(module)?;
     datagram_binding::register(module)?;
+    exchange_events::register(module)?;
     load::register(module)?;
     symbols::register(module)?;
     options::register(module)?;

@@ -15,7 +15,9 @@ use crate::thread_calls::ThreadCall;
 use crate::timer::Timer;
 use crate::timers::Target;
 use crate::waiting::{self, Waiting, What};
-use crate::{awaitables, context, dropped, parts, report, response, statistics, task, tls};
+use crate::{
+    awaitables, context, dropped, exchange_events, parts, report, response, statistics, task, tls,
+};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -598,6 +600,9 @@ impl Connection {
         // What goes with the task may run code of its own: not while `rare` is borrowed.
         drop(connection.rare(|rare| rare.answering.take()));
         self.local()?.request.release_body();
+        exchange_events::end(&connection);
+        // Once its head was sent, no other answer can be.
+        connection.break_response_begun("the response was not completed");
         let response = response::read(answer).unwrap_or_else(|error| {
             let engine = connection.engine();
             engine.host.note(py, Some(&connection), error);
@@ -621,8 +626,11 @@ impl Connection {
         }
     }
 
-    /// Log and count what the handler raised; internal.
+    /// Log and count what the handler raised for a request; internal.
     fn _report(&self, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        if task::is_end_of_request(self, error) {
+            return Ok(());
+        }
         match self.living()? {
             Some(living) => living.engine().host.note_error(error.py(), &living, error),
             None => report::handler_failed_late(error.py(), self, error),
@@ -665,6 +673,7 @@ impl Connection {
         let state = match it.state() {
             State::Connecting => "connecting",
             State::Securing | State::Handshaking | State::BetweenRequests => "in its handshake",
+            State::Responding => "responding",
             State::Open => "open",
             State::Closing => "closing",
             State::Closed => "closed",

@@ -253,6 +253,7 @@ pub(crate) fn read(
     read.slow_consumer = slow_consumer(options)?;
     read.websocket = websocket(options)?;
     read.parts = required(options, "parts")?;
+    read.streams_requests = required(options, "streams_requests")?;
     read.reads_when_crowded = required(options, "reads_when_crowded")?;
     read.filtered = required(options, "filtered")?;
     read.proxies = proxies(required(options, "proxies")?)?;

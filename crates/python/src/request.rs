@@ -9,6 +9,7 @@
 
 use crate::calls::Invoke as _;
 use crate::connection::Connection;
+use crate::exchange::Exchange;
 use crate::imports;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
@@ -37,7 +38,7 @@ struct Head {
     packed: Packed,
     /// The pattern of the path that it matched, a `vespiary.routing.PathPattern`.
     pattern: Option<Py<PyAny>>,
-    /// The object that was made of it has the request's body, and is not made again.
+    /// The object that was made of it has the request's body, or reads it, and is not made again.
     has_body: bool,
 }
 
@@ -131,7 +132,7 @@ impl KeptRequest {
 
     /// The request as an object, made when it is first asked for; None on streams.
     pub(crate) fn get(&self, connection: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
-        self.get_with_body(connection, b"")
+        self.get_with(connection, b"", None)
     }
 
     /// The same; where it is made now, it has this body.
@@ -140,16 +141,34 @@ impl KeptRequest {
         connection: &Bound<'_, Connection>,
         body: &[u8],
     ) -> PyResult<Py<PyAny>> {
+        self.get_with(connection, body, None)
+    }
+
+    /// The same; it reads its body from this exchange.
+    pub(crate) fn get_with_exchange(
+        &self,
+        connection: &Bound<'_, Connection>,
+        exchange: &Py<Exchange>,
+    ) -> PyResult<Py<PyAny>> {
+        self.get_with(connection, b"", Some(exchange))
+    }
+
+    fn get_with(
+        &self,
+        connection: &Bound<'_, Connection>,
+        body: &[u8],
+        exchange: Option<&Py<Exchange>>,
+    ) -> PyResult<Py<PyAny>> {
         let py = connection.py();
         let (request, pattern) = match self.look(|kept| found(py, kept))? {
             Found::Object(object) => return Ok(object),
             Found::Head(request, pattern) => (request, pattern),
         };
-        let object = make(connection, &request, pattern.as_ref(), body)?;
+        let object = make(connection, &request, pattern.as_ref(), body, exchange)?;
         if connection.get().ended().is_none() {
             match self.0.take() {
                 Kept::Head(mut head) => {
-                    head.has_body = !body.is_empty();
+                    head.has_body = !body.is_empty() || exchange.is_some();
                     self.set(Kept::Object(Box::new((*head, object.clone_ref(py)))));
                 }
                 other => self.set(other),
@@ -200,6 +219,7 @@ fn make(
     request: &http::Request,
     pattern: Option<&Py<PyAny>>,
     body: &[u8],
+    exchange: Option<&Py<Exchange>>,
 ) -> PyResult<Py<PyAny>> {
     let head = (
         &request.method,
@@ -208,6 +228,6 @@ fn make(
         request.authority(),
     );
     imports::request_from_native(connection.py())?
-        .invoke((connection, head, &request.headers, pattern, body))
+        .invoke((connection, head, &request.headers, pattern, body, exchange))
         .map(Bound::unbind)
 }

@@ -33,7 +33,9 @@ fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'stat
     };
     match living.state() {
         State::Closed => return Ok("ended"),
-        State::Handshaking if is_answering(&living)? => return Ok("answering"),
+        State::Handshaking | State::Responding if is_answering(&living)? => {
+            return Ok("answering");
+        }
         State::Open => return cue_open(&living, code, reason),
         _ => living.close(Code(code), reason),
     }
@@ -97,6 +99,9 @@ fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
         return Ok(false);
     };
     let rare = rare.borrow();
+    if rare.exchange.is_some() {
+        return Ok(true);
+    }
     let Some(task) = rare.answering.as_ref() else {
         return Ok(false);
     };
@@ -226,6 +231,16 @@ pub(crate) fn is_own_end(connection: &Connection, error: &Bound<'_, PyAny>) -> b
         _ => true,
     };
     has_ended && error.is_instance_of::<PyException>() && is_end(py, error).unwrap_or(false)
+}
+
+/// Whether an error says that the connection has ended, or that its request was refused, within a
+/// request that its handler reads.
+pub(crate) fn is_end_of_request(connection: &Connection, error: &Bound<'_, PyAny>) -> bool {
+    let has_ended = match connection.living() {
+        Ok(Some(living)) => living.reason().is_some(),
+        _ => true,
+    };
+    has_ended && is_end(error.py(), error).unwrap_or(false)
 }
 
 /// Whether an exception is a `ConnectionClosed`, or a group of nothing else, as `asyncio.TaskGroup`

@@ -107,6 +107,13 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
             consider(began, deadlines.handshake, Which::Handshake);
             consider_look(connection, options, &mut consider);
         }
+        State::Responding => {
+            // The rest of the request's body.
+            let began = connection.moments.message_began.get();
+            let length = deadlines.handshake.filter(|_| began != 0);
+            consider(began, length, Which::Handshake);
+            consider_look(connection, options, &mut consider);
+        }
         State::Open => consider_open(connection, options, &mut consider),
         State::Closing => closing::consider(connection, options, &mut consider),
         State::Closed => return None,

@@ -34,7 +34,10 @@ impl<H: Host> Connection<H> {
             State::BetweenRequests => {
                 return self.end_between_requests(Side::Local);
             }
-            State::Handshaking => {
+            State::Responding if self.is_dropping_body() => {
+                return self.end_between_requests(Side::Local);
+            }
+            State::Handshaking | State::Responding => {
                 self.end_with(CloseReason::new(Cause::Closed, text));
                 return self.abort_now();
             }

@@ -21,6 +21,8 @@ pub enum State {
     Securing,
     /// An HTTP request is in progress.
     Handshaking,
+    /// The head of a response was sent, and its body, or the rest of the request's, is in progress.
+    Responding,
     /// An HTTP request was answered, and the next may come.
     BetweenRequests,
     /// Messages can be exchanged.
@@ -64,6 +66,8 @@ pub(crate) enum Event {
     Secure,
     /// The connection is ready for an HTTP head.
     Handshake,
+    /// The head of a response was sent, whose body follows.
+    Respond,
     /// A request was answered, and the connection is kept.
     Answer,
     /// The first byte of the next request came.
@@ -116,11 +120,17 @@ impl Life {
         Some(match (self.state, event) {
             (S::Connecting, E::Secure) => self.to(S::Securing),
             (S::Connecting | S::Securing, E::Handshake) => self.to(S::Handshaking),
-            (S::Handshaking, E::Answer) => self.to(S::BetweenRequests),
+            (S::Handshaking, E::Respond) => self.to(S::Responding),
+            (S::Handshaking | S::Responding, E::Answer) => self.to(S::BetweenRequests),
             (S::BetweenRequests, E::Request) => self.to(S::Handshaking),
             (S::Connecting | S::Securing | S::Handshaking, E::Open) => self.to(S::Open),
             (
-                S::Securing | S::Handshaking | S::BetweenRequests | S::Open | S::Closing,
+                S::Securing
+                | S::Handshaking
+                | S::Responding
+                | S::BetweenRequests
+                | S::Open
+                | S::Closing,
                 E::Close,
             ) => self.to(S::Closing),
             (S::Open, E::SendLast) => self.sends(Sending::Ending),
@@ -194,10 +204,11 @@ mod tests {
     use std::fmt::Write;
     use std::path::Path;
 
-    const STATES: [State; 7] = [
+    const STATES: [State; 8] = [
         State::Connecting,
         State::Securing,
         State::Handshaking,
+        State::Responding,
         State::BetweenRequests,
         State::Open,
         State::Closing,
@@ -211,9 +222,10 @@ mod tests {
         Receiving::Ending,
         Receiving::Ended,
     ];
-    const EVENTS: [Event; 15] = [
+    const EVENTS: [Event; 16] = [
         Event::Secure,
         Event::Handshake,
+        Event::Respond,
         Event::Answer,
         Event::Request,
         Event::Open,

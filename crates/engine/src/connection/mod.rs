@@ -30,7 +30,6 @@ use crate::layers::stack::Stack;
 use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::send_error::SendError;
-use crate::session::http::Answer;
 use crate::session::websocket::{Negotiated, compression::CompressionTraffic};
 pub(crate) use admission::Admission;
 use budget::Budget;
@@ -407,23 +406,5 @@ impl<H: Host> Connection<H> {
     #[inline]
     pub(crate) fn is_not_read(&self) -> bool {
         self.is_held_back() || self.state() <= State::Open && self.life.get().has_peer_ended()
-    }
-
-    /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that
-    /// a host asks for, it takes effect when the round is settled. The first answer stands.
-    pub fn answer(self: &Rc<Self>, answer: Answer) {
-        if self.state() == State::Handshaking {
-            self.engine
-                .answers
-                .borrow_mut()
-                .push((self.clone(), answer));
-            self.unsettle();
-        }
-    }
-
-    /// Whether an answer was given that is sent when the round is settled.
-    pub fn has_answer(self: &Rc<Self>) -> bool {
-        let answers = self.engine.answers.borrow();
-        answers.iter().any(|(it, _)| Rc::ptr_eq(it, self))
     }
 }

@@ -14,7 +14,7 @@ use crate::inbound::Inbound;
 use crate::limit::Limit;
 use crate::listener::Listener;
 use crate::outbound::Pool;
-use crate::session::http::{Answer, Opening};
+use crate::session::http::{Given, Opening};
 use crate::session::websocket::compression;
 use crate::subscriptions::{Change, Subscriptions};
 use crate::table::{self, Owner, Table};
@@ -55,7 +55,7 @@ pub struct Engine<H: Host> {
     /// Connections that used up their budget in this turn and continue in the next.
     pub(crate) resting: RefCell<Vec<Rc<Connection<H>>>>,
     /// Answers to requests, to be given when the round is settled.
-    pub(crate) answers: RefCell<Vec<(Rc<Connection<H>>, Answer)>>,
+    pub(crate) answers: RefCell<Vec<(Rc<Connection<H>>, Given)>>,
     /// Limits that were reached within a callback, to be reported when it is over.
     pub(crate) reached: RefCell<Vec<(Rc<Endpoint<H>>, Limit)>>,
     /// Changes of subscriptions that the host wants to know, to be reported likewise.

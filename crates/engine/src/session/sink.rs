@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::payload::Payload;
 use std::cell::RefCell;
 use std::rc::Rc;
+use vespiary_port::KeptBytes;
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::{Kind, Opcode};
@@ -81,6 +82,10 @@ pub(crate) trait HttpSink: Sink {
     fn random(&self, bytes: &mut [u8]);
     /// Queue bytes of a head or a body.
     fn write(&self, bytes: &[u8]);
+    /// Queue several pieces, one behind the other.
+    fn write_parts(&self, parts: &[&[u8]]);
+    /// Queue bytes without a copy: `kept` holds them until the kernel has them.
+    fn write_kept(&self, kept: Rc<dyn KeptBytes>);
     /// Count a message that is not what the protocol allows.
     fn count_protocol_error(&self);
 
@@ -97,6 +102,16 @@ pub(crate) trait HttpSink: Sink {
     fn settle_route(&self);
     /// Ask the host for its answer to a request with this body.
     fn request(&self, request: Request, body: Vec<u8>) -> Answer;
+    /// A piece of the body of the current request has come.
+    fn body_piece(&self, data: &[u8]);
+    /// That body is complete.
+    fn body_ended(&self);
+    /// That body will not be complete: the request is refused for this reason.
+    fn body_failed(&self, reason: &CloseReason);
+    /// That body comes fast enough.
+    fn body_progressed(&self);
+    /// The head of a response is queued. Whether a part of the request's body is to come.
+    fn response_begun(&self, has_unread_body: bool);
     /// Whether an answer of the host's can still be sent.
     fn awaits_answer(&self) -> bool;
     /// Whether the peer has finished sending: no further request will come.

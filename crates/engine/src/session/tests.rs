@@ -11,6 +11,7 @@ use crate::limit::Limit;
 use crate::options::{Framing, Messages, Options};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use vespiary_port::KeptBytes;
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
@@ -132,6 +133,21 @@ impl HttpSink for Recorder {
     fn write(&self, bytes: &[u8]) {
         self.written.borrow_mut().extend_from_slice(bytes);
     }
+    fn write_parts(&self, parts: &[&[u8]]) {
+        for part in parts {
+            self.write(part);
+        }
+    }
+    fn write_kept(&self, kept: Rc<dyn KeptBytes>) {
+        self.write(kept.bytes());
+    }
+    fn body_piece(&self, data: &[u8]) {
+        self.report(Report::Binary(data.to_vec()));
+    }
+    fn body_ended(&self) {}
+    fn body_failed(&self, _: &CloseReason) {}
+    fn body_progressed(&self) {}
+    fn response_begun(&self, _: bool) {}
     fn count_protocol_error(&self) {}
     fn request_begun(&self) {}
     fn client_named(&self, _: &Request) -> Result<(), Limit> {

@@ -119,6 +119,16 @@ impl TestHost {
         bodies.collect()
     }
 
+    /// What has come of bodies that are handed over as they come, all together.
+    pub fn pieces(&self) -> Vec<u8> {
+        let log = self.log.borrow();
+        let pieces = log.iter().filter_map(|told| match told {
+            Told::BodyPiece(_, piece) => Some(&piece[..]),
+            _ => None,
+        });
+        pieces.collect::<Vec<_>>().concat()
+    }
+
     /// Payloads of the messages, in order.
     pub fn messages(&self) -> Vec<Vec<u8>> {
         let log = self.log.borrow();
@@ -209,10 +219,39 @@ impl Host for TestHost {
         let allowed = [None, Some(Life::Requested)];
         self.live(connection.token(), &allowed, Life::Requested);
         self.tell(Told::Request(connection.token(), request.target.clone()));
-        if request.has_body() {
+        let is_streamed = connection.asked_endpoint().options().streams_requests;
+        if request.has_body() && !is_streamed {
             self.tell(Told::Body(connection.token(), body));
         }
         (connection.endpoint().host.request)(connection, &request)
+    }
+
+    fn body_piece(&self, connection: &Conn, data: &[u8]) {
+        let _inside = self.enter("body_piece");
+        self.tell(Told::BodyPiece(connection.token(), data.to_vec()));
+        (connection.endpoint().host.body_piece)(connection, data);
+    }
+
+    fn body_ended(&self, connection: &Conn) {
+        let _inside = self.enter("body_ended");
+        self.tell(Told::BodyEnded(connection.token()));
+        (connection.endpoint().host.body_ended)(connection);
+    }
+
+    fn body_failed(&self, connection: &Conn, reason: &CloseReason) {
+        let _inside = self.enter("body_failed");
+        self.tell(Told::BodyFailed(connection.token(), reason.clone()));
+    }
+
+    fn requester_finished(&self, connection: &Conn) {
+        let _inside = self.enter("requester_finished");
+        self.tell(Told::RequesterFinished(connection.token()));
+    }
+
+    fn has_room(&self, connection: &Conn) {
+        let _inside = self.enter("has_room");
+        self.tell(Told::Room(connection.token()));
+        (connection.endpoint().host.room)(connection);
     }
 
     fn opened(&self, connection: &Conn) {

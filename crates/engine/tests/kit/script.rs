@@ -16,12 +16,19 @@ pub type Filter = Box<dyn Fn(&Conn, &[u8]) -> Filtered>;
 pub type Layers = Box<dyn Fn(&Conn) -> Vec<Box<dyn Layer>>>;
 type OnDatagram = Box<dyn Fn(&Rc<DatagramSocket<TestHost>>, &Arrival, &[u8])>;
 type OnMessage = Box<dyn Fn(&Conn, Kind, &[u8])>;
+type OnBodyPiece = Box<dyn Fn(&Conn, &[u8])>;
 type OnSubscription = Box<dyn Fn(&Conn, &str, bool)>;
 
 /// What the host does at an endpoint.
 pub struct Script {
     /// At a request.
     pub request: OnRequest,
+    /// At a piece of a body.
+    pub body_piece: OnBodyPiece,
+    /// At the end of a body that came in pieces.
+    pub body_ended: Act,
+    /// When there is room for more of a response.
+    pub room: Act,
     /// When a connection opens.
     pub opened: Act,
     /// At a message.
@@ -65,6 +72,9 @@ impl Script {
     pub fn sink() -> Self {
         Self {
             request: Box::new(|_, _| accept()),
+            body_piece: Box::new(|_, _| ()),
+            body_ended: Box::new(|_| ()),
+            room: Box::new(|_| ()),
             opened: Box::new(|_| ()),
             message: Box::new(|_, _, _| ()),
             part: Box::new(|_, _, _, _| ()),
@@ -98,6 +108,27 @@ impl Script {
     #[must_use]
     pub fn on_request(mut self, act: impl Fn(&Conn, &Request) -> Answer + 'static) -> Self {
         self.request = Box::new(act);
+        self
+    }
+
+    /// Do this at a piece of a body.
+    #[must_use]
+    pub fn on_body_piece(mut self, act: impl Fn(&Conn, &[u8]) + 'static) -> Self {
+        self.body_piece = Box::new(act);
+        self
+    }
+
+    /// Do this at the end of a body that came in pieces.
+    #[must_use]
+    pub fn on_body_ended(mut self, act: impl Fn(&Conn) + 'static) -> Self {
+        self.body_ended = Box::new(act);
+        self
+    }
+
+    /// Do this when there is room for more of a response.
+    #[must_use]
+    pub fn on_room(mut self, act: impl Fn(&Conn) + 'static) -> Self {
+        self.room = Box::new(act);
         self
     }
 

@@ -10,6 +10,16 @@ pub enum Told {
     Request(Token, String),
     /// The body of a request that has one.
     Body(Token, Vec<u8>),
+    /// A piece of the body of a request that is handed over as it comes.
+    BodyPiece(Token, Vec<u8>),
+    /// The end of such a body.
+    BodyEnded(Token),
+    /// Such a body was refused.
+    BodyFailed(Token, CloseReason),
+    /// The client has finished sending behind its request.
+    RequesterFinished(Token),
+    /// The write queue has drained while a response is in progress.
+    Room(Token),
     /// A connection opened.
     Opened(Token),
     /// A message.

@@ -204,7 +204,7 @@ fn longest(state: State, options: &Options) -> Option<u64> {
         }
         // Once everything is written.
         State::Closing => deadlines.close,
-        State::Open | State::Closed => None,
+        State::Responding | State::Open | State::Closed => None,
     }
 }
 

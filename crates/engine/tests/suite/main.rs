@@ -23,6 +23,8 @@ mod held_up;
 mod http;
 mod http_bodies;
 mod http_keep_alive;
+mod http_responses;
+mod http_streams;
 mod kinds;
 mod layers;
 mod life;

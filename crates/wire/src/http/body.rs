@@ -1,5 +1,4 @@
-//! Bodies of requests, read as they arrive: of a known length, or in chunks (RFC 9112 sections 6
-//! and 7.1).
+//! Bodies, read as they arrive: of a known length, or in chunks (RFC 9112 sections 6 and 7.1).
 //!
 //! Where a server and a proxy before it disagree about the end of a body, a client can hide a
 //! second request in the first. So the chunked coding is read to the letter: sizes of hexadecimal
@@ -91,6 +90,15 @@ impl BodyReader {
             at,
             is_chunked: length == BodyLength::Chunked,
             aside: 0,
+        }
+    }
+
+    /// How many bytes of data are still to come; `None` in chunks, where only the last one says.
+    pub fn left(&self) -> Option<u64> {
+        match self.at {
+            At::Done => Some(0),
+            At::Data(left) if !self.is_chunked => Some(left),
+            _ => None,
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod authority;
 mod body;
+mod body_writer;
 mod connect;
 mod date;
 mod forwarded;
@@ -24,6 +25,7 @@ mod write;
 use std::fmt;
 
 pub use body::{BodyLength, BodyReader};
+pub use body_writer::{Asked, BodyWriter, PieceForm, WrongLength, append_interim, check_trailers};
 pub use connect::{append_connect, tunnel_refusal};
 pub use date::date;
 pub use forwarded::{ForwardedField, client as forwarded_client};

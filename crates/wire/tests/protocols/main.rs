@@ -14,6 +14,7 @@ mod frame;
 mod handshake_client;
 mod handshake_server;
 mod http_body;
+mod http_body_writer;
 mod http_connect;
 mod http_date;
 mod http_limits;

@@ -7,8 +7,7 @@
 //! in their order, one after another: the next head is not looked at before the answer to the last
 //! one is queued. Between requests the connection holds no place among the pending handshakes, and
 //! has the `keep_alive` deadline; from a request's first byte on it has the `handshake` deadline
-//! again. `message_began`, which belongs to open connections, distinguishes the two here: it is the
-//! moment of the latest answer, and 0 while a request is under way.
+//! again.
 //!
 //! Whatever was refused for its form ends the connection: where the next request begins is then
 //! anybody's guess.
@@ -20,7 +19,7 @@ use crate::close::{Cause, CloseReason};
 use crate::limit::Limit;
 use crate::options::Framing;
 use vespiary_trace::requires;
-use vespiary_wire::http::{self, Refusal, Request};
+use vespiary_wire::http::{self, BodyWriter, Refusal, Request};
 
 /// What tells a client to send the body of its request.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -32,10 +31,14 @@ pub(super) struct Exchange {
     pub(super) is_head: bool,
     /// The client awaits 100 before anything else.
     pub(super) awaits_continue: bool,
-    is_kept: bool,
+    /// The request is of HTTP/1 point this.
+    pub(super) minor_version: u8,
+    /// How the body of the response goes out whose head was sent.
+    pub(super) writer: Option<BodyWriter>,
+    pub(super) is_kept: bool,
     /// Requests answered before this one on the connection, and the latest answer's status.
     served: u32,
-    status: u16,
+    pub(super) status: u16,
 }
 
 impl Exchange {
@@ -45,12 +48,14 @@ impl Exchange {
         Self {
             is_head: request.method == "HEAD",
             awaits_continue: request.expects_continue(),
+            minor_version: request.minor_version,
+            writer: None,
             is_kept: request.may_persist() && !is_upgrade && !is_unread,
             ..self
         }
     }
 
-    /// The body of `request` was read: what follows it is the next request.
+    /// The body of `request` was read, or will be: what follows it is the next request.
     pub(super) fn body_was_read(&mut self, request: &Request) {
         self.is_kept = request.may_persist();
     }
@@ -77,7 +82,7 @@ pub(super) fn respond<S: HttpSink>(
         return fault(session, sink, &text);
     }
     let exchange = exchange(session);
-    let is_kept = may_keep(sink, exchange, &headers);
+    let is_kept = may_keep(sink, exchange, &headers) && may_drop_rest(session);
     let now = sink.unix_seconds();
     let is_websocket = sink.request_options().framing == Framing::WebSocket;
     complete(&mut headers, status, now, is_kept, is_websocket);
@@ -94,12 +99,45 @@ pub(super) fn respond<S: HttpSink>(
     );
     write(sink, response, exchange.is_head);
     sink.count_answer(status);
-    if is_kept {
-        keep(session, sink, exchange, status);
-    } else {
+    go_on(session, sink, exchange, status, is_kept);
+}
+
+/// The last byte of a response that was begun before is queued.
+pub(super) fn complete_answer<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S) {
+    let exchange = exchange(session);
+    let is_kept = exchange.is_kept && !sink.has_peer_ended() && may_drop_rest(session);
+    go_on(session, sink, exchange, exchange.status, is_kept);
+}
+
+/// The answer is complete: what is left of the request's body is dropped, and the next request
+/// follows, or the connection ends.
+fn go_on<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    exchange: Exchange,
+    status: u16,
+    is_kept: bool,
+) {
+    if !is_kept {
         let text = format!("answered {status}");
         let reason = CloseReason::new(Cause::Answered, text);
-        close(session, sink, reason, status);
+        return close(session, sink, reason, status);
+    }
+    match &mut session.stage {
+        Stage::Body(body) => {
+            body.head.exchange.status = status;
+            body.drop_rest(status);
+            sink.response_begun(true);
+        }
+        _ => keep(session, sink, exchange, status),
+    }
+}
+
+/// Whether the rest of the request's body, if there is one, can be read for nothing.
+fn may_drop_rest<P>(session: &Session<P>) -> bool {
+    match &session.stage {
+        Stage::Body(body) => body.may_be_dropped(),
+        _ => true,
     }
 }
 
@@ -126,6 +164,9 @@ fn give_refusal<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, refusa
     write(sink, response, is_head);
     sink.count_answer(refusal.status);
     let reason = CloseReason::new(Cause::RequestRefused, refusal.text.clone());
+    if matches!(&session.stage, Stage::Body(body) if body.is_handed_over()) {
+        sink.body_failed(&reason);
+    }
     close(session, sink, reason, refusal.status);
 }
 
@@ -142,12 +183,21 @@ pub(crate) fn may_still_answer<P>(session: &Session<P>) -> bool {
     matches!(&session.stage, Stage::Waiting(head) if head.upgrade.is_none())
 }
 
+/// Whether the answer is complete, and what is left of the request's body is dropped.
+pub(crate) fn is_dropping_body<P>(session: &Session<P>) -> bool {
+    matches!(&session.stage, Stage::Body(body) if body.is_dropped())
+}
+
 /// The status of the latest answer.
 pub(crate) fn latest_status<P>(session: &Session<P>) -> u16 {
     exchange(session).status
 }
 
-fn may_keep<S: HttpSink>(sink: &S, exchange: Exchange, headers: &[(String, String)]) -> bool {
+pub(super) fn may_keep<S: HttpSink>(
+    sink: &S,
+    exchange: Exchange,
+    headers: &[(String, String)],
+) -> bool {
     let options = sink.options();
     let most = options.limits.requests_per_connection_max;
     let ends = requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => lists(headers, "connection", "close"));
@@ -166,7 +216,7 @@ fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {
 }
 
 /// Adds what HTTP asks for beside what the host wrote.
-fn complete(
+pub(super) fn complete(
     headers: &mut Vec<(String, String)>,
     status: u16,
     now: u64,
@@ -204,7 +254,12 @@ fn write<S: HttpSink>(sink: &S, mut response: Vec<u8>, cut_body: bool) {
     sink.write(&response);
 }
 
-fn keep<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, exchange: Exchange, status: u16) {
+pub(super) fn keep<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    exchange: Exchange,
+    status: u16,
+) {
     let next = Exchange {
         served: exchange.served.saturating_add(1),
         status,

@@ -2,7 +2,8 @@
 //! next.
 //!
 //! A server ([`request`]) reads a request and its [`body`], asks the host, and answers 101 or what
-//! the host says; anything malformed is answered with its status before the host sees it. A client
+//! the host says, whole ([`exchange`]) or piece by piece ([`streaming`]); anything malformed is
+//! answered with its status before the host sees it. A client
 //! ([`client`]) sends its request and checks the response.
 
 pub(crate) mod body;
@@ -10,12 +11,15 @@ pub(crate) mod client;
 pub(crate) mod exchange;
 mod refused;
 pub(crate) mod request;
+pub(crate) mod streaming;
 mod tunnel;
 
 use super::sink::{HttpSink, Outcome};
 use super::{Session, Stage};
 use client::ClientHead;
 use exchange::Exchange;
+use std::rc::Rc;
+use vespiary_port::KeptBytes;
 use vespiary_wire::http::{Refusal, RequestReader};
 use vespiary_wire::websocket::handshake::Upgrade;
 
@@ -43,8 +47,44 @@ pub enum Answer {
         /// The body.
         body: Vec<u8>,
     },
-    /// The answer follows by `answer`, within the handshake's deadline.
+    /// The answer follows by `answer`, or is begun by `begin_response`, within the handshake's
+    /// deadline.
     Later,
+}
+
+/// A step of an answer that comes piece by piece, put off until the round is settled.
+pub(crate) enum Step {
+    Begin {
+        status: u16,
+        headers: Vec<(String, String)>,
+    },
+    Piece(Vec<u8>),
+    KeptPiece(Rc<dyn KeptBytes>),
+    End {
+        trailers: Vec<(String, String)>,
+    },
+    Interim {
+        status: u16,
+        headers: Vec<(String, String)>,
+    },
+    Continue,
+}
+
+/// What the host gave for a connection, until the round is settled.
+pub(crate) enum Given {
+    Answer(Answer),
+    Step(Step),
+}
+
+impl Given {
+    /// Bytes of a body that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Step(Step::Piece(data)) => data.len(),
+            Self::Step(Step::KeptPiece(kept)) => kept.bytes().len(),
+            _ => 0,
+        }
+    }
 }
 
 /// A head under way, and what must be remembered until it is answered.

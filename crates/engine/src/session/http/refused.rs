@@ -7,7 +7,7 @@
 
 use crate::close::{Cause, CloseReason};
 use vespiary_trace::requires;
-use vespiary_wire::http;
+use vespiary_wire::http::{self, BodyLength, BodyReader};
 
 /// The most bytes of a refusal's body that are waited for and told.
 const BODY_BYTES_MAX: usize = 4096;
@@ -82,28 +82,15 @@ impl Refused {
 /// The data of the chunks that are here, and whether the last one is among them (RFC 9112 section
 /// 7.1). What is malformed ends it.
 fn unchunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut reader = BodyReader::new(BodyLength::Chunked);
     let mut data = Vec::new();
-    while let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") {
-        let digits: Vec<u8> = bytes[..end]
-            .iter()
-            .copied()
-            .take_while(u8::is_ascii_hexdigit)
-            .collect();
-        let size = std::str::from_utf8(&digits)
-            .ok()
-            .and_then(|digits| usize::from_str_radix(digits, 16).ok());
-        let Some(size) = size.filter(|size| *size > 0) else {
-            return (data, true);
-        };
-        let rest = &bytes[end + 2..];
-        if rest.len() < size {
-            data.extend_from_slice(rest);
-            return (data, false);
+    loop {
+        match reader.next(&mut bytes) {
+            Ok(Some(piece)) => data.extend_from_slice(piece),
+            Ok(None) => return (data, reader.is_done()),
+            Err(_) => return (data, true),
         }
-        data.extend_from_slice(&rest[..size]);
-        bytes = rest[size..].strip_prefix(b"\r\n").unwrap_or(&[]);
     }
-    (data, false)
 }
 
 #[cfg(test)]

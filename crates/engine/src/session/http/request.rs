@@ -160,9 +160,14 @@ pub(crate) fn give<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, ans
     if !sink.awaits_answer() {
         return;
     }
-    let Stage::Waiting(head) = &mut session.stage else {
-        return;
+    let head = match &mut session.stage {
+        Stage::Waiting(head) => head,
+        Stage::Body(body) if body.is_handed_over() => &mut body.head,
+        _ => return,
     };
+    if head.exchange.writer.is_some() {
+        return;
+    }
     match answer {
         Answer::Later => {}
         Answer::Accept { protocol, headers } => {
@@ -273,12 +278,18 @@ pub(crate) fn refuse_late<S: HttpSink>(session: &mut Session<S::Payload>, sink: 
             head.exchange.is_head = head.buffer.trim_ascii_start().starts_with(b"HEAD ");
             Refusal::new(408, text)
         }
+        // The host does not read it.
+        Stage::Body(body) if body.is_handed_over() && sink.is_blocked() => not_in_time(),
         Stage::Body(_) => {
             requires!("rfc9112/6.3/8");
             Refusal::new(408, text)
         }
         // The request was in time; the host's answer is not.
-        _ => Refusal::new(503, "the server did not answer in time"),
+        _ => not_in_time(),
     };
     exchange::refuse(session, sink, &refusal);
+}
+
+fn not_in_time() -> Refusal {
+    Refusal::new(503, "the server did not answer in time")
 }

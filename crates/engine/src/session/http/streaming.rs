@@ -1,0 +1,194 @@
+//! Responses whose bodies follow their heads piece by piece (RFC 9112 sections 6 and 7.1).
+//!
+//! The head says how the body ends ([`BodyWriter`]); from then on the exchange has a writer, and
+//! the connection is `Responding`: the handshake's deadline is met, and the write deadline holds
+//! for a peer that does not read. A body that does not become what its head says ends the
+//! connection with a reset, as the client must not take it for a whole one.
+
+use super::super::sink::HttpSink;
+use super::super::{Session, Stage};
+use super::{Head, Step, body, exchange};
+use crate::close::{Cause, CloseReason};
+use std::rc::Rc;
+use vespiary_port::KeptBytes;
+use vespiary_wire::http::{self, Asked, BodyWriter};
+
+/// What keeps a step from being taken, as a sentence.
+pub(crate) type Fault = String;
+
+/// The exchange that the host is to answer, if it still is.
+fn under_way<P>(session: &mut Session<P>) -> Option<&mut Head> {
+    match &mut session.stage {
+        Stage::Waiting(head) if head.upgrade.is_none() => Some(head),
+        Stage::Body(body) if body.is_handed_over() => Some(&mut body.head),
+        _ => None,
+    }
+}
+
+/// Take a step that was put off. What cannot be sent ends the connection.
+pub(crate) fn take<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, step: Step) {
+    let taken = match step {
+        Step::Begin { status, headers } => begin(session, sink, status, headers).map(drop),
+        Step::Piece(data) => piece(session, sink, &data),
+        Step::KeptPiece(kept) => kept_piece(session, sink, kept),
+        Step::End { trailers } => end(session, sink, &trailers),
+        Step::Interim { status, headers } => interim(session, sink, status, &headers),
+        Step::Continue => {
+            body::go_on(session, sink);
+            Ok(())
+        }
+    };
+    if let Err(text) = taken {
+        fail(session, sink, &text);
+    }
+}
+
+/// A step cannot be taken: the client gets 500, or a reset where it has got a head.
+fn fail<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, text: &str) {
+    let Some(head) = under_way(session) else {
+        return;
+    };
+    if head.exchange.writer.is_none() {
+        return exchange::fault(session, sink, text);
+    }
+    sink.fault(text);
+    sink.abort(CloseReason::new(Cause::HandlerFailed, text));
+}
+
+/// Send the head of a response; whether a body may follow it.
+pub(crate) fn begin<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    status: u16,
+    mut headers: Vec<(String, String)>,
+) -> Result<bool, Fault> {
+    let Some(head) = under_way(session) else {
+        return Ok(false);
+    };
+    if head.exchange.writer.is_some() {
+        return Err("a response was begun before".to_owned());
+    }
+    if !(200..=599).contains(&status) {
+        return Err(format!(
+            "a response has a status from 200 to 599; got {status}"
+        ));
+    }
+    let exchange = head.exchange;
+    let asked = Asked {
+        is_head: exchange.is_head,
+        minor_version: exchange.minor_version,
+    };
+    let writer = BodyWriter::of(asked, status, &headers).map_err(|it| it.to_string())?;
+    // Whether the client will still send a body for which it awaits 100 is not known.
+    let is_kept = writer != BodyWriter::UntilClose
+        && !exchange.awaits_continue
+        && exchange::may_keep(sink, exchange, &headers);
+    exchange::complete(&mut headers, status, sink.unix_seconds(), is_kept, false);
+    let mut bytes = Vec::with_capacity(256);
+    writer
+        .append_head(&mut bytes, status, &headers)
+        .map_err(|it| it.to_string())?;
+    let has_unread_body = matches!(session.stage, Stage::Body(_));
+    let Some(head) = under_way(session) else {
+        return Ok(false);
+    };
+    head.exchange.status = status;
+    head.exchange.is_kept = is_kept;
+    head.exchange.writer = Some(writer);
+    sink.write(&bytes);
+    sink.count_answer(status);
+    sink.response_begun(has_unread_body);
+    Ok(writer != BodyWriter::Absent)
+}
+
+/// Send a piece of the body.
+pub(crate) fn piece<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    data: &[u8],
+) -> Result<(), Fault> {
+    let Some(writer) = writer(session)? else {
+        return Ok(());
+    };
+    let form = writer.piece(data.len()).map_err(|it| it.to_string())?;
+    if form.is_sent && !data.is_empty() {
+        sink.write_parts(&[form.head(), data, form.tail()]);
+    }
+    Ok(())
+}
+
+/// The same without a copy: `kept` holds the bytes until the kernel has them.
+pub(crate) fn kept_piece<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    kept: Rc<dyn KeptBytes>,
+) -> Result<(), Fault> {
+    let Some(writer) = writer(session)? else {
+        return Ok(());
+    };
+    let form = writer
+        .piece(kept.bytes().len())
+        .map_err(|it| it.to_string())?;
+    if form.is_sent && !kept.bytes().is_empty() {
+        sink.write(form.head());
+        sink.write_kept(kept);
+        sink.write(form.tail());
+    }
+    Ok(())
+}
+
+/// Complete the response.
+pub(crate) fn end<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    trailers: &[(String, String)],
+) -> Result<(), Fault> {
+    let Some(writer) = writer(session)?.copied() else {
+        return Ok(());
+    };
+    http::check_trailers(trailers).map_err(|it| it.to_string())?;
+    let mut bytes = Vec::new();
+    writer
+        .end(&mut bytes, trailers)
+        .map_err(|it| it.to_string())?;
+    sink.write(&bytes);
+    exchange::complete_answer(session, sink);
+    Ok(())
+}
+
+/// Send a response that announces the final one. A client of HTTP/1.0 knows none.
+pub(crate) fn interim<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    status: u16,
+    headers: &[(String, String)],
+) -> Result<(), Fault> {
+    let Some(head) = under_way(session) else {
+        return Ok(());
+    };
+    if head.exchange.writer.is_some() {
+        return Err("the response was begun before".to_owned());
+    }
+    if !(102..=199).contains(&status) {
+        return Err(format!(
+            "a response that announces another has a status from 102 to 199; got {status}"
+        ));
+    }
+    let mut bytes = Vec::with_capacity(128);
+    http::append_interim(&mut bytes, status, headers).map_err(|it| it.to_string())?;
+    if head.exchange.minor_version > 0 {
+        sink.write(&bytes);
+    }
+    Ok(())
+}
+
+/// The writer of the current response; an error where it has not begun.
+fn writer<P>(session: &mut Session<P>) -> Result<Option<&mut BodyWriter>, Fault> {
+    let Some(head) = under_way(session) else {
+        return Ok(None);
+    };
+    match &mut head.exchange.writer {
+        Some(writer) => Ok(Some(writer)),
+        None => Err("the response was not begun".to_owned()),
+    }
+}

@@ -106,6 +106,18 @@ def test_a_plugin_that_was_edited_is_replaced(run: Run, lines: Connect, folder: 
     assert lines(url).ask("Ann") == "good evening Ann 2"
 
 
+def test_a_module_that_was_edited_is_reported(run: Run, lines: Connect, folder: Path) -> None:
+    server = run(A.replace("plug.py:", "plug:"))
+    (url,) = server.serves(1)
+    server.reload()
+    assert "has changed" not in server.log
+    plugin = folder / "plug.py"
+    plugin.write_text(plugin.read_text().replace('"hello"', '"good evening"'))
+    server.reload(2)
+    assert "The module plug has changed, but the old one stays in use: restart" in server.log
+    assert lines(url).ask("Ann") == "hello Ann 1"
+
+
 def test_endpoints_that_share_an_address_are_replaced_together(
     run: Run, lines: Connect, folder: Path
 ) -> None:

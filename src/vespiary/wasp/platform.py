@@ -31,6 +31,7 @@ from vespiary.wasp.configuration import (
 )
 from vespiary.wasp.logs import configure_log
 from vespiary.wasp.operations import Operations
+from vespiary.wasp.plugins import module_state
 from vespiary.wasp.privileges import check_user, drop_privileges
 from vespiary.wasp.schema import AdminTable
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
@@ -146,6 +147,7 @@ class Platform:
         self._task: asyncio.Task[None] | None = None
         self._is_asked_again = False
         self._lock = asyncio.Lock()
+        self._modules = _modules(self.configuration)
         add_sites(self.server, [site for sites in self.sites.values() for site in sites])
 
     def _make(self, configuration: Configuration, names: list[str]) -> dict[str, list[Site]]:
@@ -302,6 +304,7 @@ class Platform:
             await replace_sites(self.server, gone, added, pairs)
         kept = {name: sites for name, sites in self.sites.items() if name not in dirty}
         _finish(old, new, kept)
+        self._warn_of_old_modules(new)
         self.configuration, self.sites = new, kept | made
         before, after = old.endpoints.keys(), new.endpoints.keys()
         return Reload(
@@ -310,6 +313,25 @@ class Platform:
             stopped=tuple(name for name in before if name not in after),
             unchanged=tuple(name for name in after if name not in dirty),
         )
+
+    def _warn_of_old_modules(self, configuration: Configuration) -> None:
+        """Log which modules have changed: they are imported once."""
+        now = _modules(configuration)
+        for name, state in now.items():
+            if self._modules.get(name, state) != state:
+                logger.warning(
+                    "The module %s has changed, but the old one stays in use: restart the server,"
+                    " or name its file in the configuration (%s.py:OBJECT), which a reload reads",
+                    name,
+                    name.rpartition(".")[2],
+                )
+        self._modules = now | self._modules
+
+
+def _modules(configuration: Configuration) -> dict[str, object]:
+    """The modules of plug-ins, and what is known of their files."""
+    plugins = [one.table.plugin for one in configuration.endpoints.values()]
+    return dict(state for state in map(module_state, plugins) if state is not None)
 
 
 def read_checked(path: Path) -> Configuration:

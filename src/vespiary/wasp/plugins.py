@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import inspect
+import sys
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from vespiary.wasp.reading import Source
 if TYPE_CHECKING:
     from vespiary.server import Server
 
-__all__ = ["GROUP", "Plugin", "load_plugin", "make_handler", "name_start"]
+__all__ = ["GROUP", "Plugin", "load_plugin", "make_handler", "module_state", "name_start"]
 
 GROUP = "vespiary.plugins"
 """The group of entry points by which installed packages offer plug-ins."""
@@ -162,6 +163,19 @@ async def _noted(started: Awaitable[object], note: str) -> None:
     except Exception as error:
         error.add_note(note)
         raise
+
+
+def module_state(reference: str) -> tuple[str, object] | None:
+    """The module of a plug-in, and what is known of its file; None if it is not a module."""
+    name = reference.rpartition(":")[0]
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name.endswith(".py") or file is None:
+        return None
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return None
+    return name, (found.st_mtime_ns, found.st_size)
 
 
 def _takes_config(function: Callable[..., Any]) -> bool:

@@ -42,6 +42,9 @@ _OTHERS: dict[type, Callable[[], object]] = {
 }
 """By type: an unlikely value of it."""
 
+_FILLED = (bytearray, list, set, dict)
+"""Those of them that get their value after they are made."""
+
 
 class Results:
     """What a function gives."""
@@ -63,10 +66,8 @@ class Results:
         kind = self._kind()
         if kind is bool and self._last is bool:
             return not self._answer
-        if kind in _OTHERS:
-            return _OTHERS[kind]()
         try:
-            return Replaced() if kind in (None, bool) else object.__new__(kind)
+            return Replaced() if kind in (None, bool) else _made(kind)
         except TypeError:  # It is made by more than Python's own means.
             return Replaced()
 
@@ -78,6 +79,21 @@ class Results:
         return told if self._last in (None, told) else None
 
 
+def _made(kind: type) -> object:
+    """An unlikely value of a type; of a class of the project, an object without attributes."""
+    base: Any = next((one for one in _OTHERS if issubclass(kind, one)), None)
+    if base is None:
+        return object.__new__(kind)
+    value = _OTHERS[base]()
+    if base is tuple and (fields := getattr(kind, "_fields", None)):
+        value = [Replaced() for _ in fields]
+    if base not in _FILLED:
+        return base.__new__(kind, value)
+    made = base.__new__(kind)
+    base.__init__(made, value)
+    return made
+
+
 def _annotation(function: Callable[..., Any]) -> Any:
     """The class of a function's annotation: None without one, `Replaced` if it allows several."""
     try:
@@ -85,6 +101,8 @@ def _annotation(function: Callable[..., Any]) -> Any:
     except Exception:  # Whatever the names in an annotation do.
         return None
     told = typing.get_origin(told) or told
+    if typing.is_typeddict(told):
+        return dict
     if told in (None, typing.Any, object):
         return None
     return told if isinstance(told, type) and told is not types.UnionType else Replaced

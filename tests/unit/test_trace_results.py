@@ -1,9 +1,10 @@
 """Another result of a function's own type, by its annotation or by its last result."""
 
 import enum
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import pytest
 
@@ -19,6 +20,19 @@ class Level(enum.StrEnum):
     LOW = "low"
 
 
+class Place(NamedTuple):
+    line: int
+    column: int
+
+
+class Words(list[str]):
+    """A list of its own."""
+
+
+class Counts(TypedDict):
+    a: int
+
+
 def unannotated(): ...  # type: ignore[no-untyped-def]
 def text() -> str: ...  # type: ignore[empty-body]
 def numbers() -> list[int]: ...  # type: ignore[empty-body]
@@ -29,6 +43,10 @@ def anything() -> Any: ...
 def unknown() -> "Missing": ...  # type: ignore[name-defined]  # noqa: F821
 def nothing() -> None: ...
 def level() -> Level: ...  # type: ignore[empty-body]
+def place() -> Place: ...  # type: ignore[empty-body]
+def words() -> Words: ...  # type: ignore[empty-body]
+def counts() -> Counts: ...  # type: ignore[empty-body]
+def found() -> defaultdict[str, int]: ...  # type: ignore[empty-body]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +68,12 @@ def level() -> Level: ...  # type: ignore[empty-body]
         (several, [1], Replaced),
         (several, None, Replaced),
         (nothing, None, Replaced),
-        (level, Level.LOW, Replaced),
+        (level, Level.LOW, Level),
+        (place, Place(1, 2), Place),
+        (place, None, Place),
+        (words, Words(["a"]), Words),
+        (counts, {"a": 1}, dict),
+        (found, None, defaultdict),
     ],
 )
 def test_another_result_has_the_only_type_that_a_function_gives(

@@ -5,8 +5,8 @@
 //! iterator. Pieces of the request's body wait here until they are taken; while more than
 //! [`WAITING_BYTES_MAX`] wait, the connection is not read.
 //!
-//! It ends in one of two ways. Either the response is complete, and the connection continues with its
-//! next request; or the client is gone, or the engine has answered in its place. Then what is sent
+//! It ends in one of two ways. Either the response is complete, and the connection continues with
+//! its next request; or the client is gone, or the engine has answered in its place. Then what is sent
 //! is dropped, and what is read raises.
 
 use crate::attachment::HasRare as _;

@@ -12,7 +12,7 @@ pub(crate) enum Fullness {
     Low,
     /// There is room again, and nothing was received since.
     Fallen,
-    /// It is above the high mark again, and nothing was received in between: reading goes on.
+    /// It is above the high mark again, and nothing was received in between: reading continues.
     Risen,
     /// It is above the high mark.
     High,

@@ -137,7 +137,7 @@ impl Peer {
         frame.expect("until it is there")
     }
 
-    /// The next frame that is no ping: on a slow machine a connection that does not read sends some.
+    /// The next frame except pings: on a slow machine a connection that does not read sends some.
     pub fn frame_but_pings(&mut self, bench: &Bench) -> Frame {
         loop {
             let frame = self.frame(bench);

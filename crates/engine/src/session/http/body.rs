@@ -1,7 +1,7 @@
 //! A request's body: read whole before the host is asked, or handed over as it comes.
 //!
-//! **Whole**, within `body_bytes_max`: the handshake's deadline continues while it comes, so a client
-//! that sends it slowly holds its memory for no longer than one that sends its head slowly.
+//! **Whole**, within `body_bytes_max`: the handshake's deadline continues while it comes, so a
+//! client that sends it slowly holds its memory for no longer than one that sends its head slowly.
 //!
 //! **As it comes**, where the endpoint streams requests: the host is asked at the head, and gets
 //! each piece. It holds the peer back by pausing the connection. The peer must send

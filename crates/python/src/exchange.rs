@@ -6,8 +6,8 @@
 //! [`WAITING_BYTES_MAX`] wait, the connection is not read.
 //!
 //! It ends in one of two ways. Either the response is complete, and the connection continues with
-//! its next request; or the client is gone, or the engine has answered in its place. Then what is sent
-//! is dropped, and what is read raises.
+//! its next request; or the client is gone, or the engine has answered in its place. Then what is
+//! sent is dropped, and what is read raises.
 
 use crate::attachment::HasRare as _;
 use crate::calls::InvokeOwned as _;

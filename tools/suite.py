@@ -16,7 +16,7 @@ from pathlib import Path
 
 from steps import CHECKOUT
 
-QUICK = ("unit", "api", "testing", "sync", "load", "wasp", "style")
+QUICK = ("unit", "api", "asgi", "testing", "sync", "load", "wasp", "style")
 """The folders of `make test`."""
 
 NEED_CHECK = ("tests/style/test_built_documents.py", "tests/style/test_mistakes_in_programs.py")

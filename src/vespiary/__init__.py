@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
     from vespiary.compression import Compression
     from vespiary.endpoint import Endpoint
     from vespiary.errors import (
+        ApplicationFailed,
         CloseReason,
         ConfigurationError,
         ConnectionBroken,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
     from vespiary.filters import Filter
     from vespiary.framing import LengthPrefix
     from vespiary.handler import Handler
+    from vespiary.http import ASGI, WSGI
     from vespiary.limits import Deadlines, Limits
     from vespiary.loop import run
     from vespiary.request import Request, Response
@@ -64,6 +66,9 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
     from vespiary.workers import Workers
 
 __all__ = [
+    "ASGI",
+    "WSGI",
+    "ApplicationFailed",
     "Backoff",
     "ClientOptions",
     "ClientTLS",
@@ -134,6 +139,7 @@ _MODULES = {
     "compression": ("Compression",),
     "endpoint": ("Endpoint",),
     "errors": (
+        "ApplicationFailed",
         "CloseReason",
         "ConfigurationError",
         "ConnectionBroken",
@@ -159,6 +165,7 @@ _MODULES = {
     "filters": ("Filter",),
     "framing": ("LengthPrefix",),
     "handler": ("Handler",),
+    "http": ("ASGI", "WSGI"),
     "limits": ("Deadlines", "Limits"),
     "loop": ("run",),
     "request": ("Request", "Response"),

@@ -58,6 +58,7 @@ def as_handler(handler: object) -> Handler | AsyncHandler:
         check_handler(handler)
         return handler
     if may_be_async(handler) and not inspect.isclass(handler):
+        _refuse_asgi(handler)
         check_function(handler)
         return cast("AsyncHandler", handler)
     advice = ""
@@ -65,12 +66,38 @@ def as_handler(handler: object) -> Handler | AsyncHandler:
         advice = ": an object of this class may be a handler, so make one"
     elif inspect.isasyncgenfunction(handler):
         advice = ": its yield makes it a generator"
+    elif callable(handler) and not inspect.isclass(handler):
+        advice = " (for a WSGI application, pass vespiary.WSGI(app))"
     raise ConfigurationError(
         "a handler is a vespiary.Handler, a subclass of it, or an async function that takes a"
         f" connection; got {handler!r}{advice}",
         subject="handler",
         value=handler,
     )
+
+
+def _refuse_asgi(handler: Any) -> None:
+    """Refuse an ASGI application by itself, which takes three arguments.
+
+    Raises:
+        ConfigurationError: it is one.
+    """
+    if _takes(handler, 3) and not _takes(handler, 1):
+        raise ConfigurationError(
+            f"{handler!r:.200} takes three arguments, so it seems to be an ASGI application: pass"
+            " vespiary.ASGI(app)",
+            subject="handler",
+            value=handler,
+        )
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether a function can be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _made(cls: type[Handler]) -> Handler:
@@ -290,7 +317,12 @@ def _requester(method: Callable[..., Any], task_name: str) -> Callable[..., Any]
 
 
 def start_response(connection: Connection, awaitable: Any) -> asyncio.Task[None]:
-    """Await a response in a task; the connection keeps the task, and cancels it at its end."""
+    """Await a response in a task; the connection keeps the task, and cancels it at its end.
+
+    A call of an ASGI application has a task already, and is kept in its place.
+    """
+    if getattr(awaitable, "is_call", False):
+        return cast("asyncio.Task[None]", awaitable)
     waiting = _respond_later(connection, awaitable)
     asked = getattr(awaitable, "awaitable", awaitable)
     cast("Any", waiting).__qualname__ = getattr(asked, "__qualname__", "on_request")

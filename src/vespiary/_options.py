@@ -67,6 +67,7 @@ def native_options(
     options["slow_consumer"] = slow_consumer
     options["parts"] = parts
     options["streams_requests"] = streams_requests
+    options["hosts_application"] = False
     options["filtered"] = filtered
     options["reads_when_crowded"] = reads_when_crowded
     options["proxies"], options["forwarders"] = [], None

@@ -36,7 +36,7 @@ def serve(
 
     Args:
         handler: A `Handler`, a subclass of it, or an async function that takes a connection, or on
-            `udp://` and `unixgram://` a datagram.
+            `udp://` and `unixgram://` a datagram. `ASGI` and `WSGI` make handlers of applications.
         urls: The endpoints.
         driver: `uring` or `epoll`; default: the best that works here.
         spin_microseconds: See `vespiary.loop.Loop`.

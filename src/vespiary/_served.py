@@ -1,14 +1,71 @@
-"""What `MODULE:OBJECT` has named, as a handler or a filter."""
+"""What `MODULE:OBJECT` has named, as a handler, an application or a filter."""
 
 import inspect
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import vespiary
 from vespiary.errors import ConfigurationError
 from vespiary.filters import Filter, FilterFactory
 from vespiary.handler import AsyncHandler
 
-__all__ = ["as_filter", "as_handler"]
+__all__ = ["as_filter", "as_handler", "as_served"]
+
+_FOR: dict[str, tuple[str, ...]] = {
+    "access_log": ("ASGI", "WSGI"),
+    "root_path": ("ASGI", "WSGI"),
+    "lifespan": ("ASGI",),
+    "threads": ("WSGI",),
+}
+"""The options of applications, and the interfaces that have each."""
+
+
+def as_served(
+    found: Any, reference: str, options: Mapping[str, Any]
+) -> vespiary.Handler | AsyncHandler:
+    """What `MODULE:OBJECT` gave, as a handler: an ASGI or WSGI application is made into one.
+
+    Args:
+        found: The object.
+        reference: How it was named.
+        options: Those for applications that were given, by name.
+
+    Raises:
+        ConfigurationError: it cannot be served, or an option has no effect on it.
+    """
+    kind = _kind(found)
+    for name in options:
+        if kind not in _FOR[name]:
+            raise ConfigurationError(
+                f"--{name.replace('_', '-')} is for {' and '.join(_FOR[name])} applications, and"
+                f" {reference} is not one",
+                subject=name,
+            )
+    if kind == "ASGI":
+        return vespiary.ASGI(found, **options)
+    if kind == "WSGI":
+        return vespiary.WSGI(found, **options)
+    if kind == "ASGI 2":
+        raise ConfigurationError(
+            f"{reference} is an ASGI 2 application: name an ASGI 3 application, such as"
+            " asgiref.compatibility.guarantee_single_callable(app)",
+            subject=reference,
+        )
+    if kind == "factory" and inspect.isfunction(found):
+        name = reference.rpartition(":")[2]
+        raise ConfigurationError(
+            f"{reference} is a function without arguments, so it seems to make an application: name"
+            f" the application itself, for which a line such as app = {name}() is enough",
+            subject=reference,
+        )
+    return as_handler(found, reference)
+
+
+def _kind(found: object) -> str:
+    from vespiary.http._kinds import kind_of
+
+    is_class = inspect.isclass(found) and issubclass(found, vespiary.Handler)
+    return "handler" if is_class or isinstance(found, vespiary.Handler) else kind_of(found)
 
 
 def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler:
@@ -36,7 +93,7 @@ def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler
         return cast("AsyncHandler", found)
     raise ConfigurationError(
         f"{reference} is {_described(found)}: it must be a vespiary.Handler, a subclass of "
-        "it, or an async function that takes a connection",
+        "it, an async function that takes a connection, or an ASGI or WSGI application",
         subject=reference,
     )
 

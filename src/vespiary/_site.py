@@ -14,6 +14,7 @@ from vespiary._callbacks import may_be_async
 from vespiary._core import Hooks
 from vespiary._datagrams import check_groups, check_kind, datagram_hooks
 from vespiary._hooks import as_handler, handler_hooks
+from vespiary._hosted import Hosted, engine_endpoint
 from vespiary._option_checks import check_options, wrong_option
 from vespiary._options import native_options
 from vespiary._proxy_networks import forwarded_options, proxy_networks
@@ -92,6 +93,7 @@ class Site:
         check_options(options, ServerOptions.__annotations__, "an endpoint")
         made = as_handler(handler)
         endpoint = Endpoint.parse(url)
+        served = engine_endpoint(made, endpoint, options.get("executor"))
         check_kind(endpoint, options, made)
         _check_socket_options(endpoint, options)
         route = _route(endpoint, options.get("host"), url)
@@ -101,7 +103,10 @@ class Site:
         has_connections = not endpoint.is_datagram or options.get("connections", False)
         if endpoint.is_datagram:
             check_groups(endpoint, options.get("multicast_groups", ()))
-        if not has_connections:
+        if isinstance(made, Hosted):
+            is_behind_proxy = bool(options.get("forwarded_from"))
+            hooks = made.make_hooks(endpoint, task_name, is_behind_proxy=is_behind_proxy)
+        elif not has_connections:
             hooks = datagram_hooks(made, task_name, limits.datagrams_pending_max)
         else:
             hooks = handler_hooks(made, task_name)
@@ -109,7 +114,7 @@ class Site:
         if route is not None:
             hooks.path_pattern = route.path
         native = native_options(
-            endpoint,
+            served,
             options.get("framing"),
             limits,
             deadlines,
@@ -121,6 +126,7 @@ class Site:
         )
         if endpoint.is_datagram and has_connections:
             native["framing"] = "datagram"
+        native["hosts_application"] = isinstance(made, Hosted)
         native |= _proxies(endpoint, options)
         native["tls"] = _native_tls(endpoint, options.get("tls"))
         threads = _threads(hooks, options.get("executor"), limits, deadlines)

@@ -22,6 +22,7 @@
           +-- ThreadCallsFull          the loop runs no calls of other threads
           +-- DriverUnavailable        the driver that was forced is not available
           +-- WorkerFailed             a worker process could not start
+          +-- ApplicationFailed        an ASGI application could not start
 
 The text of an exception says what happened and what to do, and its attributes contain the facts.
 The text is one line that can be logged and shown: control characters from a peer are escaped. The
@@ -39,6 +40,7 @@ from vespiary._printable import escaped
 from vespiary.headers import Headers
 
 __all__ = [
+    "ApplicationFailed",
     "CloseReason",
     "ConfigurationError",
     "ConnectionBroken",
@@ -406,3 +408,18 @@ class WorkerFailed(VespiaryError):
 
     def __str__(self) -> str:
         return f"worker {self.worker} could not start: {self.why}"
+
+
+class ApplicationFailed(VespiaryError):
+    """An ASGI application could not start, so the server has not started.
+
+    Attributes:
+        why: The message of the application, or what it has raised.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the application's startup failed: {escaped(self.why)}"

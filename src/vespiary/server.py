@@ -149,7 +149,8 @@ class Server:
 
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection, or
-                on `udp://` and `unixgram://` a datagram.
+                on `udp://` and `unixgram://` a datagram. `ASGI` and `WSGI` make applications into
+                handlers.
             url: `tcp://`, `unix:///path`, `ws://`, `http://`, `ws+unix:///path:/target` or
                 `http+unix:///path:/target`; with TLS `tls://`, `wss://`, `https://`; for datagrams
                 `udp://`, `unixgram:///path`. With port 0, the kernel chooses a port.

@@ -117,6 +117,7 @@ EXAMPLES = [
     ReceiveConflict("127.0.0.1:5"),
     errors.ThreadCallsFull(1, 1),
     errors.WorkerFailed(1, "its on_start raised an error"),
+    errors.ApplicationFailed("no database"),
     DriverUnavailable("uring", "EPERM"),
 ]
 

@@ -12,6 +12,7 @@ import pytest
 from vespiary.backoff import Backoff
 from vespiary.cli.main import main
 from vespiary.client_options import HANDSHAKES_PER_ADDRESS_MAX, ClientOptions
+from vespiary.http import ASGI
 from vespiary.limits import Deadlines, Limits
 from vespiary.prove.load.plan import Plan
 from vespiary.server import Server
@@ -41,6 +42,8 @@ SERVE = {
     "--forwarded-from": "none",
     "--worker-hang-seconds": Workers(1).hang_seconds,
     "--worker-memory-max": "none",
+    "--root-path": "none",
+    "--lifespan": inspect.signature(ASGI).parameters["lifespan"].default,
 }
 IN_WORDS = {
     "--workers": "in this process alone",
@@ -52,6 +55,7 @@ IN_WORDS = {
     "--mode": "what the umask gives",
     "--key": "in the file of --cert",
     "--driver": "uring where the kernel allows it, else epoll",
+    "--threads": "four more than there are processors, at most 32",
 }
 """Defaults that say what happens without the option."""
 

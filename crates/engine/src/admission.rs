@@ -40,12 +40,9 @@ pub(crate) fn client_named<H: Host>(
     let Some((proxies, field)) = &options.forwarders else {
         return Ok(());
     };
-    let Some(proxy) = connection.carrier.proxy() else {
+    let Some(proxy) = trusted_proxy(connection) else {
         return Ok(());
     };
-    if !proxies.include(&proxy) {
-        return Ok(());
-    }
     leave_address(connection);
     let named = http::forwarded_client(request, *field, |ip| proxies.include_ip(ip));
     let Some(client) = named.map(Address::Inet) else {
@@ -54,6 +51,21 @@ pub(crate) fn client_named<H: Host>(
     };
     connection.carrier.set_client(client.clone());
     enter_address(connection, &client)
+}
+
+/// The proxy that the connection comes from, where it is trusted to name its clients.
+fn trusted_proxy<H: Host>(connection: &Connection<H>) -> Option<Address> {
+    let options = connection.front.options();
+    let (proxies, _) = options.forwarders.as_ref()?;
+    let proxy = connection.carrier.proxy()?;
+    proxies.include(&proxy).then_some(proxy)
+}
+
+impl<H: Host> Connection<H> {
+    /// Whether the connection comes from a proxy that is trusted to name its clients.
+    pub fn is_forwarded(&self) -> bool {
+        trusted_proxy(self).is_some()
+    }
 }
 
 /// Let the connection count for its peer's address, if that has a limit.

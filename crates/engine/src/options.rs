@@ -274,6 +274,8 @@ pub struct Options {
     pub parts: bool,
     /// Whether the host is asked at a request's head, and gets the body as it comes.
     pub streams_requests: bool,
+    /// Whether an application answers requests, which may take any time for it.
+    pub hosts_application: bool,
     /// Which proxies name their client with the PROXY protocol.
     pub proxies: Proxies,
     /// Which proxies name their client in each request, and in which header field.
@@ -332,6 +334,7 @@ impl Options {
             websocket: WebSocketOptions::default(),
             parts: false,
             streams_requests: false,
+            hosts_application: false,
             proxies: Proxies::default(),
             forwarders: None,
             secure: false,

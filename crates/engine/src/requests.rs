@@ -124,6 +124,15 @@ impl<H: Host> Connection<H> {
         may_still_answer(&self.inbound.borrow().session)
     }
 
+    /// Whether a request, which is there as a whole, waits for an application.
+    pub(crate) fn awaits_application(&self) -> bool {
+        self.asked_endpoint().options().hosts_application
+            && self
+                .inbound
+                .try_borrow()
+                .is_ok_and(|inbound| may_still_answer(&inbound.session))
+    }
+
     /// Whether the answer is complete, and what is left of the request's body is dropped.
     pub(crate) fn is_dropping_body(&self) -> bool {
         let inbound = self.inbound.try_borrow();

@@ -49,7 +49,10 @@ impl Host for PyHost {
 
     fn request(&self, connection: &Rc<Conn>, request: http::Request, body: Vec<u8>) -> Answer {
         let endpoint = connection.asked_endpoint();
-        if let Some(hook) = &endpoint.host.exchange {
+        // A WebSocket handshake is for `request`, also where a host of applications has both.
+        if let Some(hook) = &endpoint.host.exchange
+            && connection.version().is_none()
+        {
             return self.hand_over_exchange(connection, hook, request);
         }
         let Some(hook) = &endpoint.host.request else {

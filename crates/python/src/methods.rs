@@ -638,6 +638,12 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether it comes from a proxy that is trusted to name its clients; internal.
+    #[getter]
+    fn _is_forwarded(&self) -> PyResult<bool> {
+        Ok(self.living()?.is_some_and(|living| living.is_forwarded()))
+    }
+
     /// Its handler works no more, and it has ended: it counts for no limit; internal.
     fn _leave(&self) -> PyResult<()> {
         drop(self.local()?.place.take());

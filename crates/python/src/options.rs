@@ -254,6 +254,7 @@ pub(crate) fn read(
     read.websocket = websocket(options)?;
     read.parts = required(options, "parts")?;
     read.streams_requests = required(options, "streams_requests")?;
+    read.hosts_application = required(options, "hosts_application")?;
     read.reads_when_crowded = required(options, "reads_when_crowded")?;
     read.filtered = required(options, "filtered")?;
     read.proxies = proxies(required(options, "proxies")?)?;

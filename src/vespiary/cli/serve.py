@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import click
 
 import vespiary
 from vespiary._loading import load_object
-from vespiary._served import as_filter, as_handler
+from vespiary._served import as_filter, as_served
+from vespiary.cli._applications import application_options
 from vespiary.cli._help import Command
 from vespiary.cli._reload import ChildReport, Reloader
 from vespiary.cli._workers import worker_options
 from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint
-from vespiary.errors import ConfigurationError, LimitsError, WorkerFailed
+from vespiary.errors import ApplicationFailed, ConfigurationError, LimitsError, WorkerFailed
 from vespiary.limits import Deadlines, Limits
 from vespiary.server_options import BACKLOG, FRAMING, SLOW_CONSUMER
 from vespiary.tls import ServerTLS
@@ -182,6 +184,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     is_flag=True,
     help="Share the port with other processes that set this option (SO_REUSEPORT).",
 )
+@application_options
 @worker_options
 @click.option(
     "--spin-microseconds",
@@ -233,6 +236,7 @@ def serve(
     mode: str | None,
     backlog: int | None,
     reuse_port: bool,
+    application: dict[str, Any],
     workers: Workers | None,
     spin_microseconds: int,
     driver: str | None,
@@ -242,13 +246,15 @@ def serve(
 ) -> None:
     """Serve a handler on URLs: tcp://, unix://, ws://, http://; with TLS tls://, wss://, https://.
 
-    udp:// and unixgram:// are for datagrams. MODULE:OBJECT names a Handler, a subclass of it, or an
-    async function that takes a connection or a datagram. MODULE is a module or the path of a file.
+    udp:// and unixgram:// are for datagrams. MODULE:OBJECT names a Handler, a subclass of it, an
+    async function that takes a connection or a datagram, or on http:// an ASGI 3 or WSGI
+    application. MODULE is a module or the path of a file.
 
     \b
     Examples:
       vespiary serve echo:Echo ws://127.0.0.1:9001
       vespiary serve echo.py:echo tcp://127.0.0.1:5050 --framing line --reload
+      vespiary serve app:app http://127.0.0.1:8000 --access-log
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     options: dict[str, Any] = {
         "limits": Limits.from_texts(_pairs("--limit", limits)),
@@ -268,19 +274,15 @@ def serve(
     _configure_log(log_level, workers)
     report = ChildReport.from_environment()
     try:
-        target = as_handler(load_object(handler, folder), handler)
+        target = as_served(load_object(handler, folder), handler, application)
         options["filters"] = [as_filter(load_object(one, folder), one) for one in filters] or None
     finally:
         if report:
             report.files()
     server = _server_of(target, [(url, options | own) for url, own in endpoints])
+    run = partial(server.run, on_serving=report.serving if report else None, workers=workers)
     with _reported():
-        server.run(
-            driver=driver,
-            spin_microseconds=spin_microseconds,
-            on_serving=report.serving if report else None,
-            workers=workers,
-        )
+        run(driver=driver, spin_microseconds=spin_microseconds)
 
 
 @contextmanager
@@ -290,7 +292,7 @@ def _reported() -> Iterator[None]:
         yield
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from error
-    except WorkerFailed as error:
+    except (ApplicationFailed, WorkerFailed) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -104,7 +104,9 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
     match connection.state() {
         State::BetweenRequests => consider(began, deadlines.keep_alive, Which::KeepAlive),
         State::Connecting | State::Securing | State::Handshaking => {
-            consider(began, deadlines.handshake, Which::Handshake);
+            let length = deadlines.handshake;
+            let length = length.filter(|_| !connection.awaits_application());
+            consider(began, length, Which::Handshake);
             consider_look(connection, options, &mut consider);
         }
         State::Responding => {

@@ -1,0 +1,1 @@
+"""Measures ASGI and WSGI servers side by side."""

@@ -117,12 +117,15 @@ pub(crate) fn reset(_py: Python<'_>, variable: &Py<PyAny>, token: &Py<PyAny>) {
 /// Where the variables of a fresh copy are. A context never changes its variables in place, so
 /// copies with the same place have the same variables. None where this cannot be known.
 ///
-/// A context shows the collector its variables, and the context that was entered before it, which a
-/// copy has not.
+/// A context shows the collector its variables, which are an immutable mapping, and the context that
+/// was entered before it, which a copy has not.
 pub(crate) fn variables(copy: &Py<PyAny>) -> Option<usize> {
     unsafe extern "C" fn visit(object: *mut ffi::PyObject, found: *mut c_void) -> c_int {
-        // SAFETY: `found` is `shown`, below.
-        unsafe { &mut *found.cast::<Shown>() }.add(object as usize);
+        // SAFETY: `found` is `shown`, below, and the object is alive.
+        unsafe {
+            let is_mapping = CStr::from_ptr((*ffi::Py_TYPE(object)).tp_name) == c"hamt";
+            (*found.cast::<Shown>()).add(object as usize, is_mapping);
+        }
         0
     }
 
@@ -133,19 +136,21 @@ pub(crate) fn variables(copy: &Py<PyAny>) -> Option<usize> {
         let traverse = (*ffi::Py_TYPE(copy.as_ptr())).tp_traverse?;
         traverse(copy.as_ptr(), visit, (&raw mut shown).cast());
     }
-    (shown.count == 1).then_some(shown.latest)
+    (shown.objects == 1 && shown.mappings == 1).then_some(shown.latest)
 }
 
 /// What an object shows the collector.
 #[derive(Default)]
 struct Shown {
-    count: usize,
+    objects: usize,
+    mappings: usize,
     latest: usize,
 }
 
 impl Shown {
-    fn add(&mut self, object: usize) {
-        self.count += 1;
+    fn add(&mut self, object: usize, is_mapping: bool) {
+        self.objects += 1;
+        self.mappings += usize::from(is_mapping);
         self.latest = object;
     }
 }

@@ -1,7 +1,7 @@
 """What `MODULE:OBJECT` has named, as a handler, an application or a filter."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import vespiary
@@ -20,8 +20,15 @@ _FOR: dict[str, tuple[str, ...]] = {
 """The options of applications, and the interfaces that have each."""
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def as_served(
-    found: Any, reference: str, options: Mapping[str, Any]
+    found: Any,
+    reference: str,
+    options: Mapping[str, Any],
+    label: Callable[[str], str] = _option,
 ) -> vespiary.Handler | AsyncHandler:
     """What `MODULE:OBJECT` gave, as a handler: an ASGI or WSGI application is made into one.
 
@@ -29,6 +36,7 @@ def as_served(
         found: The object.
         reference: How it was named.
         options: Those for applications that were given, by name.
+        label: How an option is written; default: as one of the command line.
 
     Raises:
         ConfigurationError: it cannot be served, or an option has no effect on it.
@@ -37,7 +45,7 @@ def as_served(
     for name in options:
         if kind not in _FOR[name]:
             raise ConfigurationError(
-                f"--{name.replace('_', '-')} is for {' and '.join(_FOR[name])} applications, and"
+                f"{label(name)} is for {' and '.join(_FOR[name])} applications, and"
                 f" {reference} is not one",
                 subject=name,
             )

@@ -91,8 +91,15 @@ class Running:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition, or the end of the process."""
-        wait_until(lambda: condition() or self.process.poll() is not None, lambda: self.log)
-        assert condition(), self.log
+        is_so = False
+
+        def is_over() -> bool:
+            nonlocal is_so
+            is_so = bool(condition())
+            return is_so or self.process.poll() is not None
+
+        wait_until(is_over, lambda: self.log)
+        assert is_so, self.log
 
     @property
     def urls(self) -> list[str]:

@@ -95,7 +95,7 @@ def test_every_option_has_a_key_and_every_key_an_option() -> None:
     assert keys(schema.CompressionTable) == {one.name for one in fields(Compression)}
     assert keys(schema.LengthPrefixTable) == {one.name for one in fields(LengthPrefix)}
     assert keys(schema.WorkersTable) == {one.name for one in fields(Workers)}
-    own = {"plugin", "url", "urls", "config", "socket", "host_name"}
+    own = {"plugin", "url", "urls", "config", "socket", "host_name", "application"}
     assert keys(schema.EndpointTable) - own == set(ServerOptions.__annotations__) - {
         "sock",
         "fd",

@@ -8,6 +8,7 @@ import click
 
 from vespiary.cli._configuration import configuration_file, reported
 from vespiary.cli._help import Command
+from vespiary.errors import ApplicationFailed
 
 __all__ = ["run"]
 
@@ -41,6 +42,9 @@ def run(file: Path) -> None:
         sys.exit(Generations(configuration, sockets).run())
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from error
+    except ApplicationFailed as error:
+        notes = "".join(f"\n{note}" for note in error.__notes__)
+        raise click.ClickException(f"{error}{notes}") from error
     except Exception:
         click.echo(traceback.format_exc().rstrip(), err=True)
         click.echo("Error: the server did not start", err=True)

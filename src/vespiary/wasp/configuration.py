@@ -30,8 +30,8 @@ from vespiary.wasp.decoding import WRONG, decode
 from vespiary.wasp.message_sizes import framing_filter
 from vespiary.wasp.plugins import Plugin, load_plugin, make_handler, name_start
 from vespiary.wasp.reading import Source, read_source
-from vespiary.wasp.schema import ConfigurationTable, EndpointTable
-from vespiary.wasp.settings import options_of, workers_of
+from vespiary.wasp.schema import ApplicationTable, ConfigurationTable, EndpointTable
+from vespiary.wasp.settings import given, options_of, workers_of
 from vespiary.workers import Workers
 
 __all__ = ["ADMIN", "Configuration", "Planned", "make_sites", "read_configuration"]
@@ -238,9 +238,12 @@ def _handler(source: Source, planned: Planned, loaded: _Loaded) -> AnyHandler | 
     config = None if table.config is UNSET else table.config
     try:
         plugin = load_plugin(table.plugin, planned.folder, loaded.files)
-        handler = make_handler(source, plugin, config, path)
+        application = {} if table.application is UNSET else given(table.application)
+        handler = make_handler(source, plugin, config, application, path)
     except ConfigurationError as error:
-        source.report(Problem((*path, "plugin"), str(error)))
+        is_option = error.subject in ApplicationTable.__struct_fields__
+        where = ("application", error.subject) if is_option else ("plugin",)
+        source.report(Problem((*path, *where), str(error)))
         return None
     except Exception as error:
         story = "".join(traceback.format_exception(error)).rstrip()

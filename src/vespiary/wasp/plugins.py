@@ -1,7 +1,8 @@
 """Plug-ins: found by name, and made into a handler for each endpoint with its own configuration.
 
-A plug-in is a subclass of `vespiary.Handler`, an object of one, or an async function. A class gets
-an object per endpoint, so endpoints share nothing. Its configuration is the argument `config` of
+A plug-in is a subclass of `vespiary.Handler`, an object of one, an async function, or an ASGI or
+WSGI application. A class gets an object per endpoint, so endpoints share nothing. Its configuration
+is the argument `config` of
 its `__init__`, of its `on_start`, or of both; of a function, the argument `config`. The annotation
 says the type: a `msgspec.Struct`, a pydantic model, a dataclass, or anything else that msgspec
 converts; without one, it is a `dict`.
@@ -14,7 +15,7 @@ import importlib.metadata
 import inspect
 import sys
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary._hooks import defined
 from vespiary._loading import load_object
-from vespiary._served import as_handler
+from vespiary._served import as_served
 from vespiary._suggestions import advice
 from vespiary._toml_files import KeyPath, Problem
 from vespiary.errors import ConfigurationError
@@ -86,7 +87,11 @@ def load_plugin(reference: str, folder: Path, files: dict[Path, ModuleType]) -> 
 
 
 def make_handler(
-    source: Source, plugin: Plugin, config: dict[str, Any] | None, path: KeyPath
+    source: Source,
+    plugin: Plugin,
+    config: dict[str, Any] | None,
+    application: Mapping[str, Any],
+    path: KeyPath,
 ) -> AnyHandler | None:
     """Make the handler of an endpoint.
 
@@ -94,6 +99,7 @@ def make_handler(
         source: The files: mistakes in the configuration are reported to it.
         plugin: What serves the endpoint.
         config: Its own table; None if there is none.
+        application: The options of an ASGI or WSGI application.
         path: Where the endpoint is in the file.
 
     Returns:
@@ -112,7 +118,8 @@ def make_handler(
             return None
         handler: AnyHandler = found(**{_PARAMETER: value})
     else:
-        own, handler = None, as_handler(found, plugin.reference)
+        label = "application.{}".format
+        own, handler = None, as_served(found, plugin.reference, application, label)
     if isinstance(handler, Handler):
         start: Callable[..., Any] = handler.on_start
         if _takes_config(start):

@@ -19,6 +19,7 @@ __all__ = [
     "FRAMING_EXPECTED",
     "OTHER_KEYS",
     "AdminTable",
+    "ApplicationTable",
     "CertificateTable",
     "CompressionTable",
     "ConfigurationTable",
@@ -141,6 +142,15 @@ class TLSTable(_Table, frozen=True):
     watch_seconds: Time | UnsetType = UNSET
 
 
+class ApplicationTable(_Table, frozen=True):
+    """The options of an ASGI or WSGI application: see `vespiary.ASGI` and `vespiary.WSGI`."""
+
+    access_log: bool | UnsetType = UNSET
+    root_path: str | UnsetType = UNSET
+    lifespan: Literal["auto", "on", "off"] | UnsetType = UNSET
+    threads: int | UnsetType = UNSET
+
+
 class EndpointTable(_Table, frozen=True):
     """An endpoint: where it listens, which plug-in serves it, and its options.
 
@@ -151,6 +161,7 @@ class EndpointTable(_Table, frozen=True):
     url: str | UnsetType = UNSET
     urls: Names | UnsetType = UNSET
     config: dict[str, Any] | UnsetType = UNSET
+    application: ApplicationTable | UnsetType = UNSET
     framing: FramingName | LengthPrefixTable | UnsetType = UNSET
     filters: Names | UnsetType = UNSET
     limits: LimitsTable | UnsetType = UNSET  # type: ignore[valid-type]
@@ -241,6 +252,10 @@ OTHER_KEYS: dict[type, dict[str, str]] = {
         "module": "write plugin",
         "host": "the interface is part of url; for the requests of one host name write host_name",
         "server_name": "write host_name",
+        "root_path": "write application.root_path",
+        "lifespan": "write application.lifespan",
+        "threads": "write application.threads",
+        "access_log": "write application.access_log",
         "cert": "write tls.certificate",
         "certificate": "write tls.certificate",
         "key": "write tls.key",

@@ -41,8 +41,8 @@ _MADE_FOR_YOU = {
 _OF_PYTHON = {
     name: f"{module}.{name}"
     for module, names in {
-        "collections.abc": "AsyncIterator Awaitable Buffer Callable Coroutine Iterable Mapping"
-        " Sequence",
+        "collections.abc": "AsyncIterable AsyncIterator Awaitable Buffer Callable Coroutine"
+        " Iterable Mapping Sequence",
         "typing": "Any Literal Unpack",
     }.items()
     for name in names.split()

@@ -37,6 +37,7 @@ from typing import Literal
 from vespiary._counted import counted
 from vespiary._credentials import bare_url
 from vespiary._printable import escaped
+from vespiary.close_code import CloseCode
 from vespiary.headers import Headers
 
 __all__ = [
@@ -76,7 +77,9 @@ class CloseReason:
             clean with the codes 1000, 1001, 1012 or no code. With any other code, including those
             of applications (3000 to 4999), it is broken. For the end that sends the code, it is
             clean in each case.
-        code: The WebSocket close code (RFC 6455 section 7.4), where there is one; None on streams.
+        code: The WebSocket close code (RFC 6455 section 7.4). 1006 if the connection ended without
+            a close frame: after a reset, `abort()`, a limit, or silence. None on streams, and for
+            a connection that was never open.
         text: What happened, as a sentence. For a close frame from the peer, the text in this frame.
         error: The error that the kernel reported, if any.
         status: The HTTP status of a refused handshake, where there is one.
@@ -92,7 +95,7 @@ class CloseReason:
     def __str__(self) -> str:
         who = "this end" if self.side == "local" else "the peer"
         words = [f"{self.kind} by {who}"]
-        if self.code is not None:
+        if self.code is not None and self.code != CloseCode.ABNORMAL:
             words.append(f"with code {self.code}")
         if self.status is not None:
             words.append(f"with HTTP status {self.status}")

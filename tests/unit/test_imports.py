@@ -55,6 +55,7 @@ def test_the_version_is_shown_without_any_command() -> None:
         "vespiary._printable",
         "vespiary.cli",
         "vespiary.cli.main",
+        "vespiary.close_code",
         "vespiary.errors",
         "vespiary.headers",
     }
@@ -71,6 +72,7 @@ LOCKS = {
     "vespiary.cli._starting",
     "vespiary.cli.locks",
     "vespiary.cli.main",
+    "vespiary.close_code",
     "vespiary.errors",
     "vespiary.headers",
     "vespiary.prove",

@@ -331,7 +331,7 @@ fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
         assert!(published < 10_000, "nobody is slow");
     }
     bench.until_closed(1);
-    assert_eq!(bench.host().reasons()[0].code, None);
+    assert_eq!(bench.host().reasons()[0].code, Some(1006));
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 3);
 }
 

@@ -14,7 +14,7 @@ import asyncio
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -74,7 +74,7 @@ class Files(vespiary.Handler):
 
 
 @contextmanager
-def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
+def temporary_file(folder: Path) -> Generator[IO[bytes], None, None]:
     """A file that is gone at the end, unless it was kept."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as file:
         try:

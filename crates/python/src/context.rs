@@ -117,8 +117,8 @@ pub(crate) fn reset(_py: Python<'_>, variable: &Py<PyAny>, token: &Py<PyAny>) {
 /// Where the variables of a fresh copy are. A context never changes its variables in place, so
 /// copies with the same place have the same variables. None where this cannot be known.
 ///
-/// A context shows the collector its variables, which are an immutable mapping, and the context that
-/// was entered before it, which a copy has not.
+/// A context shows the collector its variables, which are an immutable mapping, and the context
+/// that was entered before it, which a copy has not.
 pub(crate) fn variables(copy: &Py<PyAny>) -> Option<usize> {
     unsafe extern "C" fn visit(object: *mut ffi::PyObject, found: *mut c_void) -> c_int {
         // SAFETY: `found` is `shown`, below, and the object is alive.

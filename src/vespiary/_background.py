@@ -28,8 +28,8 @@ from typing import Any, Protocol, TypeVar
 from vespiary._logging import callback_failed
 from vespiary.loop import Loop, running_core
 
-# Loaded before connections are, as what is registered last is called first at the exit. In a
-# function of atexit it cannot be loaded any more.
+# Imported now, because it registers a function for the exit: what is registered later, such as the
+# function of this module, is called before it. In a function of atexit it cannot be imported.
 with contextlib.suppress(RuntimeError):
     from concurrent.futures import thread as thread
 
@@ -279,7 +279,7 @@ def _watch_main_thread() -> None:
     register = getattr(threading, "_register_atexit", None)
     if register is not None and not _is_watching:
         _is_watching = True
-        # It raises where the main thread has ended already.
+        # It raises RuntimeError if the main thread has already ended.
         with contextlib.suppress(RuntimeError):
             register(_at_end_of_main_thread)
 

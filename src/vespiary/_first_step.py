@@ -42,7 +42,7 @@ class Begins(Coroutine[Any, Any, _T]):
         if not self._has_begun:
             awaited = self.send(None)
             if _is_cancellation(error[0]) and asyncio.isfuture(awaited):
-                # As Task.cancel does: what it waits for is cancelled, and raises where it waits.
+                # As Task.cancel does: the future that it awaits is cancelled, and the await raises.
                 if awaited.cancel(*getattr(error[0], "args", ())[:1]):
                     return awaited
                 awaited._asyncio_future_blocking = False

@@ -29,7 +29,7 @@ def header_lines(fields: HeaderFields, option: str = "headers") -> tuple[tuple[s
         raise _wrong(option, fields, "a mapping or a list of pairs (name, value)")
     lines = []
     for line in given:
-        # A text of two letters is a sequence of two texts.
+        # A str of two letters would also unpack to two strings: only tuples and lists are pairs.
         if not isinstance(line, tuple | list) or [type(part) for part in line] != [str, str]:
             raise _wrong(option, line, "pairs (name, value) of str")
         lines.append((line[0], line[1]))

@@ -135,7 +135,7 @@ def _parameter_fault(function: Any, parameters: tuple[str, ...]) -> str | None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        # A built-in function may have none.
+        # A built-in function may have no signature.
         return None
     try:
         signature.bind(*parameters)

@@ -153,7 +153,7 @@ def _spawner(
         loop = asyncio.get_running_loop()
         context = connection._context
         task = loop.create_task(coroutine, name=task_name, context=context)
-        # Without a context it would get a copy of its own, for as long as the task lives.
+        # Without `context` the callback would get its own copy, which lives as long as the task.
         task.add_done_callback(connection._task_done, context=context)
         return task
 

@@ -188,7 +188,7 @@ class ListeningAddress:
         if site is not self.front:
             site.release()
         elif site.native is not None:
-            # It is what the log names for connections without a request.
+            # The log shows this URL for connections that have sent no request.
             site.native.set_url(self.sites[0].url)
 
     @property

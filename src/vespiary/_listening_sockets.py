@@ -109,7 +109,7 @@ def given_socket(site: Site, backlog: int) -> socket.socket | None:
     fault = _fault(given, site.endpoint)
     if fault:
         if descriptor is not None:
-            # It stays the caller's.
+            # The descriptor still belongs to the caller.
             given.detach()
         raise ConfigurationError(
             f"the socket that was given for {site.url} is {fault}",
@@ -120,7 +120,7 @@ def given_socket(site: Site, backlog: int) -> socket.socket | None:
         try:
             given.listen(backlog)
         except OSError:
-            # The descriptor stays the caller's.
+            # The descriptor still belongs to the caller.
             if descriptor is not None:
                 given.detach()
             raise

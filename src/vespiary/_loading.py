@@ -54,7 +54,7 @@ def _load_module(name: str, folder: Path) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # A missing import of the module's own is its error, not a wrong name on the command line.
+        # The module exists, but imports one that is missing: the name that was given is not wrong.
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise _failed(name, error) from error
         raise ConfigurationError(

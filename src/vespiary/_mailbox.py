@@ -210,7 +210,7 @@ class Mailbox:
                     self.shared.call_soon(self._read_on)
             get = functools.partial(self._waiting.get, True, deadline.wait_seconds())
             try:
-                # No call may stand between the iterator's step and the return: see the class.
+                # Between the iterator's step and the return there must be no call: see the class.
                 for item in iter(get, None):
                     if item is _END:
                         self._waiting.put(_END)

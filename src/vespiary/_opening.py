@@ -93,7 +93,8 @@ async def _open_one(target: Target, asked: Asked, clock: _Clock) -> Connection:
     opening = _Opening(target, proxy, asked, clock)
     if not endpoint.is_websocket:
         return await opening.run(addresses)
-    # Behind a proxy the address is not known (RFC 6455 section 4.1 step 2): a name counts as one.
+    # A proxy resolves the name, so its addresses are not known here: the name is counted as one
+    # address (RFC 6455 section 4.1 step 2).
     counted = addresses if proxy is None else [(endpoint.host, endpoint.port)]
     async with clock.stopped_for(turn(counted, asked.handshakes_per_address_max)):
         return await _in_some_version(opening, addresses)
@@ -157,7 +158,7 @@ class _Opening:
         try:
             return await self._race.run()
         finally:
-            # No circle is left for the collector.
+            # Breaks the reference cycle, so that the garbage collector has nothing to do.
             del self._race
 
     def _start(self, address: Address, number: int) -> Connection:

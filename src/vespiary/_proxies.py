@@ -119,7 +119,7 @@ def environment_proxy(
 def _variable(name: str, variables: Mapping[str, str]) -> str:
     """The value of a variable, in lower case first."""
     value = variables.get(name, "")
-    # A CGI script's environment has the request's header fields: `Proxy: x` becomes HTTP_PROXY.
+    # In a CGI script HTTP_PROXY is not trusted: a request's field `Proxy` would set it.
     if not value and not (name == "http_proxy" and "REQUEST_METHOD" in variables):
         value = variables.get(name.upper(), "")
     return value.strip()

@@ -54,8 +54,8 @@ async def _look_up(host: str, port: int, family: int) -> list[Any]:
     try:
         return await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=kind)
     except RuntimeError:
-        # No thread takes it any more: the interpreter exits, or the loop has shut down its
-        # executor. Nobody else needs the loop much longer.
+        # No thread can look the name up any more: the interpreter exits, or the loop's executor is
+        # shut down. The program is about to end, so the loop may be blocked here.
         return socket.getaddrinfo(host, port, family, kind)
 
 
@@ -117,7 +117,7 @@ class Race(Generic[C]):
         try:
             return await self.outcome
         except asyncio.CancelledError:
-            # It may have come through already, while this task waited for its turn to run.
+            # The race may have been won already, and this task has only not run since.
             if (
                 self.outcome.done()
                 and not self.outcome.cancelled()

@@ -95,7 +95,8 @@ def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler
         return found()
     if isinstance(found, vespiary.Handler):
         return found
-    # An object may have an async `__call__`; a class that has one is not itself async.
+    # An object whose `__call__` is async is a handler. Its class is not: a call of it only makes
+    # the object.
     call = None if inspect.isclass(found) else getattr(type(found), "__call__", None)  # noqa: B004
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(call):
         return cast("AsyncHandler", found)

@@ -143,9 +143,10 @@ async def _run(
 
 
 def _end(mark: _Mark, token: Token[_Mark | None]) -> None:
-    # Tasks that the hook has made keep its context, and may stop the server later.
+    # Tasks that the hook has started keep its context. When they stop the server later, they are
+    # not inside of the hook any more.
     mark.is_over = True
-    # A hook that was left running may be collected, which ends it in another context.
+    # A hook that never finished is ended by the garbage collector, in another context.
     with contextlib.suppress(ValueError):
         _mark.reset(token)
 
@@ -168,7 +169,7 @@ async def start_handler(life: Life, site: Site, server: Server) -> bool:
         async with limit:
             if life.stopping:
                 life.limit_start(site.deadlines.drain_seconds)
-            # A cancellation ends this wait, no matter what the hook does about its own.
+            # A cancellation ends this wait, even if the hook suppresses its own cancellation.
             await asyncio.wait({hook})
     except TimeoutError:
         _cancel_start(hook)

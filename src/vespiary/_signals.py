@@ -57,13 +57,14 @@ class _Installed:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         signals = self._signals()
         if signals is None or not signals.receive(signal.Signals(number)):
-            # The servers have stopped, and a handler that the program has set since calls this one;
-            # or the loop was closed while servers ran, or is the parent's.
+            # No server of this process runs in the loop: they have stopped, and a handler that the
+            # program has set since then calls this one; or the loop was closed while they ran; or
+            # this is a forked child.
             self.restore(number)
             self._call_before(number, frame)
 
     def _call_before(self, number: int, frame: FrameType | None) -> None:
-        # Raising the signal again would call the program's handler again, and that this one.
+        # Raising the signal again would call the program's handler, which may call this one again.
         if callable(self.before):
             self.before(number, frame)
         elif self.before == signal.SIG_DFL:
@@ -122,8 +123,8 @@ class Signals:
         for number in _NUMBERS:
             before = signal.getsignal(number)
             if before != signal.SIG_IGN and not _belongs_to(loop, before):
-                # The loop has a signal wake it. Without that, one that comes just before the wait
-                # for completions would be seen after it only.
+                # This makes signals wake the loop. Without it, one that arrives just before a wait
+                # for completions would be handled only after that wait.
                 with contextlib.suppress(NotImplementedError):
                     loop.add_signal_handler(number, _wake)
                 self._installed[number] = _Installed(self, before)
@@ -157,7 +158,7 @@ class Signals:
             return False
         if self._watch is not None:
             self._watch.interrupt(number)
-        # The code that the signal has interrupted is not the code that asks.
+        # An empty context: that of the interrupted code has nothing to do with the signal.
         loop.call_soon_threadsafe(self._signalled, number, context=contextvars.Context())
         self._count += 1
         if self._count > 1 and self._watch is None:
@@ -181,7 +182,8 @@ class Signals:
         if number is None or is_awaited:
             return
         logger.info("The program does not wait for the server's end: raising %s again", number.name)
-        # Not here: what a handler raises belongs to the program, and not to the task that stops.
+        # In a callback: what the program's signal handler raises must not end the task that stops
+        # the server.
         asyncio.get_running_loop().call_soon(_raise, number)
 
 

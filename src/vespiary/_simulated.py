@@ -44,7 +44,7 @@ class Simulated(asyncio.BaseEventLoop):
         """Let virtual time run at the real speed until a thread has done some work."""
 
         def release(_: Future[Any]) -> None:
-            # It may end after the loop.
+            # The thread may finish after the loop was closed.
             with contextlib.suppress(RuntimeError):
                 self.call_soon_threadsafe(self.core.hold_time, False)
 
@@ -104,7 +104,7 @@ def _no_subprocess() -> RuntimeError:
 
 def hold_time(future: Future[Any]) -> None:
     """In a simulated loop: virtual time runs at the real speed until this work has been done."""
-    # At its end a loop does not run, and closes connections nevertheless.
+    # Not `get_running_loop`: a loop that ends still closes connections, but does not run.
     loop = asyncio._get_running_loop()
     if isinstance(loop, Simulated):
         loop.hold_time(future)

@@ -44,7 +44,7 @@ class _Address:
             if place.done() and not place.cancelled():
                 self.leave()
             else:
-                # The next may run now, where this one could not.
+                # This one leaves the queue: the next may be allowed to run now.
                 self._let_in()
             raise
 

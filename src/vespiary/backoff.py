@@ -108,7 +108,7 @@ class Backoff:
                 raise _wrong(name, getattr(self, name), wanted_seconds())
         if self.budget_seconds is not None and not is_seconds(self.budget_seconds):
             raise _wrong("budget_seconds", self.budget_seconds, wanted_seconds("None for no limit"))
-        # Neither infinity nor NaN passes the comparison.
+        # The comparison also refuses infinity and NaN.
         if type(self.factor) not in (int, float) or not 1 <= self.factor <= 1e9:
             raise _wrong("factor", self.factor, "a number of at least 1")
         if self.attempts_max is not None and (
@@ -193,7 +193,7 @@ class Attempts:
         seconds = self._wait()
         asked = retry_after_seconds(error, self._date)
         if asked is not None:
-            # Not before that, and not all at that moment either.
+            # Not before that time; and with a random part, so that not all clients come at once.
             asked = min(asked, backoff.retry_after_seconds_max)
             seconds = max(seconds, asked + backoff.first_seconds * self._chance())
         budget = backoff.budget_seconds

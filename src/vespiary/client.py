@@ -136,8 +136,8 @@ class Connecting:
         self._is_used = True
         while True:
             connection = await self._connect_again()
-            # The collector may find this generator together with the connection; asyncio ends the
-            # generator later, and that closes the connection.
+            # If the program drops this generator, the garbage collector may find the connection
+            # too. It must not end it: asyncio closes the generator, and so the connection, soon.
             connection._keep()
             try:
                 yield connection

@@ -327,7 +327,7 @@ class WriteQueueFull(SendRefused):
                 " between sends, or raise the limit"
             )
         super().__init__(text, address)
-        # What pickle and copy make the exception again from.
+        # pickle and copy pass these to `__init__` to make the exception again.
         self.args = (queued_bytes, write_bytes_max, address, message_bytes)
         self.queued_bytes = queued_bytes
         self.write_bytes_max = write_bytes_max

@@ -155,7 +155,7 @@ class RateLimit(Filter):
         connection._limit_sending(max(0, int(bucket.level)))
         if bucket.level < bucket.burst and not self._is_refilling:
             self._is_refilling = True
-            # For one byte at least.
+            # At least until one byte may be sent.
             wait = max(self.REFILL_SECONDS, (1 - bucket.level) / bucket.rate)
             self._later(connection, wait, self._refill)
 
@@ -167,7 +167,7 @@ class RateLimit(Filter):
     def _later(
         self, connection: Connection, seconds: float, callback: Callable[[Connection], None]
     ) -> None:
-        # One that has ended needs nothing more.
+        # A connection that has ended needs no timer.
         with contextlib.suppress(ConnectionClosed):
             connection.set_timer(min(seconds, 1e9), callback)
 

@@ -126,7 +126,7 @@ class Request:
         lines = Headers(headers)
         values = found or _NOTHING
         made = cls(connection, method, target, lines, minor_version, authority, values, body)
-        # The next request on the connection may be of another client of a proxy.
+        # Kept, because behind a proxy the next request may come from another client.
         object.__setattr__(made, "_peer", connection.peer)
         if exchange is not None:
             object.__setattr__(made, "_exchange", exchange)

@@ -709,7 +709,7 @@ class Server:
         if life is not None and life.loop.is_closed():
             for address in self._addresses:
                 address.forget()
-            # Nothing is known of it in a forked child.
+            # In a forked child the statistics cannot be read.
             with contextlib.suppress(RuntimeError):
                 self._ended_port = PortStatistics(**life.core.port_statistics())
                 self._ended_topics = TopicStatistics(**life.topics.statistics())
@@ -726,7 +726,7 @@ class Server:
     async def _close_addresses(self) -> None:
         for address in self._addresses:
             address.close()
-        # A socket takes a turn to close.
+        # A socket is closed in the next turn of the loop.
         while not all(address.is_closed for address in self._addresses):  # noqa: ASYNC110
             await asyncio.sleep(0)
 

@@ -140,7 +140,7 @@ class Connection:
             TimeoutError: the peer does not read fast enough.
         """
         check_seconds("timeout", timeout)
-        # What passes here is not refused on the loop's thread, where no caller would see it.
+        # Only messages that the loop's thread cannot refuse: the caller would not see its error.
         if (
             self._is_websocket
             and (type(message) is bytes or (type(message) is str and message.isascii()))
@@ -170,7 +170,7 @@ class Connection:
         def act() -> None:
             if self._part_thread not in (None, thread):
                 raise SendRefused(_NOT_THE_SENDER, self._mailbox.address)
-            # The native side knows the sender by its context.
+            # The native side tells senders apart by their context.
             self._part_context.run(self._native.send_part, data, last=last)
             self._part_thread = None if last or not self._is_websocket else thread
             self._mailbox.is_within_message = not last
@@ -297,7 +297,7 @@ class Connection:
         if mailbox is None or mailbox.reason is not None or self._shared.is_inherited:
             return
         if not self._shared.is_stopped:
-            # First, as a filter may make an exception of the warning; the loop may end meanwhile.
+            # Before the warning, which may be turned into an exception. The loop may have ended.
             with contextlib.suppress(RuntimeError):
                 self._native.close()
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
@@ -324,7 +324,7 @@ class Connection:
         return _Full.QUEUED if is_full_queue else None
 
     async def _wait_for_room(self) -> None:
-        # That the connection has ended is for the next call to tell: the message was queued.
+        # The message was queued. If the connection has ended, the next call raises.
         with contextlib.suppress(ConnectionClosed):
             await self._native.drain()
 

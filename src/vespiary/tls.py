@@ -173,7 +173,7 @@ class ServerTLS:
         if state == self._read:
             self._changed = None
         elif state != self._changed:
-            # Another one may be about to change.
+            # Wait for one more look: another file may be about to change too.
             self._changed = state
         else:
             self.reload_logged("its files have changed")

@@ -23,7 +23,7 @@ class Command(click.Command):
         """Write the section of the options."""
         rows = []
         for parameter in self.get_params(ctx):
-            # Arguments are described in the text.
+            # Arguments are described in the command's text.
             is_option = isinstance(parameter, click.Option)
             record = parameter.get_help_record(ctx) if is_option else None
             if record is not None:
@@ -53,7 +53,7 @@ def _note(note: str) -> str:
     for pattern, plain in _RANGES:
         if found := pattern.fullmatch(note):
             return found.expand(plain)
-    # click puts a default that is not the value itself in parentheses.
+    # click writes a default that was given as a text in parentheses.
     return re.sub(r"^default: \((.*)\)$", r"default: \1", note)
 
 

@@ -124,7 +124,7 @@ class ChildReport:
                 return
 
     def _tell(self, fact: dict[str, list[str]]) -> None:
-        # The parent may be gone; `_watch` sees to that.
+        # If the parent has ended, `_watch` ends this process.
         with contextlib.suppress(OSError):
             self._socket.sendall(json.dumps(fact).encode() + b"\n")
 
@@ -203,7 +203,7 @@ class Reloader:
                 break
             is_forced = True
         if is_forced:
-            # The processes that it has started, such as the workers of a pool, would outlive it.
+            # The whole group: processes that the program has started would outlive it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()

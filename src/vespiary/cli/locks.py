@@ -358,7 +358,7 @@ def _status(outcome: Outcome) -> int:
         if outcome.coverage.notes
         else "it takes no locks, or makes them of something else than pthreads"
     )
-    # A program that failed has failed: its own code says more.
+    # If the program failed, its own exit code says more.
     code = code or exits.NOTHING_COVERED
     click.echo(
         "vespiary locks: no lock operation was seen, so nothing can be said about this program"

@@ -86,7 +86,7 @@ class _Commands(click.Group):
                 raise
             what = error.filename or "the output"
             if error.filename is None and sys.stdout is sys.__stdout__:
-                # Or the interpreter would try again at its exit, and end with 120.
+                # Otherwise the interpreter flushes again at its exit, and fails with code 120.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise click.ClickException(f"{what} could not be written: {error.strerror}") from error
 

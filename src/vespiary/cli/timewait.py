@@ -201,7 +201,7 @@ class _Asked:
     def plan(self) -> Plan:
         """How long to look, and how often."""
         duration = 0.0 if self.is_single else self.duration
-        # A program that is watched is not ended by an alarm.
+        # With a command, an alarm does not end the observation: the program runs to its end.
         return Plan(self.interval, duration, self.keep_going or bool(self.command))
 
     @property
@@ -325,7 +325,7 @@ def _print_line(report: Report) -> None:
     try:
         click.echo(as_line(report))
     except BrokenPipeError:
-        # Anyone who closes our output has seen enough; files are still to be written.
+        # The reader has closed the pipe, as `head` does. Stop, but still write the files.
         _discard_output()
         raise KeyboardInterrupt from None
 

@@ -63,7 +63,7 @@ def watch_calls(handler: AnyHandler) -> Iterator[tuple[AnyHandler, Calls]]:
         defined = [
             name for name in _WATCHED if getattr(type(made), name) is not getattr(Handler, name)
         ]
-        # Without on_close of its own there is nothing to count.
+        # The check is about on_close: a handler without one needs no watching.
         if "on_close" not in defined:
             defined = []
     try:

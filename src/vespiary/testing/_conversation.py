@@ -38,7 +38,7 @@ ANSWERS_MAX = 10_000
 CANCELS_MAX = 20
 
 BYTE_BY_BYTE = Faults(read_bytes_max=1)
-# What a server logs about accepting is not its handler's doing.
+# No accept fails: the server would log it, and the log is checked for faults of the handler.
 LOSSLESS = dataclasses.replace(Faults.lossless(), failed_accepts=0)
 HARSH = dataclasses.replace(Faults.harsh(), failed_accepts=0)
 
@@ -110,7 +110,7 @@ async def serving(
     left = asyncio.all_tasks() - before
     ending.tasks = [repr(task) for task in left]
     await _end_all(left)
-    # What a garbage collection finds is logged, and so is part of the check.
+    # Objects log their mistakes when they are collected, and the check reads the log.
     gc.collect()
 
 
@@ -136,7 +136,7 @@ async def _end_all(tasks: set[asyncio.Task[Any]]) -> None:
         await asyncio.sleep(0)
     for task in tasks:
         if not task.done():
-            # asyncio.Runner would wait for it forever.
+            # The task suppresses its cancellation, and asyncio.Runner would wait for it forever.
             asyncio.tasks._unregister_task(task)
             setattr(task, "_log_destroy_pending", False)  # noqa: B010 - asyncio's own switch.
 

@@ -146,7 +146,7 @@ class _Check:
             try:
                 heard = run(main(handler), seed=seed, faults=faults, timeout=None)
             except (OSError, VespiaryError) as error:
-                # Where connections are reset, one may be before it is open.
+                # With these faults, connections are reset, also while they open.
                 if faults is not HARSH:
                     raise _fault(what, f"the client could not connect: {error}", seed) from error
                 heard = None

@@ -102,7 +102,7 @@ def simulated(
         def plain(*args: P.args, **kwargs: P.kwargs) -> None:
             only = _asked_seed() if seed is None else seed
             for number in range(seeds) if only is None else [only]:
-                # What the test itself draws follows from the seed too.
+                # The random numbers of the test itself follow from the seed too.
                 before = random.getstate()
                 random.seed(number)
                 try:

@@ -108,7 +108,7 @@ def read_configuration(path: Path) -> Configuration:
     source = read_source(path)
     table = decode(source, ConfigurationTable, source.data, ())
     if table is WRONG:
-        # What can be said of the endpoints that are right, beside what is wrong elsewhere.
+        # There are mistakes. Check the endpoints without any further, and report all at once.
         unreported = Source(path, written=source.written)
         for name, value in _tables_of(source).items():
             made = decode(unreported, EndpointTable, value, ("endpoints", name))
@@ -310,7 +310,7 @@ def _sockets(
         )
         source.report(Problem((*planned.path, "socket"), text))
         return [{}] * count
-    # A copy each time: the endpoint closes it at its end, and a reload needs it again.
+    # Duplicates: the endpoint closes its descriptor when it ends, and a reload needs another.
     return [{"fd": os.dup(number)} for number in found]
 
 

@@ -110,7 +110,7 @@ def _table(source: Source, kind: Any, value: Mapping[str, Any], path: KeyPath) -
     try:
         return kind(**found)
     except (ValueError, TypeError) as error:
-        # What a class of a plug-in says in its __post_init__.
+        # Raised by the `__post_init__` of a plug-in's class.
         source.report(Problem(path, str(error)))
         return WRONG
 
@@ -123,7 +123,7 @@ def _plain(source: Source, kind: Any, value: object, path: KeyPath) -> Any:
         inner = _AT.search(str(error))
         steps = _path(inner[1]) if inner else ()
         if steps:
-            # A type of a plug-in that is followed by msgspec alone.
+            # The mistake is inside of a plug-in's type that only msgspec can look into.
             source.report(Problem((*path, *steps), _AT.sub("", str(error))))
         else:
             shown = source.shown(path, value)

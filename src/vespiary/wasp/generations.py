@@ -284,7 +284,7 @@ class Generations:
         except VespiaryError as error:
             print(f"Error: {error}", file=sys.stderr)
         except KeyboardInterrupt:
-            # It was asked to stop before it served.
+            # The generation was asked to stop before it served.
             status = 0
         except BaseException:
             print(traceback.format_exc().rstrip(), file=sys.stderr)
@@ -310,7 +310,7 @@ class Generations:
         for one in self._all:
             one.control.close()
             os.close(one.pidfd)
-        # Only the main process is the service manager's.
+        # Only the main process may notify the service manager.
         os.environ.pop("NOTIFY_SOCKET", None)
 
     def _serve(self, control: socket.socket) -> None:

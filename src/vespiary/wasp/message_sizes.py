@@ -105,7 +105,7 @@ class _Messages(Filter):
     def _asked(self, data: bytes) -> int | None:
         size = self._size(data)
         if size is None:
-            # Its beginning is longer than a message may be: the engine ends the connection.
+            # If these bytes alone exceed the limit, the engine gets them, and ends the connection.
             return len(data) if self._is_too_long(len(data)) else None
         if type(size) is not int or not 0 < size <= _SIZE_MAX:
             raise ValueError(f"message_size must return a number above 0 or None; got {size!r}")

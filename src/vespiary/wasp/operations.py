@@ -132,7 +132,7 @@ class Operations:
         }
 
     def _reloads(self) -> dict[str, Any] | None:
-        # With workers, another process reloads.
+        # With workers, another process reloads, and its counts are not known here.
         has_workers = self._platform.configuration.workers is not None
         return None if has_workers else dataclasses.asdict(self._platform.reloads)
 

@@ -108,7 +108,7 @@ def _made(
                 return None
             del values[name]
         except TypeError:
-            # What is left lacks something that was refused.
+            # A required value was refused above, and its mistake is reported.
             return None
         else:
             return made if is_right else None
@@ -142,7 +142,7 @@ def mode_of(source: Source, text: str, path: KeyPath) -> int | None:
 def _framing(source: Source, value: str | LengthPrefixTable, path: KeyPath) -> Any:
     if isinstance(value, str):
         if ":" in value:
-            # A plug-in is loaded later.
+            # `module:name` is a plug-in, which is loaded later. This value stands in for it.
             return PREFIX
         if value in _FRAMINGS:
             return value

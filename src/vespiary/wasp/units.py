@@ -64,7 +64,7 @@ def unit_text(configuration: Configuration, unit: Unit) -> str:
     words = " ".join(_quoted(word) for word in (*unit.program, "run", str(file)))
     owner = "DynamicUser=yes" if unit.user is None else f"User={unit.user}"
     if configuration.table.user is not None:
-        # It is started as root, and becomes this user by itself.
+        # systemd starts it as root, and it changes to this user by itself.
         owner = f"# The server becomes the user {configuration.table.user} by itself."
     capabilities = _capabilities(configuration)
     is_at_home = str(file).startswith(("/home/", "/root/"))

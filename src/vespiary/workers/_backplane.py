@@ -209,7 +209,7 @@ class LocalBackplane:
     def publish(self, published: Published) -> None:
         """See `Backplane`."""
         if len(published.topic.encode()) > _TOPIC_BYTES_MAX:
-            # Longer than any topic that a connection may subscribe to.
+            # No connection can subscribe to a topic of this length.
             return
         packet: _Packet | None = None
         for index, queue in self._queues.items():

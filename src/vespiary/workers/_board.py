@@ -130,7 +130,7 @@ class Board:
             if before % 2 == 0 and before == self.words[self._sequence]:
                 return result
             time.sleep(0)
-        # The supervisor was killed in the middle of a change: so is this process.
+        # The supervisor was killed in the middle of a change. The kernel kills this process too.
         return read()
 
     def _worker(self, number: int) -> WorkerStatistics:

@@ -213,7 +213,7 @@ class Supervisor:
             return
         slot = self.board.take(place.number)
         if slot is None:
-            # All slots belong to processes that drain: one of them ends some time.
+            # All slots belong to processes that drain. Try again: sooner or later one ends.
             place.start_at = time.monotonic() + _FIRST_WAIT_SECONDS
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -96,7 +96,7 @@ class Worker:
 
     async def _serve(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
-        # The same for all of them.
+        # All workers have the same driver: one line in the log is enough.
         level = logging.INFO if self.number == 1 else logging.DEBUG
         logger.log(level, "%s", running_core().choice)
         loop.add_signal_handler(signal.SIGTERM, self._ask, server)
@@ -107,7 +107,7 @@ class Worker:
         backplane = LocalBackplane(self.inboxes, self.board, self.slot.index, bytes_max)
         async with server:
             if server._life is None:
-                # It was asked to stop meanwhile.
+                # The server was asked to stop while it started.
                 return
             self._share(server)
             self.backplane = backplane
@@ -162,7 +162,7 @@ class Worker:
             self._send(STOP)
 
     def _send(self, message: bytes) -> None:
-        # The supervisor may be gone; then this process ends too.
+        # If the supervisor has ended, this process is about to end too.
         with contextlib.suppress(OSError):
             self.control.send(message)
 
@@ -214,7 +214,7 @@ def _prepare_process(supervisor: int) -> None:
     """Set the signals of a worker; its parent has blocked them for the fork."""
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != supervisor:
-        # It was killed before that.
+        # The supervisor was killed before prctl was called.
         os._exit(1)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -187,7 +187,7 @@ def is_document(path: Path) -> bool:
 def is_source(path: Path) -> bool:
     """Whether a file belongs to a crate or to the package, its tests aside."""
     name = relative(path)
-    return re.match(r"(?:src|crates/(?!engine/src/session/http)[^/]+/src)/", name) is not None
+    return re.match(r"(?:src|crates/[^/]+/src)/", name) is not None
 
 
 def offences(path: Path) -> list[str]:

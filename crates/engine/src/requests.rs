@@ -133,7 +133,7 @@ impl<H: Host> Connection<H> {
                 .is_ok_and(|inbound| may_still_answer(&inbound.session))
     }
 
-    /// Whether the answer is complete, and what is left of the request's body is dropped.
+    /// Whether the answer is complete, and the rest of the request's body is dropped.
     pub(crate) fn is_dropping_body(&self) -> bool {
         let inbound = self.inbound.try_borrow();
         inbound.is_ok_and(|inbound| is_dropping_body(&inbound.session))

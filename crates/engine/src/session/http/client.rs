@@ -192,8 +192,8 @@ pub(super) fn read_response<S: HttpSink>(
     Ok(())
 }
 
-/// What to say of a server or a proxy that answers with a TLS alert (RFC 8446 section 6) in place
-/// of HTTP.
+/// What to say of a server or a proxy that answers with a TLS alert (RFC 8446 section 6) instead of
+/// HTTP.
 fn tls_instead(buffer: &[u8], is_proxy: bool) -> Option<CloseReason> {
     let text = if is_proxy {
         "the proxy speaks TLS on this port, which is not supported: use its port for plain HTTP"

@@ -4,7 +4,7 @@
 //! A connection is kept (RFC 9112 section 9.3) when the request was understood and well-formed, its
 //! body was read, it asked for no upgrade and not for the end, and neither the host's answer, a
 //! limit nor a client that has finished sending ends it. Requests that were sent ahead are answered
-//! in their order, one after another: the next head is not looked at before the answer to the last
+//! in their order, one after another: the next head is not checked before the answer to the last
 //! one is queued. Between requests the connection holds no place among the pending handshakes, and
 //! has the `keep_alive` deadline; from a request's first byte on it has the `handshake` deadline
 //! again.
@@ -109,8 +109,8 @@ pub(super) fn complete_answer<S: HttpSink>(session: &mut Session<S::Payload>, si
     go_on(session, sink, exchange, exchange.status, is_kept);
 }
 
-/// The answer is complete: what is left of the request's body is dropped, and the next request
-/// follows, or the connection ends.
+/// The answer is complete: the rest of the request's body is dropped, and the next request follows,
+/// or the connection ends.
 fn go_on<S: HttpSink>(
     session: &mut Session<S::Payload>,
     sink: &S,
@@ -177,13 +177,13 @@ pub(super) fn fault<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, te
     give_refusal(session, sink, &refusal);
 }
 
-/// Whether a request is under way whose answer a peer that has finished sending still reads. A
+/// Whether a request is in progress whose answer a peer that has finished sending still reads. A
 /// WebSocket needs both directions.
 pub(crate) fn may_still_answer<P>(session: &Session<P>) -> bool {
     matches!(&session.stage, Stage::Waiting(head) if head.upgrade.is_none())
 }
 
-/// Whether the answer is complete, and what is left of the request's body is dropped.
+/// Whether the answer is complete, and the rest of the request's body is dropped.
 pub(crate) fn is_dropping_body<P>(session: &Session<P>) -> bool {
     matches!(&session.stage, Stage::Body(body) if body.is_dropped())
 }
@@ -215,7 +215,7 @@ fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {
         .any(|present| present.trim().eq_ignore_ascii_case(token))
 }
 
-/// Adds what HTTP asks for beside what the host wrote.
+/// Adds what HTTP asks for besides what the host wrote.
 pub(super) fn complete(
     headers: &mut Vec<(String, String)>,
     status: u16,

@@ -87,7 +87,7 @@ impl Given {
     }
 }
 
-/// A head under way, and what must be remembered until it is answered.
+/// A head that is being received, and what must be remembered until it is answered.
 #[derive(Default)]
 pub(crate) struct Head {
     buffer: Vec<u8>,

@@ -271,7 +271,7 @@ pub(crate) fn refuse_unfinished<S: HttpSink>(session: &mut Session<S::Payload>, 
     has_begun
 }
 
-/// Refuse what is under way because the handshake's deadline has passed.
+/// Refuse what is in progress because the handshake's deadline has passed.
 pub(crate) fn refuse_late<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, text: &str) {
     let refusal = match &mut session.stage {
         Stage::Head(head) => {

@@ -123,7 +123,8 @@ class Running:
 
     def end(self) -> int:
         """Wait for the end."""
-        code = self.process.wait(60)
+        wait_until(lambda: self.process.poll() is not None, lambda: f"it runs on:\n{self.log}")
+        code = self.process.wait()
         self._reader.join()
         return code
 

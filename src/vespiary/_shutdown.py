@@ -1,6 +1,6 @@
 """The graceful shutdown of a server's connections.
 
-1. The listeners are closed, so that new clients are refused.
+1. The listeners are closed, so that new clients are refused. What peers have sent is received.
 2. Each connection may finish. If the handler has `on_shutdown`, it is called, and the connections
    continue until they end by themselves. A coroutine gets the messages that were already received,
    and then its iteration ends; what the peer sends meanwhile is dropped, except control frames.
@@ -42,6 +42,8 @@ __all__ = ["CANCEL_SECONDS", "Shutdown", "leave"]
 logger = logging.getLogger("vespiary")
 
 _TEXT = "the server is going away"
+_TURNS = 3
+"""Turns of the loop: one that asks the kernel, one that handles, and one for tasks."""
 _POLL_SECONDS = 0.01
 _BUSY_SHARE = 0.1
 """At most this share of the time goes into looking at connections."""
@@ -211,6 +213,10 @@ class Shutdown:
 
         A cancellation ends everything at once: the loop itself ends then.
         """
+        for one in self._draining:
+            assert one.site.native is not None
+            one.site.native.begin_shutdown()
+        await self._receive()
         self._begin()
         while True:
             try:
@@ -221,11 +227,21 @@ class Shutdown:
                 break
         logger.info("Stopped%s after %.1f s", self._subject, self._loop.time() - self._began)
 
+    async def _receive(self) -> None:
+        """Receive what peers sent before the stop, which is in the kernel if the loop was busy.
+
+        Otherwise a request that has arrived would get a reset for an answer.
+        """
+        try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self._force.set()
+
     def _begin(self) -> None:
         self._log_start()
         for one in self._draining:
             assert one.site.native is not None
-            one.site.native.begin_shutdown()
             one.site.native.close_handshakes()
             one.cue(one.site.native.connections_of_handler())
 

@@ -129,7 +129,7 @@ async def test_one_who_does_not_read_delays_nobody() -> None:
                 server.publish("news", bytes(64 << 10))
                 assert len(await quick.receive()) == 64 << 10
             await until(lambda: handler.reasons)
-            assert (handler.reasons[0].kind, handler.reasons[0].code) == ("broken", None)
+            assert (handler.reasons[0].kind, handler.reasons[0].code) == ("broken", 1006)
             assert server.subscribers("news") == 1
         slow.abort()
 

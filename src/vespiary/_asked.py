@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from vespiary._core import Hooks, upgrade_request_fault
-from vespiary._credentials import basic_authorization
+from vespiary._credentials import bare_url, basic_authorization
 from vespiary._option_checks import wrong_option
 from vespiary._proxies import Proxy, environment_proxy
 from vespiary._redirects import Target, client_endpoint
@@ -38,10 +38,11 @@ def without_credentials(url: str) -> tuple[str, str | None]:
     user, _, password = (unquote(part) for part in found[2].partition(":"))
     authorization = basic_authorization(user, password)
     if authorization is None:
+        shown = bare_url(bare)
         raise EndpointError(
-            f"{bare!r}: its user name or password cannot be sent (RFC 7617 section 2)",
-            subject=bare,
-            value=bare,
+            f"{shown!r}: its user name or password cannot be sent (RFC 7617 section 2)",
+            subject=shown,
+            value=shown,
         )
     return bare, authorization
 
@@ -113,7 +114,7 @@ class Asked:
         proxy = Proxy.parse(self.proxy)
         if not endpoint.host:
             raise ConfigurationError(
-                f"{endpoint}: a Unix socket cannot be reached through a proxy: remove proxy=",
+                f"{endpoint.bare}: a Unix socket cannot be reached through a proxy: remove proxy=",
                 subject="proxy",
             )
         return proxy
@@ -140,8 +141,8 @@ class Asked:
             raise wrong_option("tls", self.tls, "a ClientTLS or None")
         if self.tls is not None and not target.endpoint.is_secure and self.redirects_max == 0:
             raise ConfigurationError(
-                f"{target.endpoint} does not use TLS, so tls= would have no effect: write wss:// or"
-                " tls://",
+                f"{target.endpoint.bare} does not use TLS, so tls= would have no effect: write"
+                " wss:// or tls://",
                 subject="tls",
                 value=self.tls,
             )

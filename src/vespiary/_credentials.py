@@ -1,11 +1,11 @@
-"""User names and passwords: basic authentication (RFC 7617), and URLs in errors without them."""
+"""User names and passwords: basic authentication (RFC 7617), and URLs in errors without secrets."""
 
 from __future__ import annotations
 
 import base64
 import re
 
-__all__ = ["bare_url", "basic_authorization", "basic_credentials"]
+__all__ = ["bare_url", "basic_authorization", "basic_credentials", "without_user_info"]
 
 _USER_INFO = re.compile(
     r"""
@@ -20,9 +20,26 @@ _USER_INFO = re.compile(
 )
 
 
-def bare_url(url: str) -> str:
-    """A URL as an error quotes it: without user name and password, even if it is not valid."""
+def without_user_info(url: str) -> str:
+    """A URL without user name and password, even if it is not valid."""
     return _USER_INFO.sub(r"\1", url)
+
+
+def bare_url(url: str) -> str:
+    """A URL as errors and logs quote it: without what can be a secret, even if it is not valid.
+
+    User name, password, query (`?token=...`) and fragment are left out.
+    """
+    bare = without_user_info(url)
+    head, _, rest = bare.partition("://")
+    scheme = head.strip().lower()
+    if scheme in ("unix", "unixgram"):
+        return bare
+    before = ""
+    if scheme.endswith("+unix"):
+        # The path of a Unix socket may hold any character but a colon, which ends it.
+        before = bare[: len(head) + 3] + rest.partition(":")[0]
+    return before + re.split("[?#]", bare[len(before) :], maxsplit=1)[0]
 
 
 def basic_authorization(user: str, password: str) -> str | None:

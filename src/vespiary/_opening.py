@@ -137,7 +137,7 @@ async def _addresses(
 
 def _where(endpoint: Endpoint, proxy: Proxy | None) -> str:
     """Return what an error names: the URL, and the proxy where there is one."""
-    return str(endpoint) if proxy is None else f"{endpoint} through the proxy {proxy}"
+    return endpoint.bare if proxy is None else f"{endpoint.bare} through the proxy {proxy}"
 
 
 class _Opening:
@@ -179,7 +179,7 @@ class _Opening:
         try:
             return self._core.connect(
                 address,
-                str(endpoint),
+                endpoint.bare,
                 hooks,
                 native,
                 handshake=asked.handshake(self.target),

@@ -38,7 +38,7 @@ def native_options(
         )
     if websocket is not None and not endpoint.is_websocket:
         raise ConfigurationError(
-            f"{endpoint} is not a WebSocket endpoint: remove websocket=, or serve a ws:// or"
+            f"{endpoint.bare} is not a WebSocket endpoint: remove websocket=, or serve a ws:// or"
             f" wss:// URL",
             subject="websocket",
             value=websocket,
@@ -46,7 +46,7 @@ def native_options(
     options = framing_options(endpoint, framing)
     if parts and options["framing"] in ("line", "crlf"):
         raise ConfigurationError(
-            f"{endpoint}: framing={framing!r} has no parts of messages: use on_message "
+            f"{endpoint.bare}: framing={framing!r} has no parts of messages: use on_message "
             "instead of on_part, or choose another framing",
             subject="on_part",
             value=framing,

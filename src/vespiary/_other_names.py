@@ -63,8 +63,8 @@ _OPTIONS = {
     "max_size": "limits=Limits(message_bytes_max=...)",
     "max_queue": "limits=Limits(inbox_messages_max=...)",
     "write_limit": "limits=Limits(write_high_bytes=...)",
-    "compress": "websocket=WebSocket(compression=Compression())",
-    "compression": "websocket=WebSocket(compression=Compression())",
+    "read_limit": "limits=Limits(inbox_bytes_max=...)",
+    "heartbeat": "deadlines=Deadlines(ping_interval_seconds=...)",
     "protocols": "websocket=WebSocket(subprotocols=...)",
     "origin": "websocket=WebSocket(origins=...)",
     "extra_headers": "websocket=WebSocket(headers=...)",
@@ -75,7 +75,14 @@ _OPTIONS = {
     "groups": "multicast_groups=",
     "allow_broadcast": "broadcast=",
 }
+_COMPRESSION = (
+    "messages are not compressed by default; to compress them, write"
+    " websocket=WebSocket(compression=Compression())"
+)
 _SENTENCES = {
+    "compress": _COMPRESSION,
+    "compression": _COMPRESSION,
+    "logger": "the logger is logging.getLogger('vespiary')",
     "ssl": "write tls= with a ServerTLS (of a server) or ClientTLS",
     "ssl_context": "write tls= with a ServerTLS (of a server) or ClientTLS",
     "certfile": "write tls=ServerTLS(certificate, key)",
@@ -88,6 +95,31 @@ _SENTENCES = {
     "reload": "that is an option of the command: vespiary serve --reload",
     "log_level": "set it with logging.getLogger('vespiary').setLevel(...)",
     "workers": "start several processes with reuse_port=True",
+}
+
+_OWN_SOCKET = (
+    "a client opens its socket itself: the server's address, or the path of a Unix socket, is part"
+    " of the URL, and source= is the local address"
+)
+_OWN_CERTIFICATE = "write tls=ClientTLS(certificate=..., key=...)"
+_CLIENT_SENTENCES = {
+    "sock": _OWN_SOCKET,
+    "socket": _OWN_SOCKET,
+    "local_addr": "write source= with the address alone; the kernel chooses the port",
+    "family": "all addresses of a name are tried; source= with an address of this family limits"
+    " them to it",
+    "host": "the host is part of the URL",
+    "uri": "the URL is the first argument",
+    "url": "the URL is the first argument",
+    "server_hostname": "write tls=ClientTLS(server_name=...)",
+    "certfile": _OWN_CERTIFICATE,
+    "keyfile": _OWN_CERTIFICATE,
+    "process_exception": "write reconnect=Backoff(is_final=...), a function that returns True where"
+    " the exception is to be raised",
+    "process_request": "that is an option of a server",
+    "create_connection": "connections always have the class vespiary.Connection: write a class"
+    " that has one",
+    "user_agent_header": 'no User-Agent is sent by default; write headers={"User-Agent": ...}',
 }
 
 
@@ -107,11 +139,14 @@ def other_options(owner_options: Mapping[str, object]) -> dict[str, str]:
         for name in Compression.__annotations__:
             found[name] = f"it is a field: websocket=WebSocket(compression=Compression({name}=...))"
     for name, write in _OPTIONS.items():
-        found[name] = f"write {write}"
+        if write.partition("=")[0] in owner_options:
+            found[name] = f"write {write}"
     if "headers" in owner_options:
         found["extra_headers"] = found["additional_headers"] = "write headers="
     if "subprotocols" in owner_options:
         found["protocols"] = "write subprotocols="
         found["origin"] = 'write headers={"Origin": ...}'
     found.update(_SENTENCES)
+    if "reconnect" in owner_options:
+        found.update(_CLIENT_SENTENCES)
     return {name: text for name, text in found.items() if name not in owner_options}

@@ -54,7 +54,7 @@ class Target:
         if "authorization" in names and any(line[0].lower() == "authorization" for line in lines):
             raise ConfigurationError(
                 "headers: both an Authorization field and the URL have credentials for"
-                f" {self.endpoint}: give them once",
+                f" {self.endpoint.bare}: give them once",
                 subject="headers",
             )
         return replace(self, headers=self.headers + lines)
@@ -87,7 +87,8 @@ def client_endpoint(url: str) -> Endpoint:
         raise EndpointError(f"{bare!r}: {why}", subject=bare, value=bare)
     endpoint = Endpoint.parse(url)
     if not endpoint.path and endpoint.port == 0:
-        raise EndpointError(f"{url!r}: no server listens on port 0", subject=url, value=url)
+        bare = bare_url(url)
+        raise EndpointError(f"{bare!r}: no server listens on port 0", subject=bare, value=bare)
     return endpoint
 
 

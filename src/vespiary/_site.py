@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from vespiary import _logging
 from vespiary._callbacks import may_be_async
 from vespiary._core import Hooks
+from vespiary._credentials import bare_url
 from vespiary._datagrams import check_groups, check_kind, datagram_hooks
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._hosted import Hosted, engine_endpoint
@@ -322,10 +323,11 @@ def _route(endpoint: Endpoint, host: str | None, url: str) -> Route | None:
         return None
     path, question, _ = endpoint.target.partition("?")
     if question:
+        shown = bare_url(url)
         raise ConfigurationError(
-            f"{url!r} cannot be served: only the path of a request is matched: remove the query",
-            subject=url,
-            value=url,
+            f"{shown!r} cannot be served: only the path of a request is matched: remove the query",
+            subject=shown,
+            value=shown,
         )
     scheme = "ws" if endpoint.is_websocket else "http"
     return Route(scheme, PathPattern.parse(path, url), HostPattern.parse(host))

@@ -85,7 +85,7 @@ class Connecting:
     def __del__(self) -> None:
         if not self._is_used:
             warnings.warn(
-                f"vespiary.connect({str(self._target.endpoint)!r}) was never awaited, so it"
+                f"vespiary.connect({self._target.endpoint.bare!r}) was never awaited, so it"
                 " connected to nothing: await it, or use it in 'async with' or 'async for'",
                 RuntimeWarning,
                 stacklevel=2,
@@ -197,13 +197,14 @@ class Connecting:
                 self._attempts.opened()
                 if failures:
                     logger.info(
-                        "Connected to %s in attempt %d", self._target.endpoint, failures + 1
+                        "Connected to %s in attempt %d", self._target.endpoint.bare, failures + 1
                     )
                 return connection
             await self._wait(seconds, why)
 
     async def _wait(self, seconds: float, why: str) -> None:
-        logger.info("Connecting to %s again in %.1f s: %s", self._target.endpoint, seconds, why)
+        where = self._target.endpoint.bare
+        logger.info("Connecting to %s again in %.1f s: %s", where, seconds, why)
         await self._sleep(seconds)
 
 

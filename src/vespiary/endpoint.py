@@ -112,6 +112,11 @@ class Endpoint:
         return f"{self.scheme}://{authority}{self.target}"
 
     @property
+    def bare(self) -> str:
+        """The URL without its query, which can be a secret, as errors and logs quote it."""
+        return str(dataclasses.replace(self, target=self.target.partition("?")[0]))
+
+    @property
     def authority(self) -> str:
         """Host and port, IPv6 addresses in brackets (RFC 3986 3.2); the path of a Unix socket."""
         if self.is_unix:
@@ -182,6 +187,8 @@ def _scheme(url: str) -> Scheme:
     name = name.lower()
     if name in _EXAMPLES:
         return cast("Scheme", name)
+    if not name and match and match[1].lower() in _EXAMPLES:
+        raise _wrong(url, "two slashes must follow the scheme and its colon", match[1].lower())
     if not name:
         raise _wrong(url, f"it has no scheme ({', '.join(_EXAMPLES)})")
     near = difflib.get_close_matches(name, list(_EXAMPLES), n=1, cutoff=0.5)

@@ -207,8 +207,7 @@ class Redirect:
     location: str
 
     def __str__(self) -> str:
-        place = escaped(self.url)
-        location = bare_url(self.location)
+        place, location = escaped(bare_url(self.url)), bare_url(self.location)
         return f"{place} redirected to {location!r} with HTTP status {self.status}"
 
 

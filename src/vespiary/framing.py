@@ -60,8 +60,8 @@ def framing_options(endpoint: Endpoint, framing: Framing | None) -> dict[str, ob
     if endpoint.has_http:
         if framing is not None:
             raise ConfigurationError(
-                f"{endpoint} always has the framing of its scheme: framing= is only for tcp:// and"
-                " unix://",
+                f"{endpoint.bare} always has the framing of its scheme: framing= is only for tcp://"
+                " and unix://",
                 subject="framing",
                 value=framing,
             )

@@ -24,8 +24,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from vespiary._asked import without_credentials
 from vespiary._background import Background, NotInTime, background
+from vespiary._credentials import bare_url
 from vespiary._mailbox import Mailbox, Part
 from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
@@ -81,8 +81,7 @@ def connect(
         return Connection(shared, mailbox, native)
     except NotInTime:
         mailbox.abandon()
-        where = without_credentials(url)[0]
-        text = f"cannot connect to {where}: it was not open within {timeout:g} s"
+        text = f"cannot connect to {bare_url(url)}: it was not open within {timeout:g} s"
         raise TimeoutError(text) from None
     except BaseException:
         mailbox.abandon()

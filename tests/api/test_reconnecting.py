@@ -307,9 +307,34 @@ async def test_the_log_says_what_failed_when_the_next_attempt_is_and_that_it_suc
 
     async with serving(Second()) as server:
         url = server.urls[0]
-        connection = await virtual(vespiary.connect(url, reconnect=vespiary.Backoff()), Waits())
+        connecting = vespiary.connect(f"{url}?token=secret", reconnect=vespiary.Backoff())
+        connection = await virtual(connecting, Waits())
         connection.close()
+    assert f"Connecting to {url} again in" in caplog.text
     assert f"Connected to {url} in attempt 2" in caplog.text
+    assert "secret" not in " ".join(lines(caplog))
+
+
+async def test_no_log_line_and_no_error_of_an_open_connection_shows_the_query(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A query is often a token."""
+
+    class Fails(vespiary.Handler):
+        def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+            raise ValueError("no such message")
+
+    async with serving(Echo) as server:
+        url = server.urls[0]
+        connection = await vespiary.connect(f"{url}?token=secret", Fails())
+        connection.send("hello")
+        reason = await connection.wait_closed()
+    assert f"Handler failed, connection closed, on {url}" in caplog.text
+    assert "secret" not in " ".join((*lines(caplog), str(reason)))
+
+    with pytest.raises(ConnectionRefusedError) as refused:
+        await vespiary.connect("ws://127.0.0.1:1/feed?token=secret")
+    assert "cannot connect to ws://127.0.0.1:1/feed: Connection refused" in str(refused.value)
 
 
 async def test_streams_are_reconnected_too() -> None:

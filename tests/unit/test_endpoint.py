@@ -53,6 +53,8 @@ def test_an_endpoint_written_out_is_its_url_again(url: str) -> None:
         ("", "it has no scheme"),
         ("127.0.0.1:80", "it has no scheme"),
         ("localhost:80", "it has no scheme"),
+        ("wss:/h:1/x", "two slashes must follow the scheme"),
+        ("ws:h:1", "two slashes must follow the scheme"),
         ("wx://h:1", "did you mean ws://"),
         ("gopher://h:1", "the scheme 'gopher' is not known"),
         ("tcp://h", "it has no port"),

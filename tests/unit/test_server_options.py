@@ -1,6 +1,7 @@
 """The options of an endpoint: what is not valid is an error when the endpoint is added."""
 
 import logging
+import re
 import socket
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 import vespiary
 from vespiary._option_checks import check_options
+from vespiary._other_names import other_options
 from vespiary.client_options import ClientOptions
 from vespiary.server_options import ServerOptions
 
@@ -90,6 +92,20 @@ SERVER, CLIENT = ServerOptions.__annotations__, ClientOptions.__annotations__
         (CLIENT, "additional_headers", "headers="),
         (CLIENT, "max_size", "Limits(message_bytes_max="),
         (CLIENT, "open_timeout", "Deadlines(handshake_seconds="),
+        (CLIENT, "sock", "this has no 'sock': a client opens its socket itself"),
+        (CLIENT, "socket", "source= is the local address"),
+        (CLIENT, "local_addr", "write source="),
+        (CLIENT, "family", "source="),
+        (CLIENT, "server_hostname", "tls=ClientTLS(server_name="),
+        (CLIENT, "certfile", "tls=ClientTLS(certificate="),
+        (CLIENT, "process_exception", "reconnect=Backoff(is_final="),
+        (CLIENT, "compression", "messages are not compressed by default"),
+        (CLIENT, "read_limit", "limits=Limits(inbox_bytes_max="),
+        (CLIENT, "create_connection", "always have the class vespiary.Connection"),
+        (CLIENT, "user_agent_header", 'headers={"User-Agent": ...}'),
+        (CLIENT, "uri", "the URL is the first argument"),
+        (SERVER, "socket", "write sock="),
+        (SERVER, "url", "the URL is the second argument"),
         (CLIENT, "limitz", "did you mean 'limits'"),
         (SERVER, "limitz", "did you mean 'limits'?"),
         (SERVER, "drain_second", "did you mean 'drain_seconds'? It is a field: deadlines="),
@@ -105,6 +121,13 @@ def test_names_of_other_libraries_are_answered_with_what_to_write(
     with pytest.raises(vespiary.ConfigurationError) as caught:
         check_options({name: 1}, known, "this")
     assert written in str(caught.value)
+
+
+@pytest.mark.parametrize("known", [SERVER, CLIENT])
+def test_no_hint_names_an_option_that_there_is_not(known: dict[str, object]) -> None:
+    for name, hint in other_options(known).items():
+        for option in re.findall(r"(?:write |^)(\w+)=", hint):
+            assert option in known, (name, hint)
 
 
 def test_a_server_without_endpoints_does_not_run() -> None:

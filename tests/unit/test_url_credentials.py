@@ -1,4 +1,4 @@
-"""No error shows the password of a URL: whatever the scheme, and whatever is wrong."""
+"""No error shows the password or the query of a URL: whatever the scheme, and whatever is wrong."""
 
 import functools
 import warnings
@@ -13,6 +13,7 @@ from vespiary.cli.main import main
 from vespiary.errors import ConfigurationError
 
 SECRET = "s3cr3t"
+QUERY = f"?token={SECRET}"
 SCHEMES = ("ws", "wss", "http", "https", "tcp", "tls", "udp", "gopher", "ws+unix", "http+unix")
 REST = (
     "127.0.0.1:9/",
@@ -56,8 +57,13 @@ def refusal(act: Callable[[], object]) -> str:
     return ""
 
 
+URLS += [f"{scheme}://{rest}{QUERY}" for scheme in ("ws", "wss", "http", "gopher") for rest in REST]
+URLS += [f"127.0.0.1:9/{QUERY}", f"ws:/127.0.0.1:9/{QUERY}", f"ws+unix:///run/x:y{QUERY}"]
+URLS += [f"ws://127.0.0.1:9/{QUERY}#{SECRET}", f"ws://127.0.0.1:9/#{SECRET}"]
+
+
 @pytest.mark.parametrize("url", URLS)
-def test_no_error_about_a_url_shows_its_password(url: str) -> None:
+def test_no_error_about_a_url_shows_its_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as served:
         vespiary.Server().add(vespiary.Handler, url)
     assert SECRET not in shown(served.value)
@@ -69,9 +75,7 @@ def test_no_error_about_a_url_shows_its_password(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_no_error_of_a_command_shows_a_password(
-    url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_error_of_a_command_shows_a_secret(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["load", url], ["serve", "vespiary:Handler", url]):
         with pytest.raises(SystemExit) as ended:
             main(command)
@@ -81,10 +85,26 @@ def test_no_error_of_a_command_shows_a_password(
 
 @pytest.mark.parametrize(
     "url",
-    ["unix:///run/a@b:c@d.sock", "ws+unix:///a:b@c:/x", "ws://127.0.0.1:9/x:y@z", "ws://[::1]:9/@"],
+    [
+        "unix:///run/a@b:c@d.sock",
+        "unix:///run/a?b#c",
+        "unixgram:///run/a?b",
+        "ws+unix:///run/a?b",
+        "ws+unix:///run/a?b:/x",
+        "ws+unix:///a:b@c:/x",
+        "ws://127.0.0.1:9/x:y@z",
+        "ws://[::1]:9/@",
+    ],
 )
 def test_what_is_no_user_info_stays(url: str) -> None:
     assert bare_url(url) == url
+
+
+def test_the_steps_of_a_redirect_do_not_show_a_query() -> None:
+    step = vespiary.Redirect(f"ws://127.0.0.1:9/{QUERY}", 302, f"/elsewhere{QUERY}")
+    assert SECRET not in str(step)
+    assert "/elsewhere" in str(step)
+    assert step.location == f"/elsewhere{QUERY}"
 
 
 def test_the_colon_of_the_user_info_is_not_taken_for_an_ipv6_address() -> None:

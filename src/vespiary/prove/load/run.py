@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from vespiary._core import LoadRun
-from vespiary._credentials import bare_url, basic_authorization
+from vespiary._credentials import bare_url, basic_authorization, without_user_info
 from vespiary.errors import ConfigurationError
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.report import Progress, Report
@@ -65,7 +65,7 @@ def run_native(
     try:
         native = LoadRun([_target(url) for url in plan.urls], **_options(plan))
     except (ValueError, OverflowError) as error:
-        raise LoadRefused(str(error)) from error
+        raise LoadRefused(_bare_text(str(error), plan)) from error
     reported = 0
     while True:
         try:
@@ -101,6 +101,14 @@ def _options(plan: Plan) -> dict[str, Any]:
     return options
 
 
+def _bare_text(text: str, plan: Plan) -> str:
+    """An error's text without the query of a URL, which can be a secret."""
+    for url in plan.urls:
+        query = without_user_info(url).removeprefix(bare_url(url))
+        text = text.replace(query, "") if query else text
+    return text
+
+
 def _read(option: str, path: str | os.PathLike[str]) -> bytes:
     """A file of certificates or keys."""
     try:
@@ -111,8 +119,8 @@ def _read(option: str, path: str | os.PathLike[str]) -> bytes:
 
 def _target(url: str) -> tuple[str, list[tuple[str, str]]]:
     """A URL without its user name and password, and the header line for them."""
-    bare = bare_url(url)
-    if bare == url:
+    bare, asked = bare_url(url), without_user_info(url)
+    if asked == url:
         return url, []
     try:
         parts = urlsplit(url)
@@ -126,4 +134,4 @@ def _target(url: str) -> tuple[str, list[tuple[str, str]]]:
         )
     if authorization is None:
         raise LoadRefused(f"{bare!r}: its user name or password cannot be sent (RFC 7617)")
-    return bare, [("Authorization", authorization)]
+    return asked, [("Authorization", authorization)]

@@ -1,7 +1,8 @@
 """A JSON-RPC 2.0 client that stays connected and asks again what a lost connection left open.
 
 `Client.call` may be used from any number of tasks. While the server is away calls wait; after the
-reconnect everything without an answer is sent again, so methods should be idempotent.
+reconnect everything without an answer is sent again, so methods should be idempotent. A
+failure that another attempt would not change, such as a 404, is raised by waiting and later calls.
 
 Run:   .venv/bin/python examples/json_rpc_client.py [URL]     (default ws://127.0.0.1:9001)
 """
@@ -24,13 +25,17 @@ class Client:
         self.numbers = itertools.count(1)
         self.waiting: dict[int, tuple[str, asyncio.Future[Any]]] = {}
         self.connection: vespiary.Connection[str] | None = None
+        self.failure: Exception | None = None
 
     async def call(self, method: str, **params: object) -> Any:
         """Call a method; its result.
 
         Raises:
             RuntimeError: the server answered with an error.
+            Exception: the client has ended: what ended it.
         """
+        if self.failure is not None:
+            raise self.failure
         number = next(self.numbers)
         call = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         message, answer = json.dumps(call), asyncio.get_running_loop().create_future()
@@ -43,7 +48,19 @@ class Client:
             del self.waiting[number]
 
     async def run(self) -> None:
-        """Stay connected until cancelled."""
+        """Stay connected, and end the calls when that ends."""
+        try:
+            await self.stay_connected()
+        except Exception as error:
+            self.failure = error
+        finally:
+            self.failure = self.failure or ConnectionError("the client is closed")
+            for _, answer in self.waiting.values():
+                if not answer.done():
+                    answer.set_exception(self.failure)
+
+    async def stay_connected(self) -> None:
+        """Stay connected until cancelled, or until a failure that is final."""
         async for connection in vespiary.connect(self.url):
             self.connection = connection
             for message, _ in self.waiting.values():

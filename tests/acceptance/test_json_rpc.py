@@ -1,13 +1,15 @@
 """The examples that call methods: the server, and the client that reconnects."""
 
+import asyncio
 import json
+import runpy
 import socket
 from typing import Any
 
 import pytest
 from websockets.sync.client import connect
 
-from .conftest import Start
+from .conftest import EXAMPLES, Start
 
 pytestmark = pytest.mark.acceptance
 
@@ -33,6 +35,27 @@ def test_calls_run_side_by_side_and_errors_have_codes(start: Start) -> None:
     codes = {number: by_number[number]["error"]["code"] for number in (3, 4, None)}
     assert codes == {3: -32601, 4: -32602, None: -32700}
     example.stop()
+
+
+def test_a_refusal_that_is_final_ends_the_calls_of_the_client(start: Start) -> None:
+    server = start("json_rpc_server.py", "ws://127.0.0.1:0/rpc", serving=1)
+    client = start("json_rpc_client.py", server.url.replace("/rpc", "/elsewhere"))
+    client.wait_for("refused the handshake with HTTP status 404")
+    client.kill()
+    server.stop()
+
+
+def test_calls_end_with_the_client() -> None:
+    async def main() -> None:
+        client = runpy.run_path(str(EXAMPLES / "json_rpc_client.py"))["Client"]("ws://127.0.0.1:1")
+        async with client:
+            waits = asyncio.create_task(client.call("add", a=1, b=1))
+            await asyncio.sleep(0)
+        for call in (waits, client.call("add", a=1, b=1)):
+            with pytest.raises(ConnectionError, match="the client is closed"):
+                await asyncio.wait_for(call, 60)
+
+    asyncio.run(main())
 
 
 def test_the_client_comes_back_and_asks_again(start: Start) -> None:

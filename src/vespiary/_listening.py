@@ -19,7 +19,7 @@ import errno as errnos
 import logging
 import os
 import socket
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -31,6 +31,7 @@ from vespiary._listening_sockets import (
     given_socket,
     remove_socket_file,
     resolve,
+    socket_key,
     takes_ipv4,
     unix_socket,
 )
@@ -103,7 +104,7 @@ class ListeningAddress:
         """The endpoint that the listeners accept for: connections are its own until a request has
         come. It stays when it is removed and others share the address."""
         self._accepts = False
-        self._keys = {_key(first)}
+        self._keys = {socket_key(first)}
         self._socket_file: tuple[str, int, int] | None = None
         self._takes_ipv4 = False
         self._bound: list[BoundSocket] = []
@@ -117,7 +118,7 @@ class ListeningAddress:
         Raises:
             ConfigurationError: it conflicts with another one here, or disagrees with it.
         """
-        if _key(site) not in self._keys:
+        if socket_key(site) not in self._keys:
             return False
         fault = self._fault(site)
         if not _may_be_elsewhere(site):
@@ -301,7 +302,7 @@ class ListeningAddress:
     def _set_port(self, site: Site, bound: object) -> None:
         if isinstance(bound, tuple):
             site.set_endpoint(site.endpoint.with_port(bound[1]))
-            self._keys.add(_key(site))
+            self._keys.add(socket_key(site))
 
     def _listen(self, core: Core) -> list[Listener]:
         first = self.sites[0]
@@ -351,6 +352,12 @@ class ListeningAddress:
             self._accepts = False
             for listener in self.listeners:
                 listener.suspend()
+
+    def accept_what_waits(self) -> None:
+        """Accept again if a connection waits: see `BoundSocket.is_awaited`."""
+        if self._accepts and any(one.is_awaited() for one in self._bound):
+            self.suspend()
+            self.resume()
 
     @property
     def is_accepting(self) -> bool:
@@ -485,14 +492,3 @@ def _may_be_elsewhere(site: Site) -> bool:
     """Whether any port does for an endpoint."""
     is_given = site.options.get("sock") is not None or site.options.get("fd") is not None
     return not is_given and not site.endpoint.is_unix and site.endpoint.port == 0
-
-
-def _key(site: Site) -> Hashable:
-    """Equal for two endpoints that want the same socket."""
-    given = site.options.get("sock")
-    if given is not None:
-        return ("socket", given.fileno())
-    if site.options.get("fd") is not None:
-        return ("socket", site.options["fd"])
-    endpoint = site.endpoint
-    return endpoint.path or (endpoint.is_datagram, endpoint.host, endpoint.port)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +23,7 @@ __all__ = [
     "is_socket",
     "remove_socket_file",
     "resolve",
+    "socket_key",
     "takes_ipv4",
     "unix_socket",
 ]
@@ -60,6 +63,18 @@ class BoundSocket:
             made.close()
             raise
         return cls(made)
+
+    def is_awaited(self) -> bool:
+        """Whether a connection waits to be accepted.
+
+        The kernel wakes one of a socket's listeners per connection. If it stops accepting at that
+        moment, as an old worker does, the others are not woken until the next connection comes.
+        """
+        if self.socket.type != socket.SOCK_STREAM:
+            return False
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     @property
     def address(self) -> object:
@@ -222,3 +237,14 @@ def remove_socket_file(path: str, device: int, inode: int) -> None:
             Path(path).unlink()
     except OSError:
         pass
+
+
+def socket_key(site: Site) -> Hashable:
+    """Equal for two endpoints that want the same socket."""
+    given = site.options.get("sock")
+    if given is not None:
+        return ("socket", given.fileno())
+    if site.options.get("fd") is not None:
+        return ("socket", site.options["fd"])
+    endpoint = site.endpoint
+    return endpoint.path or (endpoint.is_datagram, endpoint.host, endpoint.port)

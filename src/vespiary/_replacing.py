@@ -11,6 +11,7 @@ Connections of the old endpoints end as in a graceful stop, within `drain_second
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -172,6 +173,11 @@ class _Replacement:
         fronts = [front for address in self._gone for front in address.removed_front]
         urls = ", ".join(site.url for site in sites)
         try:
+            # The old listeners are closed in the loop's next turn.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            for address in self._new:
+                address.accept_what_waits()
             shutdown = Shutdown(sites + fronts, None, self.life.force, subject=f"the old {urls}")
             await shutdown.run()
             await stop_handlers(self.life, sites, self.server)

@@ -112,7 +112,7 @@ class Worker:
             self._share(server)
             self.backplane = backplane
             backplane.start(lambda carried: deliver(server, carried))
-            self._beat(loop)
+            self._beat(loop, server)
             self.slot[Word.STATE] = State.SERVING
             self._send(SERVING)
             await server.wait_stopped()
@@ -130,11 +130,14 @@ class Worker:
         words = (Word.STATE, Word.OPEN, Word.ACCEPTED)
         share_connections(sites, self.board.memory, slots, words, State.SERVING)
 
-    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _beat(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         self.slot.beat()
+        for address in server._addresses:
+            address.accept_what_waits()
+        seconds = _BEAT_SECONDS_MAX
         if self.settings.hang_seconds is not None:
-            seconds = min(self.settings.hang_seconds / 4, _BEAT_SECONDS_MAX)
-            loop.call_later(seconds, self._beat, loop)
+            seconds = min(self.settings.hang_seconds / 4, seconds)
+        loop.call_later(seconds, self._beat, loop, server)
 
     def _receive(self, server: Server) -> None:
         try:

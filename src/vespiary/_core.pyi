@@ -306,8 +306,8 @@ class Connection(Generic[_M_co]):
             ConnectionClosed: the connection is closing or has ended, or ends before the end of the
                 handshake, for example because that fails or takes longer than `handshake_seconds`.
             ConfigurationError: `tls` is not a valid value here, or the connection is not a stream.
-            SendRefused: the connection uses TLS already; or the endpoint has filters, or
-                `executor="threads"`.
+            SendRefused: the connection uses TLS already, or `send_end()` was called; or the
+                endpoint has filters, or `executor="threads"`.
             RuntimeError: it is called in another thread than the loop's.
         """
 

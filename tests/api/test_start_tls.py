@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -214,6 +214,157 @@ async def test_what_cannot_be_started_is_an_error_that_says_why(
     async with serving(Echo, WS) as server, vespiary.connect(server.urls[0]) as client:
         with pytest.raises(vespiary.ConfigurationError, match=r"is for tcp:// and unix://"):
             client.start_tls(trusting)
+
+
+class Upgrading(vespiary.Handler):
+    """Answers STARTTLS, begins, and does `then` at once."""
+
+    def __init__(
+        self, tls: ServerTLS, then: Callable[[vespiary.Connection[bytes]], object]
+    ) -> None:
+        self.tls = tls
+        self.then = then
+        self.heard: list[bytes] = []
+        self.reasons: list[vespiary.CloseReason] = []
+
+    def on_message(self, connection: vespiary.Connection[bytes], message: bytes) -> None:
+        self.heard.append(message)
+        if message == b"STARTTLS":
+            connection.send("ready")
+            connection.start_tls(self.tls)
+            self.then(connection)
+
+    def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+        self.reasons.append(reason)
+
+
+def send_much(connection: vespiary.Connection[bytes]) -> None:
+    """Queue more than `write_high_bytes` (64 KiB)."""
+    connection.send(b"y" * 70_000)
+    connection.send(b"z" * 70_000)
+
+
+class Publishing(Upgrading):
+    """The same with `publish`."""
+
+    def __init__(self, tls: ServerTLS) -> None:
+        super().__init__(tls, self.publish_much)
+
+    async def on_start(self, server: vespiary.Server) -> None:
+        self.server = server
+
+    def publish_much(self, connection: vespiary.Connection[bytes]) -> None:
+        connection.subscribe("news")
+        self.server.publish("news", b"y" * 70_000)
+        self.server.publish("news", b"z" * 70_000)
+
+
+@pytest.mark.parametrize("make", [lambda tls: Upgrading(tls, send_much), Publishing])
+async def test_more_than_the_write_queue_should_hold_waits_for_a_servers_handshake(
+    tls: ServerTLS, trusting: ClientTLS, make: Callable[[ServerTLS], Upgrading]
+) -> None:
+    handler = make(tls)
+    async with (
+        serving(handler, TCP, framing="length") as server,
+        vespiary.connect(server.urls[0], framing="length") as client,
+    ):
+        client.send("STARTTLS")
+        assert await client.receive() == b"ready"
+        await client.start_tls(trusting)
+        assert await client.receive() == b"y" * 70_000
+        assert await client.receive() == b"z" * 70_000
+        client.send("more")
+        await until(lambda: handler.heard == [b"STARTTLS", b"more"])
+
+
+async def test_more_than_the_write_queue_should_hold_waits_for_a_clients_handshake(
+    tls: ServerTLS, trusting: ClientTLS
+) -> None:
+    handler = Starting(tls)
+    async with (
+        serving(handler, TCP, framing="length") as server,
+        vespiary.connect(server.urls[0], framing="length") as client,
+    ):
+        client.send("STARTTLS")
+        assert await client.receive() == b"ready"
+        starting = client.start_tls(trusting)
+        send_much(client)
+        assert await client.receive() == b"y" * 70_000
+        assert await client.receive() == b"z" * 70_000
+        await starting
+
+
+async def test_the_handshake_goes_on_while_reading_is_paused(
+    tls: ServerTLS, trusting: ClientTLS
+) -> None:
+    connections: list[vespiary.Connection[bytes]] = []
+
+    def pause(connection: vespiary.Connection[bytes]) -> None:
+        connection.pause_reading()
+        connections.append(connection)
+
+    handler = Upgrading(tls, pause)
+    async with (
+        serving(handler, TCP, framing="line") as server,
+        vespiary.connect(server.urls[0], framing="line") as client,
+    ):
+        client.send("STARTTLS")
+        assert await client.receive() == b"ready"
+        await client.start_tls(trusting)
+        client.send("more")
+        await until(lambda: connections[0].tls is not None)
+        assert handler.heard == [b"STARTTLS"]
+        connections[0].resume_reading()
+        await until(lambda: handler.heard == [b"STARTTLS", b"more"])
+
+
+@pytest.mark.parametrize("is_last", [True, False], ids=["nothing queued", "a message queued"])
+@pytest.mark.parametrize("end", [vespiary.Connection.send_end, vespiary.Connection.close])
+async def test_the_end_comes_behind_the_handshake(
+    tls: ServerTLS,
+    certificates: Certificates,
+    end: Callable[[vespiary.Connection[bytes]], object],
+    is_last: bool,
+) -> None:
+    def then(connection: vespiary.Connection[bytes]) -> None:
+        if not is_last:
+            connection.send("bye")
+        end(connection)
+
+    handler = Upgrading(tls, then)
+    async with serving(handler, TCP, framing="line") as server, streams(server) as (reader, writer):
+        writer.write(b"STARTTLS\n")
+        assert await reader.readline() == b"ready\n"
+        await writer.start_tls(certificates.context(), server_hostname="localhost")
+        assert await reader.read() == (b"" if is_last else b"bye\n")
+        writer.close()
+        await until(lambda: handler.reasons)
+    assert [reason.kind for reason in handler.reasons] == ["closed"]
+
+
+@pytest.mark.parametrize("end", [vespiary.Connection.send_end, vespiary.Connection.close])
+async def test_a_client_that_fails_the_handshake_before_the_end_is_not_waited_for(
+    tls: ServerTLS, end: Callable[[vespiary.Connection[bytes]], object]
+) -> None:
+    handler = Upgrading(tls, end)
+    async with serving(handler, TCP, framing="line") as server, streams(server) as (reader, writer):
+        writer.write(b"STARTTLS\n")
+        assert await reader.readline() == b"ready\n"
+        writer.write(b"DELETE everything\n")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        await until(lambda: handler.reasons)
+    assert "TLS" in handler.reasons[0].text
+
+
+async def test_tls_does_not_begin_where_nothing_more_is_sent(tls: ServerTLS) -> None:
+    recorder = Recorder()
+    async with serving(recorder, TCP) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: recorder.connections)
+        recorder.connections[0].send_end()
+        with pytest.raises(vespiary.SendRefused, match=r"send_end\(\) was called"):
+            recorder.connections[0].start_tls(tls)
 
 
 async def test_tls_is_started_once(tls: ServerTLS, trusting: ClientTLS) -> None:

@@ -5,7 +5,7 @@
 
 use crate::admission;
 use crate::close::{Cause, CloseReason};
-use crate::connection::{Connection, Event as Life, State};
+use crate::connection::{Connection, Event as Life, State, Upgrade};
 use crate::endpoint::add;
 use crate::host::Host;
 use crate::inbound::Inbound;
@@ -57,10 +57,14 @@ impl<H: Host> Connection<H> {
             add(&self.endpoint().counters.protocol_errors, 1);
             return self.fail(receive::unprotected());
         }
-        self.ends_plain.set(true);
         self.push_layer(layer);
         let now = self.engine.now_ms();
-        with_stack(self, |stack| stack.await_handshake(now));
+        let is_awaited = with_stack(self, |stack| stack.await_handshake(now)) == Some(true);
+        self.upgrade.set(if is_awaited {
+            Upgrade::Handshaking
+        } else {
+            Upgrade::Over
+        });
         self.engine.arm(self);
     }
 
@@ -114,8 +118,12 @@ impl<H: Host> Connection<H> {
         rooms.get(&self.token).copied().unwrap_or(usize::MAX)
     }
 
-    /// When the handshake of a layer began that was started while the connection lives.
-    pub(crate) fn securing_since(&self) -> Option<u64> {
+    /// When the handshake began that is in progress, of a layer that was started while the
+    /// connection lives.
+    pub(crate) fn upgrading_since(&self) -> Option<u64> {
+        if !self.is_upgrading() {
+            return None;
+        }
         let stack = self.layers.take();
         let since = stack.as_ref().and_then(|it| it.handshake_began());
         self.layers.set(stack);
@@ -123,7 +131,7 @@ impl<H: Host> Connection<H> {
     }
 
     pub(crate) fn add_layer(self: &Rc<Self>, layer: Box<dyn Layer>) {
-        let older = self.outbound.borrow().waiting();
+        let older = self.outbound.borrow_mut().keep_waiting();
         let mut stack = self.layers.take().unwrap_or_default();
         let pushed = stack.push(layer, older);
         self.layers.set(Some(stack));
@@ -289,6 +297,7 @@ fn found_out<H: Host>(
     }
     match event {
         Some(Event::Ready) if connection.opened.get() => {
+            connection.upgraded();
             connection.engine.host.secured(connection);
         }
         Some(Event::Ready) => receive::begin(connection, inbound),
@@ -411,6 +420,12 @@ pub(crate) fn is_cut<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     with_stack(connection, Stack::is_cut).unwrap_or(false)
 }
 
+/// Whether bytes are queued that can leave only when the layers are ready.
+pub(crate) fn awaits_ready<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    let older = with_stack(connection, |stack| stack.older()).unwrap_or(0);
+    connection.outbound.borrow().waiting() > older
+}
+
 /// Received bytes that wait in the layers, and whether they can be taken.
 pub(crate) fn waiting<H: Host>(connection: &Rc<Connection<H>>) -> (usize, bool) {
     with_stack(connection, |stack| {
@@ -437,5 +452,9 @@ impl<H: Host> Connection<H> {
 
     pub(crate) fn is_cut_beneath_layers(self: &Rc<Self>) -> bool {
         is_cut(self)
+    }
+
+    pub(crate) fn awaits_ready_layers(self: &Rc<Self>) -> bool {
+        awaits_ready(self)
     }
 }

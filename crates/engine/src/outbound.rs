@@ -123,6 +123,15 @@ impl Pieces {
         }
     }
 
+    /// None of those that wait may be dropped.
+    fn keep_all(&mut self) {
+        for piece in &mut self.queue {
+            piece.droppable = false;
+        }
+        self.droppable = 0;
+        self.passed = self.queue.len();
+    }
+
     /// The oldest that may be dropped.
     fn drop_oldest(&mut self) -> Option<Piece> {
         while !self.queue.get(self.passed)?.droppable {
@@ -155,6 +164,14 @@ impl Outbound {
 
     /// Bytes that have not departed.
     pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Let no policy drop what waits now: bytes are counted from here on. How many they are.
+    pub(crate) fn keep_waiting(&mut self) -> usize {
+        if let Some(full) = &mut self.full {
+            full.keep_all();
+        }
         self.waiting
     }
 

@@ -7,7 +7,7 @@
 //! what the kernel had delivered by then is added.
 
 use crate::close::{Cause, CloseReason};
-use crate::connection::{CloseFrames, Connection, Event, State};
+use crate::connection::{CloseFrames, Connection, Event, State, Upgrade};
 use crate::endpoint::add;
 use crate::host::Host;
 use crate::inbound::Inbound;
@@ -115,7 +115,7 @@ fn check_plain_end<H: Host>(
     connection: &Rc<Connection<H>>,
     inbound: &mut Inbound<H::Payload>,
 ) -> bool {
-    let has_ended = connection.ends_plain.get();
+    let has_ended = connection.upgrade.get() != Upgrade::None;
     if has_ended {
         failed(connection, inbound, unprotected());
     }

@@ -170,6 +170,9 @@ impl<H: Host> Engine<H> {
         if !connection.enter(Event::PeerEnded) {
             return;
         }
+        if connection.is_upgrading() {
+            return connection.end_unsecured();
+        }
         let is_cut = connection.layered.get() && connection.is_cut_beneath_layers();
         if is_cut {
             let text =
@@ -417,11 +420,13 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// Whether bytes are still to be sent, or a filter works on some.
+/// Whether bytes are still to be sent, or a filter works on some. The end of what this end sends is
+/// among them, as long as it waits for the handshake of a layer.
 fn is_writing<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     connection.carrier.is_sending()
         || connection.queued_bytes() > 0
         || connection.is_filtering_sent()
+        || connection.is_upgrading()
 }
 
 /// RFC 6455 7.1.1: on WebSocket the server closes the TCP connection first, after both close

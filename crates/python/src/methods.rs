@@ -283,8 +283,8 @@ impl Connection {
     ///     ConnectionClosed: the connection is closing or has ended, or ends before the end of the
     ///         handshake, for example because that fails or takes longer than `handshake_seconds`.
     ///     ConfigurationError: `tls` is not a valid value here, or the connection is not a stream.
-    ///     SendRefused: the connection uses TLS already; or the endpoint has filters, or
-    ///         `executor="threads"`.
+    ///     SendRefused: the connection uses TLS already, or `send_end()` was called; or the
+    ///         endpoint has filters, or `executor="threads"`.
     ///     RuntimeError: it is called in another thread than the loop's.
     #[pyo3(signature = (tls = None))]
     fn start_tls(slf: &Bound<'_, Self>, tls: Option<Py<PyAny>>) -> PyResult<Waiting> {

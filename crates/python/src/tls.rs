@@ -176,8 +176,14 @@ pub(crate) fn start(
     if let Some(text) = refusal {
         return Err(send::refused(py, text));
     }
-    if !connection.is_open() {
-        return Err(this.send_error(py, connection, SendError::Closed, None));
+    let is_ending = connection.is_sending_last();
+    if is_ending || !connection.is_open() {
+        let error = if is_ending {
+            SendError::Ended
+        } else {
+            SendError::Closed
+        };
+        return Err(this.send_error(py, connection, error, None));
     }
     let Some(tls) = tls else {
         return Ok(());

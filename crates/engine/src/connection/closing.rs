@@ -12,6 +12,9 @@
 //! **Then the peer owes its end**: its close frame, and its FIN. The close deadline counts from the
 //! latest moment at which bytes were known to be in flight.
 //!
+//! While the handshake of a layer is in progress that was started before the close, the handshake's
+//! deadline governs the first phase, because what is queued cannot leave yet.
+//!
 //! What the kernel has taken is never destroyed with a reset at either deadline. The kernel
 //! continues sending it after the descriptor is closed.
 
@@ -35,6 +38,11 @@ pub(super) fn consider<H: Host>(
     options: &Options,
     consider: &mut impl FnMut(u64, Option<u64>, Which),
 ) {
+    if let Some(began) = connection.upgrading_since()
+        && options.deadlines.handshake.is_some()
+    {
+        return consider(began, options.deadlines.handshake, Which::Handshake);
+    }
     let Some(mut length) = options.deadlines.close else {
         return;
     };
@@ -96,6 +104,15 @@ pub(super) fn end_unanswered<H: Host>(connection: &Rc<Connection<H>>, options: &
         limit,
         CloseReason::new(Cause::Limit(limit), text),
     );
+}
+
+/// The handshake was not over in time that was to come before the end.
+pub(super) fn end_unsecured<H: Host>(connection: &Rc<Connection<H>>, options: &Options) {
+    let limit = Limit::HandshakeSeconds;
+    connection.engine.missed(connection, limit);
+    let text = format!("the handshake took too long: {}", reached(limit, options));
+    connection.end_undelivered(CloseReason::new(Cause::Limit(limit), text));
+    connection.abort_now();
 }
 
 impl<H: Host> Connection<H> {

@@ -120,7 +120,9 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
         State::Closing => closing::consider(connection, options, &mut consider),
         State::Closed => return None,
     }
-    if connection.moments.write_began.get() != 0 {
+    // What waits for a handshake, the peer cannot read.
+    let is_ahead = connection.is_upgrading() && !connection.carrier.is_sending();
+    if connection.moments.write_began.get() != 0 && !is_ahead {
         let is_first_look = connection.moments.write_mark.get() == 0;
         let (length, _) = write_deadline(connection, options);
         let length = length.map(|length| if is_first_look { length / 2 } else { length });
@@ -148,9 +150,7 @@ fn consider_open<H: Host>(
         let began = connection.moments.phase_began.get();
         consider(began, deadlines.first_byte, Which::FirstByte);
     }
-    if connection.ends_plain.get()
-        && let Some(began) = connection.securing_since()
-    {
+    if let Some(began) = connection.upgrading_since() {
         consider(began, deadlines.handshake, Which::Handshake);
     }
     let message_began = connection.moments.message_began.get();
@@ -303,6 +303,9 @@ impl<H: Host> Engine<H> {
             Which::Ping => self.ping(connection),
             Which::Pong => self.judge_pong(connection, options),
             Which::Write => self.judge_write(connection, options),
+            Which::Handshake if connection.state() == State::Closing => {
+                closing::end_unsecured(connection, options);
+            }
             Which::Handshake => {
                 self.missed(connection, Limit::HandshakeSeconds);
                 connection.handshake_too_late();

@@ -1,9 +1,10 @@
 //! How a connection begins to end: closed, aborted or failed, and for which reason.
 
-use super::{CloseFrames, Connection, Event, State};
+use super::{CloseFrames, Connection, Event, State, Upgrade};
 use crate::close::{Cause, CloseReason, Manner, Side};
 use crate::host::Host;
 use crate::options::Framing;
+use crate::settle::LEFT_EARLY;
 use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::{self, Code};
@@ -91,11 +92,12 @@ impl<H: Host> Connection<H> {
 
     /// End because of a fault of ours or the peer's; the reason says which.
     pub(crate) fn fail(self: &Rc<Self>, reason: CloseReason) {
-        if self.state() >= State::Closing {
-            return;
-        }
-        if reason.cause == Cause::TlsFailed {
+        let is_ending = self.state() >= State::Closing;
+        if reason.cause == Cause::TlsFailed && (!is_ending || self.is_upgrading()) {
             return self.end_behind_alert(reason);
+        }
+        if is_ending {
+            return;
         }
         let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
         let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
@@ -114,10 +116,24 @@ impl<H: Host> Connection<H> {
 
     /// TLS has failed: only its alert is sent, which reports the reason to the peer.
     fn end_behind_alert(self: &Rc<Self>, reason: CloseReason) {
-        self.end_with(reason);
+        self.end_undelivered(reason);
+        self.upgrade.set(Upgrade::Over);
         let pool = &mut self.engine.pool.borrow_mut();
         self.outbound.borrow_mut().clear(pool);
         self.begin_closing(None);
+    }
+
+    /// The peer has ended its side during the handshake of a layer that was started. What waits for
+    /// that handshake is lost; bytes before it are still sent.
+    pub(crate) fn end_unsecured(self: &Rc<Self>) {
+        self.end_with(CloseReason::new(Cause::PeerVanished, LEFT_EARLY));
+        if self.awaits_ready_layers() {
+            self.enter(Event::Break);
+        } else {
+            self.upgrade.set(Upgrade::Over);
+            self.begin_closing(None);
+        }
+        self.unsettle();
     }
 
     /// The host's handler failed: 1011 on WebSocket. Elsewhere a reset, since the peer would take a

@@ -19,6 +19,7 @@ mod held;
 mod life;
 mod moments;
 mod traffic;
+mod upgrade;
 
 use crate::carrier::Carrier;
 use crate::close::CloseReason;
@@ -44,6 +45,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use traffic::Traffic;
+pub(crate) use upgrade::Upgrade;
 use vespiary_port::{Address, Token};
 use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::profile::{Profile, Version};
@@ -79,8 +81,8 @@ pub struct Connection<H: Host> {
     pub(crate) client: bool,
     /// Its bytes go through layers, in both directions.
     pub(crate) layered: Cell<bool>,
-    /// A layer was started while the connection lives: no more plain bytes may come.
-    pub(crate) ends_plain: Cell<bool>,
+    /// Whether a layer was started while the connection lives.
+    pub(crate) upgrade: Cell<Upgrade>,
     /// It is on the engine's list of connections to be settled.
     pub(crate) unsettled: Cell<bool>,
     pub(crate) fullness: Cell<Fullness>,
@@ -140,7 +142,7 @@ impl<H: Host> Connection<H> {
             counted: Cell::new(false),
             client,
             layered: Cell::new(false),
-            ends_plain: Cell::new(false),
+            upgrade: Cell::new(Upgrade::None),
             unsettled: Cell::new(false),
             fullness: Cell::new(Fullness::Low),
             opened: Cell::new(false),
@@ -177,7 +179,7 @@ impl<H: Host> Connection<H> {
 
     /// Whether the host sends nothing more.
     #[inline]
-    pub(crate) fn is_sending_last(&self) -> bool {
+    pub fn is_sending_last(&self) -> bool {
         self.life.get().sending != Sending::Open
     }
 
@@ -385,9 +387,14 @@ impl<H: Host> Connection<H> {
     /// Whether the peer is held back: by the host, or because it does not read what it is sent.
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
-        self.paused.get() != 0 && self.is_pause_kept()
-            || self.fullness.get().stops_reading()
-                && !self.endpoint().options.borrow().reads_when_crowded
+        let is_paused = self.paused.get() != 0 && self.is_pause_kept();
+        (is_paused || self.fullness.get().stops_reading() && !self.reads_when_full())
+            && !self.is_upgrading()
+    }
+
+    #[cold]
+    fn reads_when_full(&self) -> bool {
+        self.endpoint().options.borrow().reads_when_crowded
     }
 
     /// Whether a reason for not reading stands although no more than the last bytes can come.

@@ -84,11 +84,14 @@ impl Stack {
         self.send_own(self.slots.len() - 1, &own)
     }
 
-    /// Put the layers of another stack, which has received nothing yet, on top.
+    /// Put the layers of another stack, which has received nothing yet, on top. What is awaited of
+    /// them is awaited of this one.
     pub(crate) fn push_all(&mut self, other: Self) -> Result<(), CloseReason> {
         let rest = self.plain.split_off(self.taken);
         self.plain.clear();
         self.taken = 0;
+        self.awaits_ready |= other.awaits_ready;
+        self.handshake_began = other.handshake_began.or(self.handshake_began);
         let first = self.slots.len();
         self.slots.extend(other.slots);
         if let Some(slot) = self.slots.get_mut(first) {
@@ -112,11 +115,12 @@ impl Stack {
         self.awaits_ready
     }
 
-    /// Report when the layer that was just pushed is ready.
-    pub(crate) fn await_handshake(&mut self, now: u64) {
+    /// Report when the layer that was just pushed is ready; whether it is not yet.
+    pub(crate) fn await_handshake(&mut self, now: u64) -> bool {
         if self.await_ready() {
             self.handshake_began = Some(now);
         }
+        self.awaits_ready
     }
 
     /// When the handshake that is awaited began.
@@ -268,6 +272,8 @@ impl Stack {
             plain: &mut plain,
             own: &mut own,
         };
+        // One that fails has nothing more to do.
+        slot.can_go = false;
         let received = slot.layer.receive(input, &mut flow)?;
         let Received {
             used,

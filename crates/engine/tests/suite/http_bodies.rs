@@ -163,6 +163,17 @@ fn a_body_that_is_too_long_is_refused_and_never_taken_for_a_request(bench: &Benc
             b"",
         ),
         (413, "Transfer-Encoding: chunked\r\n".to_owned(), chunks),
+        // The size of a chunk says it before any of its bytes comes.
+        (
+            413,
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+            b"7fffffffffffffff\r\n",
+        ),
+        (
+            413,
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+            b"4\r\nbees\r\n8\r\n",
+        ),
         (
             400,
             "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n".to_owned(),
@@ -193,7 +204,7 @@ fn a_body_that_is_too_long_is_refused_and_never_taken_for_a_request(bench: &Benc
         }
         assert_eq!(
             place.counters().limits.borrow().get(&Limit::BodyBytes),
-            Some(&12)
+            Some(&18)
         );
     }
     assert_eq!(requests(bench), 0);

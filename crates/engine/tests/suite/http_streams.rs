@@ -285,8 +285,15 @@ fn a_body_that_is_too_long_is_refused(bench: &Bench) {
     peer.send(bench, &in_chunks(b"honeycombs", 4));
     the_end(bench, &mut peer, 413);
     assert_eq!((requests(bench), failures(bench)), (1, 1));
+    let mut peer = bench.connect(&place);
+    let whole = in_chunks(b"honeycombs", 10);
+    peer.send(
+        bench,
+        &whole[..whole.len() - b"honeycombs\r\n0\r\n\r\n".len()],
+    );
+    the_end(bench, &mut peer, 413);
     let limits = place.counters().limits.borrow();
-    assert_eq!(limits.get(&Limit::BodyBytes), Some(&2));
+    assert_eq!(limits.get(&Limit::BodyBytes), Some(&3));
 }
 
 fn a_body_that_is_too_long_breaks_the_response_that_was_begun(bench: &Bench) {

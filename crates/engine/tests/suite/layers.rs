@@ -34,23 +34,23 @@ on_every_driver!(
 
 /// Records of a length and so many bytes, each combined with a key by exclusive or. A record of one
 /// byte is not data: it is `HELLO`, `END` or `POKE`, which asks for a record in return.
-struct Records {
+pub(super) struct Records {
     key: u8,
     is_ready: bool,
     is_ended: bool,
     begins: bool,
 }
 
-const HELLO: &[u8] = &[1, b'H'];
-const END: &[u8] = &[1, b'E'];
+pub(super) const HELLO: &[u8] = &[1, b'H'];
+pub(super) const END: &[u8] = &[1, b'E'];
 const POKE: &[u8] = &[1, b'?'];
 const ANSWER: &[u8] = &[1, b'!'];
-const KEY: u8 = 0x33;
+pub(super) const KEY: u8 = 0x33;
 /// The longest data of a record.
 const RECORD: usize = 250;
 
 impl Records {
-    fn boxed(key: u8) -> Box<dyn Layer> {
+    pub(super) fn boxed(key: u8) -> Box<dyn Layer> {
         Box::new(Self {
             key,
             is_ready: false,
@@ -60,7 +60,7 @@ impl Records {
     }
 }
 
-fn sealed(key: u8, plain: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(key: u8, plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for piece in plain.chunks(RECORD) {
         out.push(piece.len() as u8 + 1);
@@ -148,7 +148,7 @@ impl Layer for Records {
     }
 }
 
-fn lines() -> Options {
+pub(super) fn lines() -> Options {
     defaults(Framing::Line { ending: b"\n" })
 }
 
@@ -157,7 +157,7 @@ fn recorded(script: Script) -> Script {
 }
 
 /// Plain bytes from the peer's records, until `count` are there.
-fn take(bench: &Bench, peer: &mut Peer, count: usize) -> Vec<u8> {
+pub(super) fn take(bench: &Bench, peer: &mut Peer, count: usize) -> Vec<u8> {
     let mut plain = Vec::new();
     while plain.len() < count {
         let length = usize::from(peer.take(bench, 1)[0]);
@@ -419,7 +419,7 @@ fn a_layer_that_fails_ends_its_connection(bench: &Bench) {
 
 /// Fails at the first bytes, with an alert, as TLS does.
 #[derive(Default)]
-struct Refusing {
+pub(super) struct Refusing {
     has_alerted: bool,
 }
 

@@ -43,4 +43,5 @@ mod sharing;
 mod slow;
 mod slow_readers;
 mod topics;
+mod upgrades;
 mod versions;

@@ -102,6 +102,15 @@ impl BodyReader {
         }
     }
 
+    /// How many bytes of data are still to come at least: those of the chunk that is being read, or
+    /// all of a known length.
+    pub fn left_at_least(&self) -> u64 {
+        match self.at {
+            At::Data(left) => left,
+            _ => 0,
+        }
+    }
+
     /// Whether the whole body was read.
     pub fn is_done(&self) -> bool {
         self.at == At::Done

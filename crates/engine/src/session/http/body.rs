@@ -148,7 +148,7 @@ pub(super) fn read<S: HttpSink>(
         match body.reader.next(rest) {
             Ok(Some(data)) => {
                 let goes_on = body.take(sink, data)?;
-                if !goes_on {
+                if !goes_on || body.will_be_too_long() {
                     *rest = &[];
                     too_long(session, sink);
                     return Ok(());
@@ -156,6 +156,11 @@ pub(super) fn read<S: HttpSink>(
                 if body.is_handed_over() && (sink.is_blocked() || sink.is_aborted()) {
                     break;
                 }
+            }
+            Ok(None) if body.will_be_too_long() => {
+                *rest = &[];
+                too_long(session, sink);
+                return Ok(());
             }
             Ok(None) => break,
             Err(refusal) => {
@@ -175,6 +180,12 @@ pub(super) fn read<S: HttpSink>(
 }
 
 impl Body {
+    /// Whether the chunk that is being read is longer than the rest of the body may be.
+    fn will_be_too_long(&self) -> bool {
+        let rest = self.bytes_max.saturating_sub(self.received);
+        self.reader.left_at_least() > rest as u64
+    }
+
     /// Take bytes of data; false where they are too many.
     fn take<S: HttpSink>(&mut self, sink: &S, data: &[u8]) -> Result<bool, CloseReason> {
         self.received = self.received.saturating_add(data.len());

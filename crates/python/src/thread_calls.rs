@@ -143,7 +143,7 @@ fn not_answered() -> PyErr {
     PyRuntimeError::new_err(format!(
         "the loop has not answered within {WAIT_SECONDS_MAX} s, and this call is withdrawn: the \
          loop does not run, or something blocks it, such as waiting for this very thread; \
-         server.call_soon_threadsafe() does not wait for a result"
+         call_soon_threadsafe() of the loop (or of a server) does not wait for a result"
     ))
 }
 
@@ -152,8 +152,9 @@ fn not_answered() -> PyErr {
 pub(crate) fn wrong_thread(what: &str) -> PyErr {
     PyRuntimeError::new_err(format!(
         "{what} belongs to the thread of the connection's loop; from another thread let \
-         server.call_soon_threadsafe() call a plain function there, which may start a task with \
-         asyncio.create_task()"
+         call_soon_threadsafe() of the loop (or of a server) call a plain function there, which \
+         may start a task with asyncio.create_task(), or pass a coroutine of your own to \
+         asyncio.run_coroutine_threadsafe()"
     ))
 }
 

@@ -84,6 +84,15 @@ async def test_a_body_over_the_limit_is_answered_413(limit: int) -> None:
     assert counts == {"body_bytes_max": 2}
 
 
+async def test_a_chunk_over_the_limit_is_refused_before_its_bytes_come() -> None:
+    async with serving(Plain, HTTP) as server:
+        reader, writer = await opened(server)
+        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 413 ")
+        writer.close()
+
+
 @pytest.mark.parametrize("wrong", [-1, True, "1", 1.5])
 def test_a_limit_that_is_not_a_number_of_bytes_is_an_error(wrong: object) -> None:
     with pytest.raises(vespiary.ConfigurationError, match="a whole number of at least 0"):

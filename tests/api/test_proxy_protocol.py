@@ -87,6 +87,21 @@ async def test_a_header_stands_before_tls(certificates: Certificates, tls: Serve
             assert await reader.readline() == b"secret\n"
 
 
+async def test_tls_that_a_message_behind_the_header_starts_has_its_deadline(tls: ServerTLS) -> None:
+    class Starting(vespiary.Handler):
+        def on_message(self, connection: vespiary.Connection[bytes], message: bytes) -> None:
+            connection.start_tls(tls)
+
+    options: Any = {"framing": "line", "proxy_protocol_from": LOOPBACK}
+    options["deadlines"] = vespiary.Deadlines(handshake_seconds=0.05)
+    async with (
+        serving(Starting, "tcp://127.0.0.1:0", **options) as server,
+        connected(server, LINE + b"STARTTLS\n") as (reader, _),
+    ):
+        assert await asyncio.wait_for(is_reset(reader), 10)
+        assert server.statistics().total.limits_reached == {"handshake_seconds": 1}
+
+
 UPGRADE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

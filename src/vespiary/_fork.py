@@ -8,9 +8,13 @@ executed in the child.
 import os
 import sys
 import traceback
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec, TypeVar
 
-__all__ = ["end_child", "process"]
+__all__ = ["call", "end_child", "process"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _process = os.getpid()
 
@@ -26,6 +30,23 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function of the program on a thread of ours; a child that it has forked ends here.
+
+    The native code does the same for what it calls itself.
+    """
+    before = _process
+    try:
+        result = function(*args, **kwargs)
+    except BaseException as error:
+        if _process != before:
+            end_child(error)
+        raise
+    if _process != before:
+        end_child(None)
+    return result
 
 
 def end_child(error: BaseException | None) -> NoReturn:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 from vespiary._callbacks import may_be_async, refuse_coroutine
 from vespiary._core import close_as_told
 from vespiary._counted import counted
+from vespiary._fork import call
 from vespiary._hooks import streamed_response
 from vespiary._pool import Pool
 from vespiary._simulated import hold_time
@@ -225,7 +226,7 @@ class ThreadedHooks:
         """Whether a call of this very function waits; a timer must not fill the queue."""
         with self._lock:
             queue = self._queues.get(connection)
-            return queue is not None and any(call[0] is callback for _, call in queue.calls)
+            return queue is not None and any(one[0] is callback for _, one in queue.calls)
 
     def _request(self, method: Callable[..., Any]) -> Callable[..., Awaitable[object]]:
         """The engine awaits the response; other connections are served meanwhile."""
@@ -235,7 +236,7 @@ class ThreadedHooks:
 
             def respond() -> None:
                 try:
-                    response = method(connection, request)
+                    response = call(method, connection, request)
                     streamed = streamed_response(response)
                     if streamed is not None:
                         streamed.pieces = self._pieces(connection, streamed.pieces)
@@ -277,17 +278,17 @@ class ThreadedHooks:
         """Call something on a thread, behind what waits for the connection."""
         future: Future[object] = Future()
 
-        def call() -> None:
+        def enter() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                result = function(*arguments)
+                result = call(function, *arguments)
             except BaseException as error:
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
-        self._add(connection, [(call, ())])
+        self._add(connection, [(enter, ())])
         return asyncio.wrap_future(future)
 
     def _add(self, connection: Connection, calls: list[_Call]) -> None:
@@ -298,9 +299,9 @@ class ThreadedHooks:
             if queue is None:
                 context = connection._context.copy()
                 queue = self._queues[connection] = _Queue(context)
-            for call in calls:
-                queue.calls.append((now, call))
-                queue.bytes += _bytes(call[1])
+            for one in calls:
+                queue.calls.append((now, one))
+                queue.bytes += _bytes(one[1])
             is_full = len(queue.calls) >= self._messages_max or queue.bytes >= self._bytes_max
             if is_full and not queue.is_paused:
                 queue.is_paused = True
@@ -338,7 +339,7 @@ class ThreadedHooks:
                 queue.bytes -= _bytes(arguments)
                 self._counts.add(time.monotonic() - since)
             try:
-                refuse_coroutine(method, queue.context.run(method, *arguments))
+                refuse_coroutine(method, queue.context.run(call, method, *arguments))
             except BaseException as error:
                 # Also what would end this thread, and leave the connection without one:
                 # SystemExit and KeyboardInterrupt stop the server, everything else fails the

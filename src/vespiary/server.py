@@ -357,7 +357,7 @@ class Server:
 
     def _begin_stop(self, life: Life, drain_seconds: float | None) -> None:
         if self._worker is not None:
-            self._worker.stop_began()
+            self._worker.stop_began(drain_seconds)
         if life.starting:
             if not life.stopping and drain_seconds is None:
                 known = [site.deadlines.drain_seconds for site in self._sites]

@@ -247,6 +247,7 @@ def test_a_handler_that_stops_the_server_stops_all_workers(start: Start) -> None
     program = start(2)
     program.connect_to(2).send("stop")
     assert program.wait_ended() == 0
+    assert "at once" not in program.output
     assert "The program stops the server, in worker 2" in program.output
 
 

@@ -22,7 +22,7 @@ class Forks(vespiary.Handler):
 
 async def main():
     server = vespiary.Server()
-    server.add(Forks, "ws://127.0.0.1:0")
+    server.add(Forks, "ws://127.0.0.1:0", executor={executor!r})
     async with server:
         async with vespiary.connect(server.urls[0]) as client:
             for _ in range(3):
@@ -30,6 +30,68 @@ async def main():
                 assert await client.receive() == "parent"
                 _, status = await asyncio.to_thread(os.wait)
                 print("child", os.waitstatus_to_exitcode(status), flush=True)
+
+vespiary.run(main(), driver={driver!r})
+print("parent ends", flush=True)
+"""
+
+PLACES = ("on_request", "body", "timer", "application", "pieces of an application")
+ON_THREADS = """
+import asyncio, os, sys
+import vespiary
+
+children = []
+
+def fork(place):
+    if place == {place!r}:
+        child = os.fork()
+        if child == 0:
+            {ends}
+        else:
+            children.append(child)
+
+def body():
+    fork("body")
+    yield b"parent"
+
+class Forks(vespiary.Handler):
+    def on_open(self, connection):
+        connection.set_timer(0, lambda _: fork("timer"))
+
+    def on_request(self, request):
+        if {place!r} == "timer":
+            return None
+        fork("on_request")
+        return vespiary.Response(200, (), body())
+
+def pieces():
+    fork("pieces of an application")
+    yield b"parent"
+
+def application(environ, start_response):
+    fork("application")
+    start_response("200 OK", [])
+    return pieces()
+
+async def main():
+    server = vespiary.Server()
+    if "application" in {place!r}:
+        server.add(vespiary.WSGI(application), "http://127.0.0.1:0")
+    else:
+        server.add(Forks, "ws://127.0.0.1:0", executor="threads")
+    async with server:
+        port = server.urls[0].rstrip("/").rpartition(":")[2]
+        if {place!r} == "timer":
+            async with vespiary.connect(server.urls[0]):
+                while not children:
+                    await asyncio.sleep(0)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+            assert b"parent" in await reader.read()
+            writer.close()
+        _, status = await asyncio.to_thread(os.waitpid, children[0], 0)
+        print("child", os.waitstatus_to_exitcode(status), flush=True)
 
 vespiary.run(main(), driver={driver!r})
 print("parent ends", flush=True)
@@ -231,11 +293,23 @@ def lines_of(program: str, **settings: str) -> list[str]:
     return ran.stdout.splitlines()
 
 
+@pytest.mark.parametrize("executor", [None, "threads"])
 @pytest.mark.parametrize("child", CHILDREN)
-def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -> None:
+def test_the_parents_connections_survive_a_child_that(
+    child: str, executor: str | None, driver: str
+) -> None:
     code, status = CHILDREN[child]
-    program = textwrap.dedent(PROGRAM).format(child=code, driver=driver)
+    program = textwrap.dedent(PROGRAM).format(child=code, executor=executor, driver=driver)
     assert lines_of(program) == [f"child {status}"] * 3 + ["closed 1000", "parent ends"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("ends", "status"), [("sys.exit(7)", 7), ("returns = True", 1)])
+def test_a_child_of_a_thread_ends_when_the_call_ends_in(
+    place: str, ends: str, status: int, driver: str
+) -> None:
+    program = ON_THREADS.format(ends=ends, driver=driver, place=place)
+    assert lines_of(program) == [f"child {status}", "parent ends"]
 
 
 QUIET = {

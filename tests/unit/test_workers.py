@@ -1,5 +1,6 @@
 """Worker processes: what can be said of them without starting any."""
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 import vespiary
+from tests.waiting import turns
 from vespiary.cli.main import main
 from vespiary.loop import Loop
+from vespiary.workers._backplane import Carried, Inboxes, LocalBackplane, Published
 from vespiary.workers._board import Board, State, Word
 from vespiary.workers._counters import NAMES_MAX, Counts
 
@@ -37,6 +40,9 @@ def test_a_number_of_workers_that_makes_no_sense_is_refused(count: object) -> No
     [
         ("hang_seconds", 0),
         ("hang_seconds", "30"),
+        ("start_seconds", 0),
+        ("start_seconds", "90"),
+        ("stop_seconds", -1),
         ("memory_bytes_max", 0),
         ("memory_bytes_max", 1.5),
         ("start_failures_max", 0),
@@ -141,6 +147,32 @@ def test_a_board_keeps_what_ended_processes_have_counted() -> None:
     assert total.connections_broken == 12
     assert total.connections_refused == {"local": 6}
     assert total.accept_errors == {"EMFILE": 15}
+    board.close()
+
+
+def test_what_waits_for_a_process_is_not_sent_to_the_one_that_takes_its_slot() -> None:
+    asyncio.run(replace_a_process_for_which_messages_wait())
+
+
+async def replace_a_process_for_which_messages_wait() -> None:
+    board, inboxes = Board(1, []), Inboxes(2)
+    slot = board.slots[1]
+    slot[Word.STATE], slot[Word.PROCESS] = State.SERVING, 1001
+    sender = LocalBackplane(inboxes, board, 0, 1 << 30)
+    while not sender._queues[1].packets:
+        sender.publish(Published("topic", "x" * 50_000))
+    # Its process has ended, and another serves there before the sender's loop runs.
+    slot[Word.PROCESS] = 1002
+    receiver = LocalBackplane(inboxes, board, 1, 1 << 30)
+    received: asyncio.Queue[Carried] = asyncio.Queue()
+    receiver.start(received.put_nowait)
+    await turns()
+    sender.publish(Published("topic", "after"))
+    assert (await received.get()).message == "after"
+    assert received.empty()
+    sender.stop()
+    receiver.stop()
+    inboxes.close()
     board.close()
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from vespiary._fork import call
 from vespiary._simulated import hold_time
 from vespiary.errors import ConnectionClosed
 from vespiary.http._access import log_access
@@ -177,15 +178,18 @@ class WSGICall:
 
     def _work(self, environ: dict[str, Any]) -> None:
         try:
-            result = self._hosting.app(environ, self._start_response)
-            try:
-                self._send(result)
-            finally:
-                close = getattr(result, "close", None)
-                if close is not None:
-                    close()
+            call(self._run, environ)
         except BaseException as error:
             self._call_loop(self._fail, error)
+
+    def _run(self, environ: dict[str, Any]) -> None:
+        result = call(self._hosting.app, environ, self._start_response)
+        try:
+            self._send(result)
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
 
     def _call_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         try:

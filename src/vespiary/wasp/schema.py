@@ -192,6 +192,8 @@ class WorkersTable(_Table, frozen=True):
 
     count: int
     hang_seconds: Time | UnsetType = UNSET
+    start_seconds: Time | UnsetType = UNSET
+    stop_seconds: Time | UnsetType = UNSET
     memory_bytes_max: Count | UnsetType = UNSET
     start_failures_max: int | UnsetType = UNSET
     restart_seconds_max: Time | UnsetType = UNSET

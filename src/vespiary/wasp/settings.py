@@ -213,7 +213,7 @@ def workers_of(source: Source, value: int | WorkersTable | None) -> Workers | No
             source.report(Problem(("workers",), str(error)))
             return None
     values = given(value)
-    for name in ("hang_seconds", "restart_seconds_max"):
+    for name in ("hang_seconds", "start_seconds", "stop_seconds", "restart_seconds_max"):
         if name in values:
             values[name] = _seconds(source, values[name], ("workers", name))
     for name in ("memory_bytes_max", "backplane_bytes_max"):

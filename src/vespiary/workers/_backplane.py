@@ -233,6 +233,7 @@ class LocalBackplane:
         return self._board.slots[index][Word.STATE] in (State.SERVING, State.LEAVING)
 
     def _send(self, index: int, queue: _Queue, packet: _Packet) -> None:
+        queue.belong_to(self._board.slots[index][Word.PROCESS])
         if not queue.packets and self._try_to_send(index, packet):
             return
         if queue.bytes + packet.cost > self._bytes_max and queue.packets:
@@ -263,6 +264,7 @@ class LocalBackplane:
 
     def _send_queued(self, index: int) -> None:
         queue = self._queues[index]
+        queue.belong_to(self._board.slots[index][Word.PROCESS])
         if not self._is_there(index):
             queue.clear()
         while queue.packets and self._try_to_send(index, queue.packets[0]):
@@ -299,9 +301,17 @@ class _Queue:
     def __init__(self) -> None:
         self.packets: deque[_Packet] = deque()
         self.bytes = 0
+        self.process = 0
         self.is_dropping = False
+
+    def belong_to(self, process: int) -> None:
+        """Drop what waits for an earlier process of the slot."""
+        if self.process != process:
+            self.process = process
+            self.clear()
 
     def clear(self) -> None:
         """Drop all of it: the process has ended."""
         self.packets.clear()
         self.bytes = 0
+        self.is_dropping = False

@@ -55,6 +55,8 @@ class Word(IntEnum):
     PUBLISHED = 6
     RECEIVED = 7
     DROPPED = 8
+    DRAINED_AT = 9
+    """When a drain of its program's own ends, in nanoseconds of the monotonic clock; or 0."""
 
 
 class _PastWord(IntEnum):
@@ -197,6 +199,11 @@ class Slot:
     def beat(self) -> None:
         """Note that the loop of the process runs."""
         self[Word.BEAT] = time.monotonic_ns()
+
+    @property
+    def drained_at(self) -> float:
+        """When a drain ends that the program has asked for with a time of its own; or 0."""
+        return self[Word.DRAINED_AT] / 1e9
 
     @property
     def silent_seconds(self) -> float:

@@ -21,8 +21,16 @@ class Workers:
     Attributes:
         count: How many there are. One per processor core is usual.
         hang_seconds: A worker whose loop has run nothing for this long is killed and replaced; the
-            stacks of all its threads are logged. 30: longer than any handler should block the loop,
-            and short enough that most clients still wait. None: no limit.
+            stacks of all its threads are logged. It counts from the end of the start, and in each
+            stop. 30: longer than any handler should block the loop, and short enough that most
+            clients still wait. None: no limit.
+        start_seconds: A worker that has not started by then is killed, with the stacks of its
+            threads in the log, and counts as one that failed to start. 90: long enough to load
+            large data in `on_start`, and what systemd allows a service by default. None: no limit.
+        stop_seconds: A worker that has not ended this long after `drain_seconds` is killed, with
+            the stacks of its threads in the log; `on_stop` runs in this time. 30: long enough to
+            write data to a database, and short enough that a fault does not prevent a restart.
+            None: no limit.
         memory_bytes_max: A worker that has more resident memory than this is replaced: a new one
             starts, and the old one drains as in a stop. None: no limit, because the memory that a
             program needs is its own affair.
@@ -38,6 +46,8 @@ class Workers:
 
     count: int
     hang_seconds: float | None = 30.0
+    start_seconds: float | None = 90.0
+    stop_seconds: float | None = 30.0
     memory_bytes_max: int | None = None
     start_failures_max: int = 5
     restart_seconds_max: float = 30.0
@@ -54,9 +64,11 @@ class Workers:
         most = self.memory_bytes_max
         if most is not None and (type(most) is not int or most < 1):
             raise _wrong("memory_bytes_max", most, "a whole number of at least 1, or None")
-        if self.hang_seconds is not None and not is_seconds(self.hang_seconds, zero=False):
-            wanted = wanted_seconds("None for no limit", zero=False)
-            raise _wrong("hang_seconds", self.hang_seconds, wanted)
+        for name in ("hang_seconds", "start_seconds", "stop_seconds"):
+            seconds = getattr(self, name)
+            if seconds is not None and not is_seconds(seconds, zero=False):
+                wanted = wanted_seconds("None for no limit", zero=False)
+                raise _wrong(name, seconds, wanted)
         if not is_seconds(self.restart_seconds_max):
             raise _wrong("restart_seconds_max", self.restart_seconds_max, wanted_seconds())
 

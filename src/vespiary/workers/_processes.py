@@ -67,6 +67,7 @@ class Process:
         is_serving: Whether it has started successfully.
         has_missed_hangup: Whether SIGHUP came before it served.
         is_leaving: Whether it was asked to stop, or killed, by the supervisor.
+        leaves_since: When it began to stop, as far as the supervisor knows.
         kill_at: When it is killed if it has not ended.
         is_killed: Whether the supervisor has killed it.
     """
@@ -81,6 +82,7 @@ class Process:
     is_serving: bool = False
     has_missed_hangup: bool = False
     is_leaving: bool = False
+    leaves_since: float | None = None
     kill_at: float | None = None
     is_killed: bool = False
 
@@ -94,7 +96,7 @@ class Process:
 
     def kill(self) -> None:
         """Kill it."""
-        self.is_killed = True
+        self.is_leaving = self.is_killed = True
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def signal(self, number: int) -> None:

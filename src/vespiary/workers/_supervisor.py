@@ -12,6 +12,7 @@ again at any time, one thread without a loop, which waits in `select`.
 
 * A worker ends: its descriptor (pidfd_open(2)) becomes readable, its status is collected, and
   another takes its place: at once, or after a wait where it has ended soon after its start.
+* A worker does not start in time (`start_seconds`): its stacks are logged, and it is killed.
 * A worker cannot start: at the start of the server that ends everything, with an error. Later it is
   tried again, with waits, up to `start_failures_max`; then the server stops with an error.
 * A worker hangs: its loop has run nothing for `hang_seconds`. Its stacks are logged, and it is
@@ -19,6 +20,9 @@ again at any time, one thread without a loop, which waits in `select`.
 * A worker has more memory than it may: it drains, and another takes its place meanwhile.
 * The supervisor gets SIGTERM or SIGINT: all workers drain. A second signal ends them at once, and
   what has not ended some seconds later is killed.
+* A worker stops, for whatever reason, and does not end: it is killed when it hangs, or when
+  `drain_seconds` and then `stop_seconds` have passed. This holds in every state, also while it
+  still starts. Its stacks are logged.
 * The supervisor is killed: the kernel kills the workers.
 
 SIGHUP, which reads certificates again, is passed on to the workers, at the latest when they serve.
@@ -40,9 +44,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from vespiary._counted import counted
 from vespiary.errors import ConfigurationError, WorkerFailed
 from vespiary.workers._backplane import Inboxes
-from vespiary.workers._board import Board
+from vespiary.workers._board import Board, State, Word
 from vespiary.workers._processes import Process, check_fork, fork, told_status
 from vespiary.workers._stacks import Stacks
 from vespiary.workers._worker import FORCE, SERVING, STOP, Worker, end_worker
@@ -188,7 +193,8 @@ class Supervisor:
 
     def _seconds_to_next(self) -> float:
         starts = [] if self._is_stopping else [place.start_at for place in self._places]
-        dues = [*starts, *(process.kill_at for process in self._processes)]
+        kills = [process.kill_at for process in self._processes if not process.is_killed]
+        dues = [*starts, *kills]
         now = time.monotonic()
         rest = [due - now for due in dues if due is not None]
         return max(0.0, min([_LOOK_SECONDS, *rest]))
@@ -268,6 +274,9 @@ class Supervisor:
 
     def _serves(self, process: Process) -> None:
         process.is_serving = True
+        if self._is_stopping:
+            # The signal came first, so the server never serves.
+            return
         if process.has_missed_hangup:
             process.signal(signal.SIGHUP)
         place = self._places[process.number - 1]
@@ -278,7 +287,7 @@ class Supervisor:
             self._has_served = True
             for url in self._server.urls:
                 logger.info("Serving %s", url)
-            if self._on_serving is not None:
+            if self._on_serving is not None and not self._is_stopping:
                 self._on_serving(self._server.urls)
 
     def _ended(self, process: Process) -> None:
@@ -344,11 +353,12 @@ class Supervisor:
         for process in list(self._processes):
             if process.is_killed:
                 continue
-            if process.kill_at is not None and process.kill_at <= now:
-                logger.warning("Killing %s, which has not ended", process)
-                process.kill()
-            elif self._hangs(process):
-                self._end_hanging(process)
+            if process.slot[Word.STATE] == State.LEAVING:
+                # Also by a signal to it alone, of which the supervisor does not know.
+                self._limit_stop(process, now)
+            why = self._why_to_kill(process, now)
+            if why is not None:
+                self._kill(process, why)
             elif not process.is_leaving:
                 self._check_memory(process)
 
@@ -360,23 +370,47 @@ class Supervisor:
         for process in self._processes:
             process.is_leaving = True
             process.ask(STOP)
+            self._limit_stop(process, now)
             if self._requests > 1:
                 process.ask(FORCE)
-                process.kill_at = now + _FORCE_SECONDS
+                at = now + _FORCE_SECONDS
+                process.kill_at = at if process.kill_at is None else min(at, process.kill_at)
 
-    def _hangs(self, process: Process) -> bool:
-        limit = self._settings.hang_seconds
-        return limit is not None and process.is_serving and process.slot.silent_seconds > limit
+    def _limit_stop(self, process: Process, now: float) -> None:
+        """Note that a process stops, and when it must have ended."""
+        if process.leaves_since is not None:
+            return
+        process.leaves_since = now
+        drains = [site.deadlines.drain_seconds for site in self._server._sites]
+        known = [one for one in drains if one is not None]
+        most = self._settings.stop_seconds
+        if most is not None and len(known) == len(drains):
+            process.kill_at = now + max(known, default=0.0) + most
 
-    def _end_hanging(self, process: Process) -> None:
+    def _why_to_kill(self, process: Process, now: float) -> str | None:
+        """Why a process is to be killed now; None if it is not."""
+        since, limits = process.leaves_since, self._settings
+        if not process.is_serving and since is None:
+            limit = limits.start_seconds
+            if limit is None or now - process.started < limit:
+                return None
+            return f"its start has taken longer than start_seconds, {limit:g} s"
+        silent = process.slot.silent_seconds
+        if not process.is_serving and since is not None:
+            # A start may block the loop.
+            silent = min(silent, now - since)
+        if limits.hang_seconds is not None and silent > limits.hang_seconds:
+            return f"its loop has run nothing for {silent:.1f} s"
+        if since is None or process.kill_at is None or now < process.kill_at:
+            return None
+        own_end = process.slot.drained_at + (limits.stop_seconds or 0.0)
+        if own_end > now and self._requests < 2:
+            return None
+        return f"it has not ended {now - since:.1f} s after it began to stop; {_rest(process)}"
+
+    def _kill(self, process: Process, why: str) -> None:
         stacks = process.stacks.ask(process.pid) or "its stacks are not known: it takes no signal"
-        logger.error(
-            "Killing %s: its loop has run nothing for %.1f s. Its threads:\n%s",
-            process,
-            process.slot.silent_seconds,
-            stacks,
-        )
-        process.is_leaving = True
+        logger.error("Killing %s: %s. Its threads:\n%s", process, why, stacks)
         process.kill()
 
     def _check_memory(self, process: Process) -> None:
@@ -395,6 +429,7 @@ class Supervisor:
         )
         process.is_leaving = True
         process.ask(STOP)
+        self._limit_stop(process, time.monotonic())
         place = self._places[process.number - 1]
         place.process = None
         self._start_later(place, time.monotonic() - process.started)
@@ -416,6 +451,14 @@ class Supervisor:
         self._wake.close()
         self._woken.close()
         self.board.close()
+
+
+def _rest(process: Process) -> str:
+    """What a process that stops still does, in words."""
+    if not process.is_serving:
+        return "its start has not returned"
+    count = process.slot[Word.OPEN]
+    return f"it has {counted(count, 'connection')}" if count else "its on_stop may still run"
 
 
 def _sentence(process: Process) -> str:

@@ -21,6 +21,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -101,10 +102,10 @@ class Worker:
         logger.log(level, "%s", running_core().choice)
         loop.add_signal_handler(signal.SIGTERM, self._ask, server)
         loop.add_reader(self.control, self._receive, server)
-        self.slot.beat()
         self.slot[Word.PROCESS] = os.getpid()
         bytes_max = self.settings.backplane_bytes_max
         backplane = LocalBackplane(self.inboxes, self.board, self.slot.index, bytes_max)
+        self._beat(loop, server)
         async with server:
             if server._life is None:
                 # The server was asked to stop while it started.
@@ -112,7 +113,8 @@ class Worker:
             self._share(server)
             self.backplane = backplane
             backplane.start(lambda carried: deliver(server, carried))
-            self._beat(loop, server)
+            # on_start may have blocked the loop.
+            self.slot.beat()
             self.slot[Word.STATE] = State.SERVING
             self._send(SERVING)
             await server.wait_stopped()
@@ -155,13 +157,20 @@ class Worker:
             self.is_asked = True
             server.stop_soon()
 
-    def stop_began(self) -> None:
+    def stop_began(self, drain_seconds: float | None) -> None:
         """The server of this process stops: where nobody has asked for that, the others stop too.
 
         A program that stops its server means the server, and not one of its processes.
+
+        Args:
+            drain_seconds: How long connections have; None: `drain_seconds` of each endpoint.
         """
+        if drain_seconds is not None:
+            self.slot[Word.DRAINED_AT] = time.monotonic_ns() + int(drain_seconds * 1e9)
         self.slot[Word.STATE] = State.LEAVING
         if not self.is_asked:
+            # The supervisor's answer is not a second request.
+            self.is_asked = True
             self._send(STOP)
 
     def _send(self, message: bytes) -> None:

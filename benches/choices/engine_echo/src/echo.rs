@@ -2,8 +2,11 @@
 
 use std::rc::Rc;
 
+use vespiary_engine::port::timer::Fired;
 use vespiary_engine::wire::http;
-use vespiary_engine::{AfterEnd, Answer, CloseReason, Connection, Endpoint, Event, Host, Kind};
+use vespiary_engine::{
+    AfterEnd, Answer, CloseReason, Connection, Endpoint, Engine, Event, Host, Kind,
+};
 
 /// Echoes whatever comes.
 pub(crate) struct Echo;
@@ -57,7 +60,7 @@ impl Host for Echo {
 
     fn round_over(&self) {}
 
-    fn timer(&self, _: u64) {}
+    fn timer(&self, _: &Rc<Engine<Self>>, _: &Fired<u64>) {}
 
     fn ready(&self, _: i32, _: vespiary_engine::port::Interest) {}
 }

@@ -10,7 +10,7 @@ import vespiary
 
 from .kit import WS, Echo, Recorder, echo, serving, until
 
-LOOP = r"(use|let) server\.call_soon_threadsafe\(\)"
+LOOP = r"(use server\.|let )call_soon_threadsafe\(\)"
 
 Call = Callable[[Any], object]
 

@@ -39,6 +39,7 @@ import selectors
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -110,6 +111,8 @@ class Supervisor:
         self._inboxes = Inboxes(self.board.count)
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
+        self._received: deque[signal.Signals] = deque()
+        self._stop_signals = 0
         self._requests = 0
         self._heeded = 0
         self._has_served = False
@@ -139,6 +142,9 @@ class Supervisor:
     def stop_soon(self) -> None:
         """Stop all workers; a second call ends them at once. A signal handler may call this."""
         self._requests += 1
+        self._wake_up()
+
+    def _wake_up(self) -> None:
         with contextlib.suppress(OSError):
             self._wake.send(b"\0")
 
@@ -149,7 +155,7 @@ class Supervisor:
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, self._on_signal)
         if self._certificates and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_signal)
         try:
             yield
         finally:
@@ -157,21 +163,36 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        again = " again" if self._requests else ""
-        logger.info("Received %s%s", signal.Signals(number).name, again)
-        self.stop_soon()
+        """Note a signal, and do nothing more.
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        """Let each worker read its certificates again."""
+        A handler may interrupt the writing of a log line, and the file refuses another one then.
+        """
         del frame
+        self._received.append(signal.Signals(number))
+        if number == signal.SIGHUP:
+            self._wake_up()
+        else:
+            self.stop_soon()
+
+    def _heed_signals(self) -> None:
+        """Log the signals that have come, and let workers read their certificates on SIGHUP."""
+        while self._received:
+            number = self._received.popleft()
+            if number == signal.SIGHUP:
+                self._pass_on_hangup()
+                continue
+            again = " again" if self._stop_signals else ""
+            logger.info("Received %s%s", number.name, again)
+            self._stop_signals += 1
+
+    def _pass_on_hangup(self) -> None:
         for tls in self._certificates:
             # The workers log what is wrong.
             with contextlib.suppress(ConfigurationError, OSError):
                 tls.reload()
         for process in self._processes:
             if process.is_serving:
-                process.signal(number)
+                process.signal(signal.SIGHUP)
             else:
                 process.has_missed_hangup = True
 
@@ -250,7 +271,7 @@ class Supervisor:
 
     def _leave_to_child(self, own: Process) -> None:
         """Close in a child what belongs to the supervisor."""
-        if signal.getsignal(signal.SIGHUP) == self._pass_on:
+        if signal.getsignal(signal.SIGHUP) == self._on_signal:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self._selector.close()
         self._wake.close()
@@ -345,6 +366,7 @@ class Supervisor:
 
     def _look(self) -> None:
         """Do what is due: requests to stop, workers that hang, grow or do not end."""
+        self._heed_signals()
         now = time.monotonic()
         for tls in self._certificates:
             tls.rotate_tickets()

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.waiting import wait_until
+
 from .test_fooling import write_project
 
 HANGS = """
@@ -112,6 +114,12 @@ def test_a_run_that_ignores_the_end_of_its_terminal_continues(tmp_path: Path) ->
     assert (tmp_path / ".cache" / "trace" / "evidence.json").exists()
 
 
+def build_of(process: int) -> list[psutil.Process]:
+    """The processes of the build, once its compiler runs; else none."""
+    children = psutil.Process(process).children(recursive=True)
+    return children if any(child.name() == "sleep" for child in children) else []
+
+
 CARGO = """#!/bin/sh
 if [ "$1" = locate-project ]; then echo "$PWD/Cargo.toml"; exit; fi
 sleep 3600 &
@@ -145,7 +153,7 @@ def test_a_run_that_is_ended_while_it_builds_ends_the_build(
         for line in process.stderr:
             if line == "begun\n":
                 break
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert any(child.name() == "sleep" for child in children)
+        # A child of the shell is called "sleep" only once it has begun the program.
+        children = wait_until(lambda: build_of(process.pid))
         process.send_signal(number)
     assert psutil.wait_procs(children, timeout=60)[1] == []

@@ -251,7 +251,6 @@ fn the_rest_of_a_short_body_is_dropped_behind_the_answer(bench: &Bench) {
 }
 
 fn the_rest_of_a_long_body_is_not_read(bench: &Bench) {
-    claims!("rfc9112/9.3/5");
     let place = bench.listen(streaming(), idle());
     let inner = get("/smuggled", "").repeat(3000);
     for request in [sized(&inner), in_chunks(&inner, 16)] {

@@ -14,7 +14,7 @@ import vespiary
 from tests.logs import lines
 from vespiary.client import Connecting
 
-from .kit import TCP, Echo, Recorder, serving, until
+from .kit import TCP, Echo, Recorder, serving, turns, until
 
 
 class Waits:
@@ -275,6 +275,8 @@ async def test_a_cancel_leaves_nothing_behind(moment: str) -> None:
         staying = asyncio.ensure_future(connecting.stay())
         if moment == "connected":
             await until(lambda: recorder.connections)
+            # The task that stays learns of the connection a little later than its handler.
+            await turns()
         else:
             await asleep.wait()
         staying.cancel()

@@ -15,7 +15,6 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 use vespiary_trace::requires;
-use vespiary_wire::websocket::close::Code;
 
 /// How a connection ends whose peer does not wait for the end of the handshake.
 pub(crate) const LEFT_EARLY: &str = "the peer closed the connection during the handshake";
@@ -214,9 +213,8 @@ impl<H: Host> Engine<H> {
         let framing = connection.endpoint().options.borrow().framing.clone();
         if framing == Framing::WebSocket {
             let text = "the connection was cut without a close frame";
-            let reason = CloseReason::new(Cause::PeerVanished, text);
             requires!("rfc6455/7.2.1/2");
-            connection.end_with(reason);
+            connection.end_with(CloseReason::new(Cause::PeerVanished, text));
             connection.enter(Event::Break);
             return;
         }
@@ -280,7 +278,6 @@ impl<H: Host> Engine<H> {
         connection.enter(Event::Finish);
         connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
         note_loss(connection);
-        note_abnormal_end(connection);
         if let Some(key) = connection.moments.timer.take() {
             self.wheel.borrow_mut().cancel(key);
         }
@@ -457,24 +454,6 @@ fn note_loss<H: Host>(connection: &Rc<Connection<H>>) {
         reason.cause = Cause::BytesLost;
         reason.manner = Manner::Broken;
         reason.note_lost(lost);
-    }
-    connection.reason.set(Some(reason));
-}
-
-/// An open WebSocket that ended without a close frame, in whatever way, has the code 1006
-/// (RFC 6455 7.1.5).
-fn note_abnormal_end<H: Host>(connection: &Rc<Connection<H>>) {
-    if !connection.opened.get()
-        || connection.endpoint().options.borrow().framing != Framing::WebSocket
-    {
-        return;
-    }
-    let Some(mut reason) = connection.reason.take() else {
-        return;
-    };
-    if reason.code.is_none() {
-        requires!("rfc6455/7.1.5/h3");
-        reason.code = Some(Code::ABNORMAL.0);
     }
     connection.reason.set(Some(reason));
 }

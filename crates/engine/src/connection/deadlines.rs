@@ -446,7 +446,7 @@ fn forget<H: Host>(connection: &Rc<Connection<H>>, options: &Options) {
 fn unread(limit: Limit, options: &Options) -> CloseReason {
     let what = reached(limit, options);
     let text = format!("the peer did not answer or read: {what}");
-    CloseReason::new(Cause::Limit(limit), text).with_code(Code::ABNORMAL)
+    CloseReason::new(Cause::Limit(limit), text)
 }
 
 /// A limit and its value, in seconds where it is a deadline.

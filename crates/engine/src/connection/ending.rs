@@ -73,8 +73,7 @@ impl<H: Host> Connection<H> {
         }
         let text = "it has finished sending, and its last bytes were not read";
         if self.endpoint().options.borrow().framing == Framing::WebSocket {
-            let reason = CloseReason::new(Cause::PeerVanished, text);
-            self.end_with(reason.with_code(Code::ABNORMAL));
+            self.end_with(CloseReason::new(Cause::PeerVanished, text));
             self.enter(Event::Break);
             return self.unsettle();
         }
@@ -102,8 +101,12 @@ impl<H: Host> Connection<H> {
         let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
         let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
         let text = reason.text.clone();
-        self.end_with(reason);
         let is_established = websocket && self.state() == State::Open;
+        self.end_with(if is_established {
+            reason.with_code(code)
+        } else {
+            reason
+        });
         if requires!("rfc6455/7.1.7/3", "rfc6455/10.7/3" => is_established) {
             self.begin_closing(Some((code, &text)));
             // RFC 6455 7.1.7: the peer's close frame is not awaited.
@@ -147,7 +150,8 @@ impl<H: Host> Connection<H> {
     /// Keep the first reason that is given. A code of ours is kept as it is sent to the peer; a
     /// framing without close codes has none.
     pub(crate) fn end_with(&self, mut reason: CloseReason) {
-        if self.endpoint().options.borrow().framing != Framing::WebSocket {
+        let is_websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
+        if !is_websocket {
             reason.code = None;
         }
         if let Some(mut kept) = self.reason.take() {
@@ -161,6 +165,11 @@ impl<H: Host> Connection<H> {
         {
             let sent = (self.profile().codes.sent_for)(Code(code));
             reason.code = Some(sent.map_or(code, |sent| sent.0));
+        }
+        // RFC 6455 7.1.5: an end without a close frame, in whatever way.
+        if is_websocket && self.opened.get() && reason.code.is_none() {
+            requires!("rfc6455/7.1.5/h3");
+            reason.code = Some(Code::ABNORMAL.0);
         }
         self.reason.set(Some(Box::new(reason)));
     }

@@ -6,6 +6,7 @@
 #[macro_use]
 pub mod bench;
 pub mod host;
+pub mod http;
 pub mod options;
 pub mod packed;
 pub mod peer;

@@ -2,6 +2,7 @@
 
 use crate::kit::defaults;
 use crate::kit::host::accept;
+use crate::kit::http::later;
 use crate::kit::{Bench, Ending, Place, Script, Told, websocket};
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Answer, Framing, Limit, NotOpened, Options};
@@ -300,11 +301,6 @@ fn a_client_that_awaits_100_gets_it_before_101(bench: &Bench) {
     peer.send(bench, request.as_bytes());
     assert_eq!(peer.head(bench), "HTTP/1.1 100 Continue\r\n\r\n");
     assert!(peer.head(bench).starts_with("HTTP/1.1 101 "));
-}
-
-/// Answers no request by itself.
-fn later() -> Script {
-    Script::echo().on_request(|_, _| Answer::Later)
 }
 
 /// A peer whose request waits for its answer, and the engine's connection for it.

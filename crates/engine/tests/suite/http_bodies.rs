@@ -4,7 +4,8 @@ use crate::http_keep_alive::{
     GET, LENGTH, answer, answered, get, plain, refused, telling, the_end,
 };
 use crate::kit::defaults;
-use crate::kit::{Bench, Ending, Told};
+use crate::kit::http::{in_chunks, post, requests, sized};
+use crate::kit::{Bench, Ending};
 use vespiary_engine::{Framing, Limit, Options};
 use vespiary_trace::claims;
 
@@ -25,30 +26,6 @@ on_every_driver!(
     a_body_that_trickles_is_answered_408,
     a_body_in_chunks_of_one_byte_comes_whole,
 );
-
-fn post(lines: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("POST /a HTTP/1.1\r\nHost: test\r\n{lines}\r\n");
-    [head.as_bytes(), body].concat()
-}
-
-fn sized(body: &[u8]) -> Vec<u8> {
-    post(&format!("Content-Length: {}\r\n", body.len()), body)
-}
-
-fn chunked(body: &[u8], size: usize) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for piece in body.chunks(size) {
-        wire.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
-        wire.extend_from_slice(piece);
-        wire.extend_from_slice(b"\r\n");
-    }
-    wire.extend_from_slice(b"0\r\n\r\n");
-    post("Transfer-Encoding: chunked\r\n", &wire)
-}
-
-fn requests(bench: &Bench) -> usize {
-    bench.host().count(|told| matches!(told, Told::Request(..)))
-}
 
 fn at_most(bytes: usize, framing: Framing) -> Options {
     let mut options = defaults(framing);
@@ -78,7 +55,7 @@ fn a_body_in_chunks_reaches_the_host_without_them(bench: &Bench) {
     claims!("rfc9112/6.1/1", "rfc9112/7.1/2", "rfc9112/7.1.1/1");
     let place = bench.listen(plain(), telling(&[]));
     let mut peer = bench.connect(&place);
-    peer.send(bench, &chunked(b"some honey", 3));
+    peer.send(bench, &in_chunks(b"some honey", 3));
     peer.send(
         bench,
         &post(
@@ -86,7 +63,7 @@ fn a_body_in_chunks_reaches_the_host_without_them(bench: &Bench) {
             b"1;a=b\r\nx\r\n0\r\nA: b\r\n\r\n",
         ),
     );
-    peer.send(bench, &chunked(b"", 3));
+    peer.send(bench, &in_chunks(b"", 3));
     for _ in 0..3 {
         answer(bench, &mut peer);
     }
@@ -105,7 +82,7 @@ fn requests_with_bodies_sent_ahead_are_answered_in_their_order(bench: &Bench) {
             let request = if number.is_multiple_of(2) {
                 sized(&body)
             } else {
-                chunked(&body, 1)
+                in_chunks(&body, 1)
             };
             [request, get(&format!("/{number}"), "")].concat()
         })
@@ -123,7 +100,7 @@ fn requests_with_bodies_sent_ahead_are_answered_in_their_order(bench: &Bench) {
 
 fn a_body_cut_at_every_byte_is_the_same(bench: &Bench) {
     let place = bench.listen(plain(), telling(&[]));
-    for request in [sized(b"honey"), chunked(b"honey", 2)] {
+    for request in [sized(b"honey"), in_chunks(b"honey", 2)] {
         for cut in 1..request.len() {
             let mut peer = bench.connect(&place);
             peer.send(bench, &request[..cut]);
@@ -152,7 +129,7 @@ fn a_client_that_waits_for_100_gets_it_before_its_body(bench: &Bench) {
 fn a_body_that_is_too_long_is_refused_and_never_taken_for_a_request(bench: &Bench) {
     claims!("rfc9112/9.3/5");
     let body = get("/smuggled", "");
-    let in_chunks = chunked(&body, 16);
+    let in_chunks = in_chunks(&body, 16);
     let chunks = &in_chunks[vespiary_engine::wire::http::head_end(&in_chunks, 0).unwrap()..];
     let cases = [
         (413, "Content-Length: 12\r\n".to_owned(), &body[..]),
@@ -212,7 +189,7 @@ fn a_body_that_is_too_long_is_refused_and_never_taken_for_a_request(bench: &Benc
 
 fn where_bodies_are_not_accepted_each_is_refused(bench: &Bench) {
     let place = bench.listen(at_most(0, Framing::Http), telling(&[]));
-    for request in [sized(b"x"), chunked(b"x", 1), chunked(b"", 1)] {
+    for request in [sized(b"x"), in_chunks(b"x", 1), in_chunks(b"", 1)] {
         let mut peer = bench.connect(&place);
         peer.send(bench, &request);
         the_end(bench, &mut peer, 413);
@@ -261,7 +238,7 @@ fn a_client_that_has_finished_sending_behind_its_body_gets_the_answer(bench: &Be
 fn a_large_body_comes_whole(bench: &Bench) {
     let place = bench.listen(plain(), telling(&[]));
     let body: Vec<u8> = (0..300_000_u32).map(|it| it.to_le_bytes()[1]).collect();
-    for request in [sized(&body), chunked(&body, 7000)] {
+    for request in [sized(&body), in_chunks(&body, 7000)] {
         let mut peer = bench.connect(&place);
         peer.send(bench, &request);
         assert_eq!(answer(bench, &mut peer).1, "/a");
@@ -273,7 +250,7 @@ fn a_body_in_chunks_of_one_byte_comes_whole(bench: &Bench) {
     let place = bench.listen(plain(), telling(&[]));
     let body = vec![b'x'; 20_000];
     let mut peer = bench.connect(&place);
-    peer.send(bench, &chunked(&body, 1));
+    peer.send(bench, &in_chunks(&body, 1));
     assert_eq!(answer(bench, &mut peer).1, "/a");
     assert!(bench.host().bodies() == [body]);
 }

@@ -1,6 +1,7 @@
 //! Responses whose bodies follow their heads piece by piece, RFC 9112 sections 6 and 7.1.
 
 use crate::http_keep_alive::{GET, LENGTH, answer, answered, get, plain, telling};
+use crate::kit::http::{asked, later, requests};
 use crate::kit::{Bench, Conn, Ending, Peer, Script, Told};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -32,23 +33,6 @@ on_every_driver!(
 
 fn header(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
-}
-
-/// Leaves the answer to the test.
-fn later() -> Script {
-    Script::echo().on_request(|_, _| Answer::Later)
-}
-
-/// A request's connection, on which its answer is due.
-fn asked(bench: &Bench, peer: &mut Peer, request: &[u8]) -> Conn {
-    let before = requests(bench);
-    peer.send(bench, request);
-    bench.until("the request", || requests(bench) > before);
-    bench.latest()
-}
-
-fn requests(bench: &Bench) -> usize {
-    bench.host().count(|told| matches!(told, Told::Request(..)))
 }
 
 fn begin(connection: &Conn, headers: &[(&str, &str)]) -> bool {

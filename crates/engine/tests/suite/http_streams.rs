@@ -1,6 +1,7 @@
 //! Bodies of requests that are handed over as they come, RFC 9112 sections 6 and 7.1.
 
 use crate::http_keep_alive::{GET, LENGTH, answer, get, plain, refused, the_end};
+use crate::kit::http::{asked, in_chunks, later, post, requests, sized};
 use crate::kit::{Bench, Conn, Ending, Peer, Script, Told};
 use vespiary_engine::{Answer, Limit, Options, State};
 use vespiary_trace::claims;
@@ -34,26 +35,6 @@ fn streaming() -> Options {
     options
 }
 
-fn post(lines: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("POST /a HTTP/1.1\r\nHost: test\r\n{lines}\r\n");
-    [head.as_bytes(), body].concat()
-}
-
-fn sized(body: &[u8]) -> Vec<u8> {
-    post(&format!("Content-Length: {}\r\n", body.len()), body)
-}
-
-fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for piece in body.chunks(size) {
-        wire.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
-        wire.extend_from_slice(piece);
-        wire.extend_from_slice(b"\r\n");
-    }
-    wire.extend_from_slice(b"0\r\n\r\n");
-    post("Transfer-Encoding: chunked\r\n", &wire)
-}
-
 fn respond(connection: &Conn, body: &[u8]) {
     connection.answer(Answer::Respond {
         status: 200,
@@ -72,22 +53,6 @@ fn patient() -> Script {
             Answer::Later
         })
         .on_body_ended(|connection| respond(connection, b"done"))
-}
-
-/// Leaves everything to the test.
-fn idle() -> Script {
-    Script::echo().on_request(|_, _| Answer::Later)
-}
-
-fn asked(bench: &Bench, peer: &mut Peer, request: &[u8]) -> Conn {
-    let before = requests(bench);
-    peer.send(bench, request);
-    bench.until("the request", || requests(bench) > before);
-    bench.latest()
-}
-
-fn requests(bench: &Bench) -> usize {
-    bench.host().count(|told| matches!(told, Told::Request(..)))
 }
 
 fn ends(bench: &Bench) -> usize {
@@ -251,7 +216,7 @@ fn the_rest_of_a_short_body_is_dropped_behind_the_answer(bench: &Bench) {
 }
 
 fn the_rest_of_a_long_body_is_not_read(bench: &Bench) {
-    let place = bench.listen(streaming(), idle());
+    let place = bench.listen(streaming(), later());
     let inner = get("/smuggled", "").repeat(3000);
     for request in [sized(&inner), in_chunks(&inner, 16)] {
         let mut peer = bench.connect(&place);
@@ -275,7 +240,7 @@ fn the_rest_of_a_long_body_is_not_read(bench: &Bench) {
 fn a_body_that_is_too_long_is_refused(bench: &Bench) {
     let mut options = streaming();
     options.limits.body_bytes_max = 9;
-    let place = bench.listen(options, idle());
+    let place = bench.listen(options, later());
     let mut peer = bench.connect(&place);
     peer.send(bench, &sized(b"honeycombs"));
     the_end(bench, &mut peer, 413);
@@ -298,7 +263,7 @@ fn a_body_that_is_too_long_is_refused(bench: &Bench) {
 fn a_body_that_is_too_long_breaks_the_response_that_was_begun(bench: &Bench) {
     let mut options = streaming();
     options.limits.body_bytes_max = 9;
-    let place = bench.listen(options, idle());
+    let place = bench.listen(options, later());
     for body in [&b"a\r\nhoneycombs\r\n"[..], b"x\r\n"] {
         let mut peer = bench.connect(&place);
         let head = post("Transfer-Encoding: chunked\r\n", b"");
@@ -311,7 +276,7 @@ fn a_body_that_is_too_long_breaks_the_response_that_was_begun(bench: &Bench) {
 }
 
 fn a_malformed_body_is_refused(bench: &Bench) {
-    let place = bench.listen(streaming(), idle());
+    let place = bench.listen(streaming(), later());
     for body in [
         &b"5\nhoney\r\n0\r\n\r\n"[..],
         b"2\r\nhoney\r\n0\r\n\r\n",
@@ -327,7 +292,7 @@ fn a_malformed_body_is_refused(bench: &Bench) {
 }
 
 fn a_peer_that_ends_within_a_body_is_gone(bench: &Bench) {
-    let place = bench.listen(streaming(), idle());
+    let place = bench.listen(streaming(), later());
     let mut peer = bench.connect(&place);
     asked(bench, &mut peer, &post("Content-Length: 6\r\n", b"honey"));
     peer.finish();
@@ -337,7 +302,7 @@ fn a_peer_that_ends_within_a_body_is_gone(bench: &Bench) {
 }
 
 fn an_answer_before_the_body_to_a_client_that_waits_is_the_last(bench: &Bench) {
-    let place = bench.listen(streaming(), idle());
+    let place = bench.listen(streaming(), later());
     let lines = "Content-Length: 5\r\nExpect: 100-continue\r\n";
     for is_whole in [true, false] {
         let mut peer = bench.connect(&place);
@@ -360,7 +325,7 @@ fn an_answer_before_the_body_to_a_client_that_waits_is_the_last(bench: &Bench) {
 }
 
 fn a_peer_that_ends_within_a_dropped_body_gets_its_answer(bench: &Bench) {
-    let place = bench.listen(streaming(), idle());
+    let place = bench.listen(streaming(), later());
     let mut peer = bench.connect(&place);
     let connection = asked(bench, &mut peer, &post("Content-Length: 6\r\n", b"honey"));
     respond(&connection, b"early");
@@ -389,7 +354,7 @@ fn quick() -> Options {
 
 fn a_body_that_trickles_is_answered_408(bench: &Bench) {
     claims!("rfc9112/6.3/8");
-    let place = bench.listen(quick(), idle());
+    let place = bench.listen(quick(), later());
     let mut peer = bench.connect(&place);
     peer.send(bench, &post("Content-Length: 100000\r\n", b""));
     let took = trickle(bench, &mut peer, b"x");
@@ -412,7 +377,7 @@ fn a_body_that_comes_steadily_may_take_longer_than_the_handshake(bench: &Bench) 
 }
 
 fn a_host_that_never_reads_is_answered_for_with_503(bench: &Bench) {
-    let script = idle().on_body_piece(|connection, _| connection.pause(1));
+    let script = later().on_body_piece(|connection, _| connection.pause(1));
     let place = bench.listen(quick(), script);
     let mut peer = bench.connect(&place);
     peer.send(bench, &post("Content-Length: 100000\r\n", &[b'x'; 5000]));
@@ -421,7 +386,7 @@ fn a_host_that_never_reads_is_answered_for_with_503(bench: &Bench) {
 }
 
 fn a_body_that_trickles_behind_the_head_of_its_response_is_cut(bench: &Bench) {
-    let place = bench.listen(quick(), idle());
+    let place = bench.listen(quick(), later());
     let mut peer = bench.connect(&place);
     let head = post("Content-Length: 100000\r\n", b"");
     let connection = asked(bench, &mut peer, &head);

@@ -17,7 +17,6 @@ main process is killed, the kernel kills the generations (PR_SET_PDEATHSIG).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -40,12 +39,12 @@ from vespiary.wasp.logs import configure_log
 from vespiary.wasp.platform import Platform, kept_pid_file, read_checked
 from vespiary.wasp.privileges import drop_privileges
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
+from vespiary.workers._parent import end_with
 
 __all__ = ["Generations"]
 
 logger = logging.getLogger("vespiary.wasp")
 
-_SET_PARENT_DEATH_SIGNAL = 1
 _BYTES_MAX = 1 << 16
 _SOCKETS_MAX = 250
 """How many descriptors one message may carry (SCM_MAX_FD is 253)."""
@@ -298,10 +297,7 @@ class Generations:
     def _prepare(self, main: int) -> None:
         """Leave to the main process what belongs to it."""
         os.setpgid(0, 0)
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != main:
-            # It was killed before that.
-            os._exit(1)
+        end_with(main)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

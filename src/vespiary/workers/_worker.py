@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -31,6 +30,7 @@ from vespiary.loop import run, running_core
 from vespiary.workers._backplane import Addressed, LocalBackplane
 from vespiary.workers._board import State, Word
 from vespiary.workers._counters import NAMES_MAX
+from vespiary.workers._parent import end_with
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -48,7 +48,6 @@ STOP = b"stop"
 FORCE = b"force"
 SERVING = b"serving"
 
-_SET_PARENT_DEATH_SIGNAL = 1
 _BEAT_SECONDS_MAX = 1.0
 
 
@@ -224,10 +223,7 @@ def end_worker(worker: Worker, server: Server, supervisor: int) -> NoReturn:
 
 def _prepare_process(supervisor: int) -> None:
     """Set the signals of a worker; its parent has blocked them for the fork."""
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != supervisor:
-        # The supervisor was killed before prctl was called.
-        os._exit(1)
+    end_with(supervisor)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,11 +4,14 @@
 
 The names are those of `vespiary.Workers`. The folder FOLDER says what holds the first worker up: a
 FIFO `start` or `stop` blocks its loop in `on_start` or `on_stop` until somebody writes there; a
-file of that name has the hook await forever.
+file of that name has the hook await forever. A file `interrupted` has SIGTERM interrupt the
+writing of a log line.
 """
 
 import asyncio
+import logging
 import os
+import signal
 import sys
 from ast import literal_eval
 from collections.abc import Awaitable
@@ -53,6 +56,22 @@ class Held(vespiary.Handler):
         self.stopping = asyncio.get_running_loop().create_task(self.server.stop(5.0))
 
 
+class Interrupted(logging.Handler):
+    """The writing of "Serving ..." is interrupted by SIGTERM, and refuses a second line within."""
+
+    is_writing = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if self.is_writing:
+            raise RuntimeError(f"a line within another one: {line}")
+        self.is_writing = True
+        if line.startswith("Serving"):
+            signal.raise_signal(signal.SIGTERM)
+        self.is_writing = False
+        say(f"logged {line}")
+
+
 async def forever() -> None:
     await asyncio.Event().wait()
 
@@ -62,6 +81,10 @@ if __name__ == "__main__":
     options = {
         name: literal_eval(value) for name, _, value in (one.partition("=") for one in settings)
     }
+    if (FOLDER / "interrupted").exists():
+        logger = logging.getLogger("vespiary")
+        logger.addHandler(Interrupted())
+        logger.setLevel(logging.INFO)
     server = vespiary.Server()
     server.add(Held(), url, deadlines=DEADLINES)
     server.run(

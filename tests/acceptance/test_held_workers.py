@@ -189,3 +189,14 @@ def test_a_start_that_blocks_longer_than_hang_seconds_is_not_taken_for_a_hang(
     program.wait_serving()
     program.connect()
     assert "Killing" not in program.output
+
+
+def test_a_signal_that_meets_the_writing_of_a_log_line_stops_the_server(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "interrupted").touch()
+    program = start(2)
+    assert program.wait_ended() == 0
+    assert "a line within another one" not in program.output
+    assert program.output.index("logged Serving") < program.output.index("logged Received SIGTERM")
+    assert "returned" in program.output

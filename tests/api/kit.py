@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 import vespiary
-from tests.waiting import are_gone, forever, still_waits, turns, until, wait_until
+from tests.waiting import (
+    are_gone,
+    forever,
+    open_descriptors,
+    still_waits,
+    turns,
+    until,
+    wait_until,
+)
 from vespiary.handler import AnyHandler
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "echo",
     "forever",
     "gathered",
+    "open_descriptors",
     "reset",
     "send_until_full",
     "serving",

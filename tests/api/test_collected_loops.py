@@ -5,14 +5,13 @@ import gc
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vespiary
 
-from .kit import WS, are_gone, forever, turns, until
+from .kit import WS, are_gone, forever, open_descriptors, turns, until
 
 Waits = Callable[[vespiary.Connection], Awaitable[object]]
 
@@ -87,10 +86,6 @@ def collect() -> None:
         gc.collect()
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 CASES = [(waits, True, "own") for waits in WAITS]
 CASES += [("receive", in_thread, "guest") for in_thread in (True, False)]
 CASES += [("receive", False, "own")]
@@ -118,7 +113,7 @@ def test_a_loop_is_collected_with_the_coroutine_that_waits_in_it(
             loop.close()
 
     collect()
-    before = descriptors()
+    before = len(open_descriptors())
     if in_thread:
         thread = threading.Thread(target=run)
         thread.start()
@@ -128,7 +123,7 @@ def test_a_loop_is_collected_with_the_coroutine_that_waits_in_it(
     collect()
     (gone,) = found
     assert [name for name, reference in gone.items() if reference() is not None] == []
-    assert descriptors() <= before
+    assert len(open_descriptors()) <= before
 
 
 @pytest.mark.parametrize("make", ["ping", "close"])

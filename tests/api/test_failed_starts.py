@@ -12,7 +12,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, serving, until
+from .kit import TCP, WS, Echo, Recorder, open_descriptors, serving, until
 
 Fault = Callable[[vespiary.Server, Path], AbstractContextManager[None]]
 """Adds what fails; at the end of the block it fails no more."""
@@ -122,13 +122,6 @@ FAULTS = [
 ]
 
 
-def descriptors() -> list[str]:
-    """Where the process's descriptors lead."""
-    return sorted(
-        str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()
-    )
-
-
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_a_start_that_fails_closes_what_it_opened_and_may_be_repeated(
     fault: Fault, tmp_path: Path
@@ -144,11 +137,11 @@ async def test_a_start_that_fails_closes_what_it_opened_and_may_be_repeated(
     server.add(Echo, f"ws+unix://{paths[1]}:/", mode=0o600)
     with fault(server, tmp_path):
         server.add(last, TCP)
-        before = descriptors()
+        before = open_descriptors()
         for _ in range(2):
             with pytest.raises((OSError, ZeroDivisionError)):
                 await server.start()
-            assert descriptors() == before
+            assert open_descriptors() == before
             assert not any(path.exists() for path in paths)
             assert asyncio.all_tasks() == {asyncio.current_task()}
             await server.wait_stopped()

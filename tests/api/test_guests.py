@@ -5,7 +5,6 @@ with VESPIARY_TEST_LOOP=asyncio and =uvloop. `test_the_other_tests_pass_in_this_
 """
 
 import asyncio
-import contextlib
 import contextvars
 import gc
 import os
@@ -27,7 +26,7 @@ import vespiary
 from vespiary.loop import Loop, running_core
 
 from .conftest import loop_factory
-from .kit import Echo, Recorder, are_gone, echo, serving, until, wait_until
+from .kit import Echo, Recorder, are_gone, echo, open_descriptors, serving, until, wait_until
 
 KINDS = ["asyncio", "uvloop"]
 SAMPLE = ["test_handlers.py", "test_threads.py", "test_topics.py", "test_timers.py"]
@@ -62,16 +61,6 @@ class Closings(vespiary.Handler):
         self.names.append("close")
 
 
-def descriptors() -> list[str]:
-    """What this process has open, by kind."""
-    gc.collect()
-    links = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            links.append(str(descriptor.readlink()).partition(":[")[0])
-    return sorted(links)
-
-
 async def exchange(handler: object = None) -> None:
     async with (
         serving(handler or Echo()) as server,  # type: ignore[arg-type]
@@ -102,13 +91,13 @@ def test_the_other_tests_pass_in_this_loop(kind: str, driver: str) -> None:
 def test_a_guest_ends_with_its_loop_and_leaves_nothing(factory: Factory) -> None:
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(exchange())  # What the loop itself keeps permanently is there from now on.
-    before = descriptors()
+    before = open_descriptors()
     for handler in (Echo(), echo):
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(exchange(handler))
             gone = weakref.ref(runner.get_loop())
         del runner
-        assert descriptors() == before
+        assert open_descriptors() == before
         assert gone() is None
 
 
@@ -130,9 +119,9 @@ def test_servers_and_connections_that_are_left_open_end_with_the_loop(factory: F
         assert handler.names == ["open", "close"]
 
     run()  # What the loop itself keeps permanently is there from now on.
-    before = descriptors()
+    before = open_descriptors()
     run()
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 class KeepsItsServer(Echo):

@@ -5,7 +5,6 @@ What CPython's test_events.py and test_base_events.py ask of a loop, asked of th
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import selectors
@@ -13,7 +12,6 @@ import socket
 import threading
 import time
 import weakref
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +19,7 @@ import pytest
 import vespiary
 from vespiary.loop import Loop, new_event_loop
 
-from .kit import Echo, echo, forever, serving, until
+from .kit import Echo, echo, forever, open_descriptors, serving, until
 
 
 def test_callbacks_run_in_the_order_in_which_they_were_asked_for(loop: Loop) -> None:
@@ -139,17 +137,12 @@ def test_a_loop_that_is_dropped_goes_away(driver: str) -> None:
 
 
 def test_many_loops_leave_no_descriptor_behind(driver: str) -> None:
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     Loop(driver=driver).close()
-    # What other tests left to the collector is not counted.
-    gc.collect()
-    before = descriptors()
+    before = open_descriptors()
     for _ in range(30):
         with asyncio.Runner(loop_factory=lambda: Loop(driver=driver)) as runner:
             runner.run(asyncio.sleep(0))
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_new_event_loop_is_a_factory_for_asyncio(

@@ -143,3 +143,54 @@ async def test_an_async_on_request_begins_and_is_cancelled_where_its_client_has_
             peer.close()
         gc.collect()
     assert calls.count("begun") == calls.count("ended")
+
+
+async def pinging(connection: vespiary.Connection) -> None:
+    while True:
+        await connection.ping()
+
+
+async def draining(connection: vespiary.Connection) -> None:
+    connection.pause_reading()
+    while True:
+        connection.send("x" * 65536)
+        await connection.drain()
+
+
+async def in_a_thread(connection: vespiary.Connection) -> None:
+    while True:
+        await asyncio.to_thread(connection.send, "x")
+
+
+async def awaiting_message(connection: vespiary.Connection) -> None:
+    await connection.receive()
+
+
+WAITS = [awaiting_message, pinging, draining, in_a_thread]
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.__name__)
+async def test_the_error_of_each_wait_names_the_peer(wait: Any) -> None:
+    found: list[tuple[str, Any]] = []
+
+    async def handler(connection: vespiary.Connection) -> None:
+        try:
+            await wait(connection)
+        except vespiary.ConnectionClosed as error:
+            found.append((error.address, connection.peer))
+
+    async with serving(handler) as server, vespiary.connect(server.urls[0]) as client:
+        client.pause_reading()
+        await until(lambda: server.statistics().total.connections_open)
+        await turns()
+        client.abort()
+        await until(lambda: found)
+    ((address, peer),) = found
+    assert address == "{}:{}".format(*peer)
+
+
+async def test_the_error_after_abort_names_the_call() -> None:
+    async with serving(receiving) as server, vespiary.connect(server.urls[0]) as client:
+        client.abort()
+        with pytest.raises(vespiary.LocalError, match="broken by this end: abort\\(\\) was called"):
+            await client.receive()

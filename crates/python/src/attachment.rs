@@ -5,7 +5,7 @@
 //! it; so they are released when the attachment is dropped, regardless of the end.
 
 use crate::calls::{Invoke as _, InvokeOwned as _};
-use crate::connection::Connection;
+use crate::connection::{Connection, peer_text};
 use crate::context;
 use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
@@ -173,8 +173,9 @@ impl Rare {
         }
         if let Some(reason) = connection.reason() {
             outcome = outcome.and(resolve_closers(py, self.closers, &reason));
-            outcome = outcome.and(self.pings.end(py, &reason));
-            outcome = outcome.and(waiting::not_secured(py, self.securers, &reason));
+            let peer = peer_text(connection);
+            outcome = outcome.and(self.pings.end(py, &reason, &peer));
+            outcome = outcome.and(waiting::not_secured(py, self.securers, &reason, &peer));
         }
         if let Err(error) = outcome {
             engine.host.note(py, Some(connection), error);

@@ -301,7 +301,7 @@ impl Host for PyHost {
         let Some(attachment) = attachment.as_ref() else {
             return;
         };
-        if let Err(error) = waiting::resolve_at_end(py, attachment, reason) {
+        if let Err(error) = waiting::resolve_at_end(py, connection, attachment, reason) {
             self.note(py, Some(connection), error);
         }
         if let Some(hook) = &connection.endpoint().host.close {

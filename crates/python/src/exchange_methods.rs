@@ -1,7 +1,8 @@
 //! The methods and properties of `Exchange`, as Python sees them.
 
 use crate::calls::{Invoke as _, InvokeOwned as _};
-use crate::connection::Connection;
+use crate::connection::{Connection, peer_text};
+use crate::ended::Ended;
 use crate::exchange::Exchange;
 use crate::imports;
 use crate::owned::Owned;
@@ -129,7 +130,11 @@ impl Exchange {
         }
         let ended = local.ended.borrow().clone();
         if let Some(reason) = ended {
-            return Err(imports::closed_error(py, &reason, ""));
+            let peer = match (&living, self.connection.get().ended()) {
+                (Some(connection), _) => peer_text(connection),
+                (None, ended) => ended.map_or_else(String::new, Ended::peer_text),
+            };
+            return Err(imports::closed_error(py, &reason, &peer));
         }
         let Some(connection) = living else {
             return Err(self.connection.get().closed_error(py));

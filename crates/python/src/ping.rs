@@ -28,8 +28,8 @@ enum State {
     Settled(Outcome),
 }
 
-/// The latency in seconds, or why the connection ended without a pong.
-type Outcome = Result<f64, Arc<CloseReason>>;
+/// The latency in seconds, or why the connection ended without a pong, and its peer's address.
+type Outcome = Result<f64, Arc<(CloseReason, String)>>;
 
 /// A ping that was sent: await it for the latency.
 #[pyclass(frozen, module = "vespiary._core")]
@@ -131,8 +131,8 @@ impl Ping {
 fn resolve(py: Python<'_>, future: &Py<PyAny>, outcome: &Outcome) -> PyResult<()> {
     match outcome {
         Ok(latency) => waiting::settle(py, future, "set_result", *latency),
-        Err(reason) => {
-            let error = imports::closed_error(py, reason, "").into_value(py);
+        Err(end) => {
+            let error = imports::closed_error(py, &end.0, &end.1).into_value(py);
             waiting::settle(py, future, "set_exception", error)
         }
     }
@@ -164,11 +164,11 @@ impl Pings {
         self.0.drain(..count).map(|(_, ping)| ping).collect()
     }
 
-    /// The connection has ended.
-    pub(crate) fn end(self, py: Python<'_>, reason: &CloseReason) -> PyResult<()> {
-        let reason = Arc::new(reason.clone());
+    /// The connection with this peer has ended.
+    pub(crate) fn end(self, py: Python<'_>, reason: &CloseReason, peer: &str) -> PyResult<()> {
+        let end = Arc::new((reason.clone(), peer.to_owned()));
         for (_, ping) in self.0 {
-            ping.get().settle(py, Err(reason.clone()))?;
+            ping.get().settle(py, Err(end.clone()))?;
         }
         Ok(())
     }

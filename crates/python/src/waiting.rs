@@ -3,7 +3,7 @@
 
 use crate::attachment::{Attachment, HasRare as _, resolve_closers};
 use crate::calls::{Ask as _, Invoke as _, InvokeOwned as _};
-use crate::connection::Connection;
+use crate::connection::{Connection, peer_text};
 use crate::core::Conn;
 use crate::dropped;
 use crate::imports;
@@ -272,9 +272,10 @@ pub(crate) fn not_secured(
     py: Python<'_>,
     futures: Vec<Py<PyAny>>,
     reason: &CloseReason,
+    peer: &str,
 ) -> PyResult<()> {
     for future in futures {
-        let error = imports::closed_error(py, reason, "").into_value(py);
+        let error = imports::closed_error(py, reason, peer).into_value(py);
         settle(py, &future, "set_exception", error)?;
     }
     Ok(())
@@ -407,12 +408,13 @@ pub(crate) fn settle<'py>(
 /// The connection has ended: resolve the futures of those who wait for it.
 pub(crate) fn resolve_at_end(
     py: Python<'_>,
+    connection: &Rc<Conn>,
     attachment: &Attachment,
     reason: &CloseReason,
 ) -> PyResult<()> {
     if let Some(inbox) = attachment.object.get().local()?.inbox.get() {
         for future in inbox.take_drains() {
-            let error = imports::closed_error(py, reason, "").into_value(py);
+            let error = imports::closed_error(py, reason, &peer_text(connection)).into_value(py);
             settle(py, &future, "set_exception", error)?;
         }
     }

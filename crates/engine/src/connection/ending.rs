@@ -85,7 +85,7 @@ impl<H: Host> Connection<H> {
 
     /// End at once: what waits is dropped, and the peer sees a reset.
     pub fn abort(self: &Rc<Self>) {
-        self.end_with(CloseReason::new(Cause::Aborted, "aborted by this end"));
+        self.end_with(CloseReason::new(Cause::Aborted, "abort() was called"));
         self.abort_now();
     }
 

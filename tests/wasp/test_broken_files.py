@@ -85,6 +85,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         4,
         "for the requests of one host name write host_name",
     ),
+    "a misspelt host": (HEAD + 'host = "inlin"\n', 4, "did you mean 'inline'?"),
     "a limit in the wrong table": (
         HEAD + "message_bytes_max = 10\n",
         4,

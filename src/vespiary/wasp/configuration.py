@@ -27,11 +27,12 @@ from vespiary.handler import AnyHandler, Handler
 from vespiary.limits import Limits
 from vespiary.server_options import ServerOptions
 from vespiary.wasp.decoding import WRONG, decode
+from vespiary.wasp.hosts import DEFAULT, HOSTS, Hosting
 from vespiary.wasp.message_sizes import framing_filter
-from vespiary.wasp.plugins import Plugin, load_plugin, make_handler, name_start
+from vespiary.wasp.plugins import name_start
 from vespiary.wasp.reading import Source, read_source
 from vespiary.wasp.schema import ApplicationTable, ConfigurationTable, EndpointTable
-from vespiary.wasp.settings import given, options_of, workers_of
+from vespiary.wasp.settings import options_of, workers_of
 from vespiary.workers import Workers
 
 __all__ = ["ADMIN", "Configuration", "Planned", "make_sites", "read_configuration"]
@@ -188,7 +189,7 @@ def make_sites(
     loaded = _Loaded()
     for name in names:
         planned = configuration.endpoints[name]
-        handler = _handler(source, planned, loaded)
+        handler = _handler(source, planned, loaded, is_check=sockets is None)
         if handler is None:
             continue
         options = planned.options | _filters(source, planned, loaded)
@@ -226,20 +227,20 @@ class _Loaded:
 
     Attributes:
         files: The files of plug-ins and filters: each is executed once.
-        users: The endpoint that has an object, by its identity.
+        users: The endpoint that has an object, with the object, by its identity.
     """
 
     files: dict[Path, ModuleType] = field(default_factory=dict)
-    users: dict[int, str] = field(default_factory=dict)
+    users: dict[int, tuple[str, object]] = field(default_factory=dict)
 
 
-def _handler(source: Source, planned: Planned, loaded: _Loaded) -> AnyHandler | None:
+def _handler(
+    source: Source, planned: Planned, loaded: _Loaded, *, is_check: bool
+) -> AnyHandler | None:
     table, path = planned.table, planned.path
-    config = None if table.config is UNSET else table.config
+    host = HOSTS[DEFAULT if table.host is UNSET else table.host]
     try:
-        plugin = load_plugin(table.plugin, planned.folder, loaded.files)
-        application = {} if table.application is UNSET else given(table.application)
-        handler = make_handler(source, plugin, config, application, path)
+        handler = host(Hosting(source, planned, loaded.files, is_check))
     except ConfigurationError as error:
         is_option = error.subject in ApplicationTable.__struct_fields__
         where = ("application", error.subject) if is_option else ("plugin",)
@@ -250,7 +251,7 @@ def _handler(source: Source, planned: Planned, loaded: _Loaded) -> AnyHandler | 
         text = f"{table.plugin} could not be created:\n{story}"
         source.report(Problem((*path, "plugin"), text))
         return None
-    if handler is not None and _is_shared(source, plugin, handler, planned, loaded.users):
+    if handler is not None and _is_shared(source, handler, planned, loaded.users):
         return None
     if isinstance(handler, Handler):
         file, line = source.place_of(path)
@@ -259,17 +260,17 @@ def _handler(source: Source, planned: Planned, loaded: _Loaded) -> AnyHandler | 
 
 
 def _is_shared(
-    source: Source, plugin: Plugin, handler: AnyHandler, planned: Planned, users: dict[int, str]
+    source: Source, handler: AnyHandler, planned: Planned, users: dict[int, tuple[str, object]]
 ) -> bool:
     """Report an object that several endpoints would share with its state."""
-    if handler is not plugin.found or not isinstance(handler, Handler):
+    if not isinstance(handler, Handler):
         return False
-    other = users.setdefault(id(handler), planned.name)
+    other, _ = users.setdefault(id(handler), (planned.name, handler))
     if other == planned.name:
         return False
     text = (
-        f"{plugin.reference} is one object, which endpoints.{other} has already: name its class,"
-        " of which each endpoint gets an object of its own"
+        f"{planned.table.plugin} is one object, which endpoints.{other} has already: name its"
+        " class, of which each endpoint gets an object of its own"
     )
     source.report(Problem((*planned.path, "plugin"), text))
     return True

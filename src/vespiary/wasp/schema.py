@@ -8,7 +8,7 @@ on), and stand there alone.
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -56,6 +56,15 @@ _TIME = _expected("expected a time such as 10, '250ms' or '2min', or 'none' for 
 Count = Annotated[int | str, _COUNT]
 Time = Annotated[int | float | str, _TIME]
 Names = list[str]
+Hosts = Literal["inline"]
+HostName = Annotated[
+    Hosts,
+    _expected(
+        f"expected how the plug-in runs: {', '.join(map(repr, get_args(Hosts)))} (the interface"
+        " is part of url; for the requests of one host name write host_name)"
+    ),
+]
+"""How a plug-in runs: see `vespiary.wasp.hosts`."""
 FramingName = Annotated[
     str,
     Meta(
@@ -158,6 +167,7 @@ class EndpointTable(_Table, frozen=True):
     """
 
     plugin: str
+    host: HostName | UnsetType = UNSET
     url: str | UnsetType = UNSET
     urls: Names | UnsetType = UNSET
     config: dict[str, Any] | UnsetType = UNSET
@@ -252,7 +262,6 @@ OTHER_KEYS: dict[type, dict[str, str]] = {
         "handler": "write plugin",
         "app": "write plugin",
         "module": "write plugin",
-        "host": "the interface is part of url; for the requests of one host name write host_name",
         "server_name": "write host_name",
         "root_path": "write application.root_path",
         "lifespan": "write application.lifespan",

@@ -1,0 +1,56 @@
+"""What a host gets to make the handler of an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+
+from vespiary._toml_files import Problem
+from vespiary.handler import AnyHandler
+
+if TYPE_CHECKING:
+    from vespiary.wasp.configuration import Planned
+    from vespiary.wasp.reading import Source
+
+__all__ = ["Host", "Hosting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """An endpoint whose handler is wanted.
+
+    Attributes:
+        source: The files: mistakes are reported to it.
+        planned: The endpoint.
+        files: The files of plug-ins: each is executed once.
+        is_check: Whether nothing is going to be served: then the plug-in is loaded too.
+    """
+
+    source: Source
+    planned: Planned
+    files: dict[Path, ModuleType]
+    is_check: bool
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The endpoint's own table; None if there is none."""
+        value = self.planned.table.config
+        return None if value is UNSET else value
+
+    def report(self, key: str, text: str) -> None:
+        """Report what is wrong at a key of the endpoint."""
+        self.source.report(Problem((*self.planned.path, key), text))
+
+
+Host = Callable[[Hosting], AnyHandler | None]
+"""Makes the handler of an endpoint; None if something was reported.
+
+Raises:
+    ConfigurationError: the plug-in cannot be loaded, or is not one.
+    Exception: what the plug-in has raised.
+"""

@@ -2,17 +2,17 @@
 
 import re
 
-from vespiary.prove.trace.rust_code import CLOSING, closed
+from vespiary.prove.trace.rust_code import CLOSING, closed, outside
 
 __all__ = ["branch_form"]
 
-_BRACKET = re.compile(r"[()\[\]{}]|=>|;")
 _IF = re.compile(r"\bif\b(?:(?!\bif\b|=>)[^{};])*\Z")
 _MATCH = re.compile(r"\bmatch\s*\(*\s*\Z")
 _ELSE = re.compile(r"\s*else\s*(?=\{)")
 _THEN = re.compile(r"[\s)]*\.\s*then(?:_some)?\s*\(")
 _OK_OR = re.compile(r"\s*\.\s*ok_or(?:_else)?\s*\(")
 _UNWRAP_OR = re.compile(r"\s*\.\s*unwrap_or\s*\(")
+_OPENING = re.compile(r"\s*\{")
 _ALL = re.compile(r"[\s},]*(?:_|[a-z]\w*)\s*")
 _LEAVES = re.compile(r"\breturn\b[^;]*;?\s*\Z")
 _BLOCK = re.compile(r"\{[^{}]*\}")
@@ -66,9 +66,10 @@ def _pieces(code: str, start: int, end: int) -> tuple[_Piece, _Piece] | None:
     """The code for a true and for a false condition; none if that is not to be seen."""
     statement = max(code.rfind(sign, 0, start) for sign in ";{}") + 1
     before = code[statement:start]
-    opening = _next(code, end + 1)
-    if opening < 0:
+    sign = outside(code, end + 1, "{", "}", "=>", ";")
+    if sign is None or sign[0] == "}":
         return None
+    opening = sign.start()
     if _MATCH.search(before) and code[opening] == "{":
         return _matched(code, opening)
     if not _IF.search(before):
@@ -114,36 +115,14 @@ def _guarded(code: str, arrow: int) -> tuple[_Piece, _Piece] | None:
 
 def _arm(code: str, arrow: int) -> _Piece:
     """What stands behind the arrow of an arm."""
-    if block := re.compile(r"\s*\{").match(code, arrow + 2):
-        return block.end(), closed(code, block.end() - 1)
     begin = arrow + 2
-    depth = 0
-    for sign in re.compile(r"[()\[\]{},]").finditer(code, begin):
-        if sign[0] == "," and depth == 0:
-            return begin, sign.start()
-        depth += (sign[0] in CLOSING) - (sign[0] in CLOSING.values())
-        if depth < 0:
-            return begin, sign.start()
-    return begin, len(code)
+    if block := _OPENING.match(code, begin):
+        return block.end(), closed(code, block.end() - 1)
+    end = outside(code, begin, ",", *CLOSING.values())
+    return begin, end.start() if end else len(code)
 
 
 def _after(code: str, begin: int) -> _Piece:
     """The rest of a block."""
-    depth = 0
-    for sign in re.compile(r"[()\[\]{}]").finditer(code, begin):
-        depth += 1 if sign[0] in CLOSING else -1
-        if depth < 0:
-            return begin, sign.start()
-    return begin, len(code)
-
-
-def _next(code: str, place: int) -> int:
-    """The next `{`, `=>` or `;` after a condition, outside of further brackets."""
-    while sign := _BRACKET.search(code, place):
-        if sign[0] in "([":
-            place = closed(code, sign.start()) + 1
-        elif sign[0] in ")]":
-            place = sign.end()
-        else:
-            return sign.start() if sign[0] != "}" else -1
-    return -1
+    end = outside(code, begin, *CLOSING.values())
+    return begin, end.start() if end else len(code)

@@ -24,6 +24,7 @@ _TOKEN = re.compile(
 FUNCTION = re.compile(r"\bfn\s+(r#)?(\$?\w+)")
 MACRO = re.compile(r"\bmacro_rules!\s*(\w+)\s*([(\[{])")
 _CONSTANT = re.compile(r"\b(?:const|static)\s+(\w+)\s*:")
+_SIGN = re.compile(r"=>|[;,()\[\]{}]")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -90,7 +91,7 @@ def items_of(code: str) -> dict[str, list[Span]]:
 def _definitions(code: str) -> Iterator[Span]:
     """The functions and constants of a file."""
     for match in FUNCTION.finditer(code):
-        body = outside(code, match.end(), ";{")
+        body = outside(code, match.end(), ";", "{")
         if body and body[0] == "{":
             begin = max(code.rfind(sign, 0, match.start()) for sign in ";{}") + 1
             yield Span(match[2], begin, closed(code, body.start()) + 1)
@@ -99,12 +100,18 @@ def _definitions(code: str) -> Iterator[Span]:
         yield Span(match[1], match.start(), end.end() if end else len(code))
 
 
-def outside(code: str, place: int, signs: str) -> re.Match[str] | None:
-    """The next of some signs that is not in brackets, as that in `[u8; 4]` is."""
-    for sign in re.compile(r"[;()\[\]{}]").finditer(code, place):
+def outside(code: str, place: int, *signs: str) -> re.Match[str] | None:
+    """The next of some signs that is not in further brackets, as that in `[u8; 4]` is.
+
+    Args:
+        code: A source, in which all that is not code is blank.
+        place: Where to begin.
+        signs: `;`, `,`, `=>` or brackets. A closing bracket is found only if none opens it first.
+    """
+    for sign in _SIGN.finditer(code, place):
         if sign.start() >= place:
             if sign[0] in signs:
                 return sign
             if sign[0] in CLOSING:
-                place = closed(code, sign.start())
+                place = closed(code, sign.start()) + 1
     return None

@@ -245,7 +245,7 @@ def _outermost(code: str, span: Span) -> Span:
 def _function(code: str, place: int) -> Span | None:
     """The innermost function whose body contains the place, with its attributes."""
     for match in reversed(list(FUNCTION.finditer(code, 0, place))):
-        body = outside(code, match.end(), ";{")
+        body = outside(code, match.end(), ";", "{")
         if body and body[0] == "{":
             end = closed(code, body.start())
             if end > place:

@@ -266,6 +266,18 @@ class ListeningAddress:
         for site in self.sites:
             self._set_port(site, sockets[0].address)
 
+    def keep_file(self, file: tuple[str, int, int] | None) -> None:
+        """Own the file of a Unix socket, with the permissions of the options."""
+        self._socket_file = file
+        mode = self.sites[0].options.get("mode")
+        if file is not None and mode is not None:
+            Path(file[0]).chmod(mode)
+
+    @property
+    def socket_file(self) -> tuple[str, int, int] | None:
+        """The file of a Unix socket that is removed at the end, with its device and inode."""
+        return self._socket_file
+
     def leave_file(self) -> tuple[str, int, int] | None:
         """Leave the file of a Unix socket to another process, which removes it."""
         file, self._socket_file = self._socket_file, None
@@ -278,10 +290,7 @@ class ListeningAddress:
 
     def give_file(self, other: ListeningAddress) -> None:
         """Leave the file of a Unix socket to another address, with its permissions."""
-        other._socket_file, self._socket_file = self._socket_file, None
-        mode = other.sites[0].options.get("mode")
-        if other._socket_file is not None and mode is not None:
-            Path(other._socket_file[0]).chmod(mode)
+        other.keep_file(self.leave_file())
 
     def is_shareable_with(self, other: ListeningAddress) -> bool:
         """Whether another one would bind the same sockets."""

@@ -121,10 +121,14 @@ class Running:
         self.process.send_signal(number)
         return self.end()
 
+    def end_of_process(self) -> int:
+        """Wait for the end of the process; another one may still write its log."""
+        wait_until(lambda: self.process.poll() is not None, lambda: f"it runs on:\n{self.log}")
+        return self.process.wait()
+
     def end(self) -> int:
         """Wait for the end."""
-        wait_until(lambda: self.process.poll() is not None, lambda: f"it runs on:\n{self.log}")
-        code = self.process.wait()
+        code = self.end_of_process()
         self._reader.join()
         return code
 

@@ -32,6 +32,7 @@ _COMMANDS = {
     "suspend": "Accept no new connections on an endpoint of `vespiary run`.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
     "trace": "Link the requirements of a specification to code and tests.",
+    "upgrade": "Replace the program of `vespiary run` without refusing a connection.",
 }
 """Each command, found in the module of its name in `vespiary.cli`, with its help."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from vespiary._counted import counted
@@ -20,6 +21,7 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import Handler
 from vespiary.server_options import ServerOptions
+from vespiary.wasp.handover import UpgradeFailed
 from vespiary.wasp.operations import Refused
 from vespiary.wasp.reading import Source
 from vespiary.wasp.schema import AdminTable
@@ -152,16 +154,24 @@ class Admin(Handler):
             if parts == ["reload"]:
                 done = await self._platform.reload()
                 return _json(request, 200, {"done": str(done)})
+            if parts == ["upgrade"]:
+                return _json(request, 200, {"done": await self._upgrade()})
             if len(parts) == 3 and parts[0] == "endpoints" and parts[2] in _COMMANDS:
                 return _json(request, 200, {"done": await self._operate(request, *parts[1:])})
         except FileError as error:
             return _json(request, 409, {"errors": list(error.lines)})
-        except Refused as error:
+        except (Refused, UpgradeFailed) as error:
             return _json(request, 409, {"errors": [str(error)]})
         except Exception as error:
             return _json(request, 500, {"errors": [f"{type(error).__name__}: {error}"]})
-        there = f"there are /reload and /endpoints/NAME/ with {', '.join(_COMMANDS)}\n"
+        there = f"there are /reload, /upgrade and /endpoints/NAME/ with {', '.join(_COMMANDS)}\n"
         return request.respond(404, there)
+
+    async def _upgrade(self) -> str:
+        process = await self._platform.upgrade()
+        if self._platform.configuration.workers is None:
+            return f"process {process} serves, and process {os.getpid()} drains"
+        return f"process {process} starts the new program; its log says whether that serves"
 
     async def _operate(self, request: Request, name: str, command: str) -> str:
         operations = self._platform.operations

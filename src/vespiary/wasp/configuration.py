@@ -99,6 +99,12 @@ class Configuration:
         """The main file."""
         return self.source.path
 
+    @property
+    def pid_file(self) -> Path | None:
+        """The file for the number of the main process, if there is to be one."""
+        name = self.table.pid_file
+        return None if name is None else self.source.folder_of(("pid_file",)) / name
+
 
 def read_configuration(path: Path) -> Configuration:
     """Read and check a configuration; no plug-in is loaded.

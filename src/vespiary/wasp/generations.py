@@ -30,13 +30,21 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
 
-from vespiary._listening import ListeningAddress
-from vespiary._listening_sockets import BoundSocket, remove_socket_file
 from vespiary._toml_files import FileError
 from vespiary.errors import VespiaryError
 from vespiary.wasp.configuration import Configuration
+from vespiary.wasp.handover import (
+    Held,
+    Predecessor,
+    Successor,
+    UpgradeFailed,
+    adopt,
+    receive_sockets,
+    send_address,
+)
 from vespiary.wasp.logs import configure_log
-from vespiary.wasp.platform import Platform, kept_pid_file, read_checked
+from vespiary.wasp.pid_file import kept_pid_file, take_pid_file
+from vespiary.wasp.platform import Platform, read_checked
 from vespiary.wasp.privileges import drop_privileges
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
 from vespiary.workers._parent import end_with
@@ -45,25 +53,7 @@ __all__ = ["Generations"]
 
 logger = logging.getLogger("vespiary.wasp")
 
-_BYTES_MAX = 1 << 16
-_SOCKETS_MAX = 250
-"""How many descriptors one message may carry (SCM_MAX_FD is 253)."""
 _SERVING = "serving"
-
-
-@dataclass(slots=True, eq=False)
-class _Held:
-    """A listening address whose sockets the main process keeps.
-
-    Attributes:
-        keys: The endpoints that it is for, by name and URL.
-        sockets: Copies of its sockets.
-        file: The file of a Unix socket, with its device and inode.
-    """
-
-    keys: frozenset[str]
-    sockets: list[socket.socket] = field(default_factory=list)
-    file: tuple[str, int, int] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +64,7 @@ class _Generation:
     pid: int
     pidfd: int
     control: socket.socket
-    held: list[_Held] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
 
     def stop(self) -> None:
         """Ask it to stop; a second time at once."""
@@ -88,20 +78,28 @@ class Generations:
     Args:
         configuration: The configuration at the start.
         sockets: The descriptors that a service manager has passed, by name.
+        predecessor: The process whose place this one takes, with the sockets that it has bound.
     """
 
-    def __init__(self, configuration: Configuration, sockets: Mapping[str, Sequence[int]]) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        sockets: Mapping[str, Sequence[int]],
+        predecessor: Predecessor | None = None,
+    ) -> None:
         self._configuration = configuration
         self._sockets = sockets
         self._selector = selectors.DefaultSelector()
         self._current: _Generation | None = None
         self._next: _Generation | None = None
         self._all: set[_Generation] = set()
-        self._held: list[_Held] = []
+        self._held: list[Held] = predecessor.held if predecessor is not None else []
+        self._predecessor = predecessor
+        self._successor: Successor | None = None
         self._count = 0
         self._stops = 0
         self._stops_sent = 0
-        self._wants_reload = False
+        self._wants_reload = self._wants_upgrade = False
         self._status = 0
 
     def run(self) -> int:
@@ -111,7 +109,8 @@ class Generations:
         for one in (woken, wake):
             one.setblocking(False)
         self._selector.register(woken, selectors.EVENT_READ, lambda: _emptied(woken))
-        with woken, wake, kept_pid_file(self._configuration), self._signals(wake):
+        pid_file = kept_pid_file(self._configuration, is_upgrade=self._predecessor is not None)
+        with woken, wake, pid_file, self._signals(wake):
             try:
                 self._fork()
                 while self._all:
@@ -130,7 +129,7 @@ class Generations:
 
     @contextlib.contextmanager
     def _signals(self, wake: socket.socket) -> Iterator[None]:
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         wakes_before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         try:
@@ -144,6 +143,8 @@ class Generations:
         del frame
         if number == signal.SIGHUP:
             self._wants_reload = True
+        elif number == signal.SIGUSR2:
+            self._wants_upgrade = True
         else:
             self._stops += 1
 
@@ -153,11 +154,18 @@ class Generations:
             self._stops_sent += 1
             logger.info("Stopping" if self._stops_sent == 1 else "Stopping at once")
             notify("STOPPING=1")
+            if self._successor is not None:
+                self._successor.cancel()
             for one in self._all:
                 one.stop()
-        if self._wants_reload and self._next is None and not self._stops:
+        if self._stops or self._next is not None or self._successor is not None:
+            return
+        if self._wants_reload:
             self._wants_reload = False
             self._reload()
+        elif self._wants_upgrade:
+            self._wants_upgrade = False
+            self._upgrade()
 
     def _reload(self) -> None:
         path = self._configuration.path
@@ -174,6 +182,35 @@ class Generations:
             self._reload_failed()
             return
         self._fork()
+
+    def _upgrade(self) -> None:
+        try:
+            successor = Successor(self._held, self._sockets)
+        except OSError as error:
+            logger.error("The program was not upgraded: %s", error.strerror or error)
+            return
+        self._successor = successor
+        for each in (successor.control, successor.pidfd):
+            self._selector.register(each, selectors.EVENT_READ, self._look_at_successor)
+
+    def _look_at_successor(self) -> None:
+        successor = self._successor
+        if successor is None:
+            return
+        try:
+            if not successor.serves():
+                return
+        except UpgradeFailed as error:
+            logger.error("%s", error)
+        else:
+            # What was bound belongs to the new process now.
+            for held in self._held:
+                held.file = None
+            self._stops += 1
+        for each in (successor.control, successor.pidfd):
+            self._selector.unregister(each)
+        successor.close()
+        self._successor = None
 
     def _reload_failed(self) -> None:
         logger.error("The configuration was not reloaded: the old one stays in use")
@@ -197,7 +234,7 @@ class Generations:
         self._selector.register(made.pidfd, selectors.EVENT_READ, lambda: self._ended(made))
 
     def _receive(self, one: _Generation) -> None:
-        data, descriptors, _, _ = socket.recv_fds(one.control, _BYTES_MAX, _SOCKETS_MAX)
+        data, descriptors = receive_sockets(one.control)
         if not data:
             self._selector.unregister(one.control)
             return
@@ -205,21 +242,21 @@ class Generations:
         if message == _SERVING:
             self._serves(one)
             return
-        file = message["file"]
-        sockets = [socket.socket(fileno=number) for number in descriptors]
-        keys = frozenset(message["keys"])
-        one.held.append(_Held(keys, sockets, tuple(file) if file else None))
+        one.held.append(Held.received(message, descriptors))
 
     def _serves(self, one: _Generation) -> None:
         before, self._current, self._next = self._current, one, None
         kept = {held.file for held in one.held}
         for held in self._held:
-            for each in held.sockets:
-                each.close()
-            if held.file is not None and held.file not in kept:
-                remove_socket_file(*held.file)
+            held.close()
+            if held.file not in kept:
+                held.remove_file()
         self._held = one.held
         notify("READY=1")
+        if self._predecessor is not None:
+            take_pid_file(self._configuration)
+            self._predecessor.serves()
+            self._predecessor = None
         if before is not None:
             logger.info("Reloaded: generation %d serves, the one before it drains", one.number)
             before.stop()
@@ -232,8 +269,7 @@ class Generations:
         if one is self._next:
             self._next = None
             for held in one.held:
-                for each in held.sockets:
-                    each.close()
+                held.close()
             if self._current is None:
                 self._status = code if code >= 0 else 1
             elif not self._stops:
@@ -261,10 +297,9 @@ class Generations:
             self._forget(one)
         self._all.clear()
         for held in self._held:
-            for each in held.sockets:
-                each.close()
-            if held.file is not None:
-                remove_socket_file(*held.file)
+            held.close()
+            if self._predecessor is None:
+                held.remove_file()
         self._selector.close()
 
     def _be_generation(self, control: socket.socket, main: int) -> NoReturn:
@@ -301,32 +336,25 @@ class Generations:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self._selector.close()
         for one in self._all:
             one.control.close()
             os.close(one.pidfd)
+        if self._successor is not None:
+            self._successor.close()
         # Only the main process may notify the service manager.
         os.environ.pop("NOTIFY_SOCKET", None)
 
     def _serve(self, control: socket.socket) -> None:
         platform = Platform(self._configuration.path, self._sockets, main=os.getppid())
-        for address, keys in platform.addresses():
-            self._take(address, keys)
+        adopt(platform.addresses(), self._held)
         platform.bind()
         for address, keys in platform.addresses():
-            message = {"keys": sorted(keys), "file": address.leave_file()}
-            numbers = [one.fileno() for one in address.bound_sockets]
-            socket.send_fds(control, [json.dumps(message).encode()], numbers)
+            send_address(control, keys, address.leave_file(), address.bound_sockets)
         drop_privileges(platform.configuration.table)
         platform.serve_workers(lambda: control.send(json.dumps(_SERVING).encode()))
-
-    def _take(self, address: ListeningAddress, keys: frozenset[str]) -> None:
-        """Use the sockets that an earlier generation has bound."""
-        for held in self._held:
-            if held.keys & keys:
-                address.adopt([BoundSocket(one.dup()) for one in held.sockets], held.file)
-                return
 
 
 def _emptied(woken: socket.socket) -> None:

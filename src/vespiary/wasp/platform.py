@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,17 +29,20 @@ from vespiary.wasp.configuration import (
     make_sites,
     read_configuration,
 )
+from vespiary.wasp.handover import Predecessor, UpgradeFailed, adopt
 from vespiary.wasp.logs import configure_log
 from vespiary.wasp.operations import Operations
+from vespiary.wasp.pid_file import kept_pid_file, take_pid_file
 from vespiary.wasp.plugins import module_state
 from vespiary.wasp.privileges import check_user, drop_privileges
 from vespiary.wasp.schema import AdminTable
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
+from vespiary.wasp.upgrade import upgrade
 
 if TYPE_CHECKING:
     from vespiary._life import Life
 
-__all__ = ["Platform", "Reload", "check", "kept_pid_file", "read_checked"]
+__all__ = ["Platform", "Reload", "check", "read_checked"]
 
 logger = logging.getLogger("vespiary.wasp")
 
@@ -147,6 +150,7 @@ class Platform:
         self._task: asyncio.Task[None] | None = None
         self._is_asked_again = False
         self._lock = asyncio.Lock()
+        self._upgrading: asyncio.Task[int] | None = None
         self._modules = _modules(self.configuration)
         add_sites(self.server, [site for sites in self.sites.values() for site in sites])
 
@@ -161,8 +165,11 @@ class Platform:
             configuration.source.check()
             raise
 
-    def run(self) -> None:
+    def run(self, predecessor: Predecessor | None = None) -> None:
         """Serve in this process until a signal stops the server.
+
+        Args:
+            predecessor: The process whose place this one takes, with the sockets that it has bound.
 
         Raises:
             OSError: an address cannot be listened on, or another file cannot be used.
@@ -171,10 +178,14 @@ class Platform:
         table = self.configuration.table
         configure_log(table.log, has_workers=False)
         try:
+            if predecessor is not None:
+                adopt(self.addresses(), predecessor.held)
+                # The files belong to the other process until this one serves.
+                self._files = [address.leave_file() for address, _ in self.addresses()]
             self.bind()
-            with kept_pid_file(self.configuration):
+            with kept_pid_file(self.configuration, is_upgrade=predecessor is not None):
                 drop_privileges(table)
-                run(self._serve(), driver=table.driver)
+                run(self._serve(predecessor), driver=table.driver)
         finally:
             unbind_addresses(self.server)
 
@@ -214,19 +225,40 @@ class Platform:
         count = len(self.configuration.endpoints)
         notify("READY=1", f"STATUS=Serving {counted(count, 'endpoint')}")
 
-    async def _serve(self) -> None:
+    async def _serve(self, predecessor: Predecessor | None) -> None:
         loop = asyncio.get_running_loop()
         server = self.server
         assert isinstance(server, _Server)
-        server.on_stopping = lambda: notify("STOPPING=1")
+        server.on_stopping = self._stopping
         logger.info("%s", running_core().choice)
         loop.add_signal_handler(signal.SIGHUP, self.reload_soon)
+        loop.add_signal_handler(signal.SIGUSR2, self.upgrade_soon)
         async with server:
             if server._life is None:
                 return
+            if predecessor is not None:
+                self._replace(predecessor)
             self._notify_ready()
             self._beat(loop)
             await server.wait_stopped()
+
+    def _stopping(self) -> None:
+        notify("STOPPING=1")
+        if self._upgrading is not None:
+            self._upgrading.cancel()
+
+    def _replace(self, predecessor: Predecessor) -> None:
+        """Take over what the process whose place this one takes has left."""
+        kept = {file for file in self._files if file is not None}
+        for address, file in zip(self.server._addresses, self._files, strict=True):
+            if file is not None:
+                address.keep_file(file)
+        for held in predecessor.held:
+            held.close()
+            if held.file not in kept:
+                held.remove_file()
+        take_pid_file(self.configuration)
+        predecessor.serves()
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         seconds = watchdog_seconds()
@@ -247,6 +279,41 @@ class Platform:
                 await self.reload()
             if not self._is_asked_again:
                 return
+
+    def upgrade_soon(self) -> None:
+        """Upgrade in a task (see `upgrade`)."""
+        self._task_of_upgrade().add_done_callback(_log_failed_upgrade)
+
+    async def upgrade(self) -> int:
+        """Start the program again in a new process, which takes the place of this one.
+
+        When it serves, this process begins to stop. With workers, this only begins the upgrade. A
+        further call during an upgrade waits for the same one.
+
+        Returns:
+            The process id of the new one, or with workers of the old one, which logs the outcome.
+
+        Raises:
+            OSError: it cannot be started. Nothing has changed.
+            UpgradeFailed: it has ended before it served, or this server stops.
+        """
+        if self.configuration.workers is not None:
+            os.kill(self.process, signal.SIGUSR2)
+            return self.process
+        task = self._task_of_upgrade()
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise UpgradeFailed("the program was not upgraded: the server stops")
+        return task.result()
+
+    def _task_of_upgrade(self) -> asyncio.Task[int]:
+        if self._upgrading is None or self._upgrading.done():
+            self._upgrading = asyncio.ensure_future(self._upgrade())
+        return self._upgrading
+
+    async def _upgrade(self) -> int:
+        async with self._lock:
+            return await upgrade(self)
 
     async def reload(self) -> Reload:
         """Read the configuration again, and change what has changed.
@@ -328,6 +395,12 @@ class Platform:
         self._modules = now | self._modules
 
 
+def _log_failed_upgrade(task: asyncio.Task[int]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("%s", error)
+
+
 def _modules(configuration: Configuration) -> dict[str, object]:
     """The modules of plug-ins, and what is known of their files."""
     plugins = [one.table.plugin for one in configuration.endpoints.values()]
@@ -345,22 +418,6 @@ def read_checked(path: Path) -> Configuration:
     check_admin(configuration.source, configuration.table.admin)
     configuration.source.check()
     return configuration
-
-
-@contextlib.contextmanager
-def kept_pid_file(configuration: Configuration) -> Iterator[None]:
-    """Have a file with the number of this process for the time of the block."""
-    name = configuration.table.pid_file
-    if name is None:
-        yield
-        return
-    path = configuration.source.folder_of(("pid_file",)) / name
-    path.write_text(f"{os.getpid()}\n")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def _finish(old: Configuration, new: Configuration, kept: Mapping[str, Sequence[Site]]) -> None:

@@ -57,5 +57,7 @@ def passed_sockets(environment: Mapping[str, str] = os.environ) -> dict[str, lis
     found: dict[str, list[int]] = {}
     for number in range(int(count)):
         name = names[number] if number < len(names) and names[number] else "unknown"
+        # No program that this one starts gets them.
+        os.set_inheritable(_FIRST + number, False)
         found.setdefault(name, []).append(_FIRST + number)
     return found

@@ -1,0 +1,62 @@
+"""The old process of an upgrade, without workers: it starts the new one, and waits until it serves.
+
+With workers, `generations` does the same in its main process. `handover` describes both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from vespiary.wasp.handover import Held, Successor
+
+if TYPE_CHECKING:
+    from vespiary.wasp.platform import Platform
+
+__all__ = ["upgrade"]
+
+
+async def upgrade(platform: Platform) -> int:
+    """Start the program again in a new process, which takes the place of this one.
+
+    When it serves, this process begins to stop. If this is cancelled before, the new one is ended.
+
+    Returns:
+        The process id of the new one.
+
+    Raises:
+        OSError: it cannot be started.
+        UpgradeFailed: it has ended before it served.
+    """
+    addresses = [address for address, _ in platform.addresses()]
+    held = [
+        Held(keys, address.bound_sockets, address.socket_file)
+        for address, keys in platform.addresses()
+    ]
+    successor = Successor(held, platform.sockets or {})
+    try:
+        await _wait_until_it_serves(successor)
+    except BaseException:
+        successor.cancel()
+        raise
+    finally:
+        successor.close()
+    for address in addresses:
+        address.leave_file()
+    # Once this has returned: the stop cancels upgrades that are under way.
+    asyncio.get_running_loop().call_soon(platform.server.stop_soon)
+    return successor.pid
+
+
+async def _wait_until_it_serves(successor: Successor) -> None:
+    loop, woken = asyncio.get_running_loop(), asyncio.Event()
+    descriptors = (successor.control.fileno(), successor.pidfd)
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, woken.set)
+    try:
+        while not successor.serves():
+            woken.clear()
+            await woken.wait()
+    finally:
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)

@@ -105,7 +105,7 @@ class ListeningAddress:
         come. It stays when it is removed and others share the address."""
         self._accepts = False
         self._keys = {socket_key(first)}
-        self._socket_file: tuple[str, int, int] | None = None
+        self.socket_file: tuple[str, int, int] | None = None
         self._takes_ipv4 = False
         self._bound: list[BoundSocket] = []
         """Sockets that worker processes share."""
@@ -244,7 +244,7 @@ class ListeningAddress:
             self._bound = self._make_sockets(partial(BoundSocket.make, first, backlog=backlog))
         except OSError as error:
             raise explained(error, first) from None
-        if first.endpoint.is_unix and self._socket_file is None:
+        if first.endpoint.is_unix and self.socket_file is None:
             self._remember_socket_file()
         for site in self.sites:
             self._set_port(site, self._bound[0].address)
@@ -261,26 +261,21 @@ class ListeningAddress:
 
     def adopt(self, sockets: list[BoundSocket], file: tuple[str, int, int] | None) -> None:
         """Listen on sockets that another process has bound."""
-        self._bound, self._socket_file = sockets, file
+        self._bound, self.socket_file = sockets, file
         self._takes_ipv4 = takes_ipv4(sockets[0].socket)
         for site in self.sites:
             self._set_port(site, sockets[0].address)
 
     def keep_file(self, file: tuple[str, int, int] | None) -> None:
         """Own the file of a Unix socket, with the permissions of the options."""
-        self._socket_file = file
+        self.socket_file = file
         mode = self.sites[0].options.get("mode")
         if file is not None and mode is not None:
             Path(file[0]).chmod(mode)
 
-    @property
-    def socket_file(self) -> tuple[str, int, int] | None:
-        """The file of a Unix socket that is removed at the end, with its device and inode."""
-        return self._socket_file
-
     def leave_file(self) -> tuple[str, int, int] | None:
         """Leave the file of a Unix socket to another process, which removes it."""
-        file, self._socket_file = self._socket_file, None
+        file, self.socket_file = self.socket_file, None
         return file
 
     @property
@@ -299,7 +294,7 @@ class ListeningAddress:
 
     def enter_worker(self) -> None:
         """Leave the file of a Unix socket to the supervisor, in a worker process."""
-        self._socket_file = None
+        self.socket_file = None
 
     def unbind(self) -> None:
         """Close what `bind` has made."""
@@ -346,7 +341,7 @@ class ListeningAddress:
     def _remember_socket_file(self) -> None:
         path = self.sites[0].endpoint.path
         found = os.lstat(path)
-        self._socket_file = (path, found.st_dev, found.st_ino)
+        self.socket_file = (path, found.st_dev, found.st_ino)
 
     def resume(self) -> None:
         """Accept connections from now on."""
@@ -401,9 +396,9 @@ class ListeningAddress:
         self._remove_socket_file()
 
     def _remove_socket_file(self) -> None:
-        if self._socket_file is not None:
-            path, device, inode = self._socket_file
-            self._socket_file = None
+        if self.socket_file is not None:
+            path, device, inode = self.socket_file
+            self.socket_file = None
             remove_socket_file(path, device, inode)
 
     @property

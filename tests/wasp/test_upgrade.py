@@ -117,7 +117,7 @@ def test_a_program_that_does_not_start_changes_nothing(
         assert client.ask("Ann") == f"hello Ann {count}"
         assert (folder / "main.pid").read_text() == pid
         assert (folder / "local.sock").exists()
-    assert "The old process goes on" in server.log
+    assert "The old process continues" in server.log
     (folder / "wasp.toml").write_text(text)
     new = upgrade(server)
     assert server.end_of_process() == 0
@@ -237,7 +237,7 @@ def test_an_upgrade_is_reported_to_the_service_manager(
         received("RELOADING=1")
         assert received("MAINPID") == f"MAINPID={new}\nREADY=1"
         assert server.end_of_process() == 0
-        # The old process stops, which is no news of the server.
+        # Of the server itself, which continues, nothing is reported.
         manager.setblocking(False)
         with pytest.raises(BlockingIOError):
             received("STOPPING=1")

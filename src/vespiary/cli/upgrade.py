@@ -17,6 +17,6 @@ def upgrade(file: Path) -> None:
     """Start the program of a running server again, as SIGUSR2 does.
 
     The new process takes over the listening sockets. When it serves, the old one stops gracefully.
-    If it cannot start, the old one goes on. FILE is wasp.toml by default.
+    If it cannot start, the old one continues. FILE is wasp.toml by default.
     """
     click.echo(f"Upgraded: {ask(file, 'POST', '/upgrade')['done']}")

@@ -115,7 +115,7 @@ def receive_sockets(control: socket.socket) -> tuple[bytes, list[int]]:
 
 
 class UpgradeFailed(VespiaryError):
-    """The new process has ended before it served; the old one goes on."""
+    """The new process has ended before it served; the old one continues."""
 
 
 class Successor:
@@ -176,7 +176,7 @@ class Successor:
         how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
         raise UpgradeFailed(
             f"the program was not upgraded: the new process {self.pid} ended {how} before it"
-            " served; its log says why. The old process goes on"
+            " served; its log says why. The old process continues"
         )
 
     def cancel(self) -> None:

@@ -40,7 +40,7 @@ def kept_pid_file(configuration: Configuration, *, is_upgrade: bool) -> Iterator
 
 
 def take_pid_file(configuration: Configuration) -> None:
-    """Write the number of this process in place of its predecessor's."""
+    """Write the number of this process instead of its predecessor's."""
     try:
         _write(configuration)
     except OSError as error:

@@ -43,7 +43,7 @@ async def upgrade(platform: Platform) -> int:
         successor.close()
     for address in addresses:
         address.leave_file()
-    # Once this has returned: the stop cancels upgrades that are under way.
+    # Once this has returned: the stop cancels upgrades that still wait.
     asyncio.get_running_loop().call_soon(platform.server.stop_soon)
     return successor.pid
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary import _toml as toml
+from vespiary._printable import escaped
 from vespiary._toml_lines import Path as KeyPath
 from vespiary._toml_lines import lines_of_keys
 from vespiary.errors import ConfigurationError
@@ -50,7 +51,7 @@ def parsed(path: Path, error: type[FileError] = FileError) -> tuple[str, dict[st
     """
     text = ""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Some editors write a byte order mark.
         data = toml.loads(text)
     except OSError as fault:
         raise error(path, [f"{path}: cannot be read: {fault.strerror}"]) from fault
@@ -76,5 +77,10 @@ def dotted(path: KeyPath) -> str:
     """A path as people write it: `cases.echo.clients[0].load`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".") or "the file"
+        text += f"[{part}]" if isinstance(part, int) else f".{_printed(part)}"
+    return text.removeprefix(".") or "the file"
+
+
+def _printed(key: str) -> str:
+    """A key for one line, in quotes if it could not be seen without them."""
+    return key if key.strip() and key.isprintable() else f'"{escaped(key)}"'

@@ -7,6 +7,7 @@ valid, and nothing is checked here: this module only follows keys, brackets and 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 
 __all__ = ["Path", "lines_of_keys"]
@@ -119,7 +120,7 @@ class _Scanner:
             match = _KEY.match(self._text, self._at)
             assert match is not None
             self._at = match.end()
-            keys.append(match[0][1:-1] if match[0][0] in "\"'" else match[0])
+            keys.append(_unquoted(match[0]))
             self._skip(_SPACE)
             if self._text[self._at] != ".":
                 return tuple(keys)
@@ -133,3 +134,11 @@ class _Scanner:
 
     def _line(self) -> int:
         return self._text.count("\n", 0, self._at) + 1
+
+
+def _unquoted(key: str) -> str:
+    """What a key means."""
+    if key.startswith('"'):
+        text: str = tomllib.loads(f"key = {key}")["key"]
+        return text
+    return key.strip("'")

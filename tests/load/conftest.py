@@ -82,9 +82,9 @@ def driver(request: pytest.FixtureRequest, io_uring_refusal: str | None) -> str:
 
 @pytest.fixture
 def interrupted_load() -> Load:
-    """Run `vespiary load`, and interrupt it as soon as it says that it is sending."""
+    """Run `vespiary load`, and send it a signal as soon as it says that it is sending."""
 
-    def run(*arguments: object, json: bool = True) -> Outcome:
+    def run(*arguments: object, json: bool = True, number: int = signal.SIGINT) -> Outcome:
         texts = [str(argument) for argument in arguments] + (["--json", "-"] if json else [])
         with subprocess.Popen(
             command(*texts), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -96,7 +96,7 @@ def interrupted_load() -> Load:
                 told += line
                 if "sending" in line:
                     break
-            os.kill(process.pid, signal.SIGINT)
+            os.kill(process.pid, number)
             output, errors = process.communicate(timeout=60)
         return Outcome(process.returncode, output, told + errors)
 

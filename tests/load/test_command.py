@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +42,13 @@ def echo(connection: socket.socket) -> None:
         (["tcp://127.0.0.1:1", "--rate", "0"], "rate"),
         (["tcp://127.0.0.1:1", "--pipeline", "2", "--send-after-receive"], "--pipeline 1"),
         (["tcp://127.0.0.1:1", "--fragment-delay", "1ms"], "needs --fragment"),
+        (
+            ["tcp://127.0.0.1:1", "--messages", "9" * 20],
+            "messages is 99999999999999999999; it must",
+        ),
+        (["tcp://127.0.0.1:1", "--pipeline", "9" * 12], "pipeline is 999999999999; it must"),
+        (["tcp://127.0.0.1:1", "--size", "9" * 400], "is too large: at most"),
+        (["tcp://\udcff:1"], "has bytes that are not UTF-8"),
         (["tcp://192.0.2.1:1", "--sources", "2"], "127.0.0.0/8"),
     ],
 )
@@ -139,6 +147,30 @@ def test_a_report_that_cannot_be_written_is_an_error(
     )
     assert done.status == 2
     assert "cannot be written" in done.errors
+
+
+def test_a_full_disk_is_not_a_fault_of_the_server(serve: Serve, tmp_path: Path) -> None:
+    url, path = serve(echo), tmp_path / "report.json"
+    words = [sys.executable, "-m", "vespiary", "load", url, "--messages", "5"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=100)
+    assert done.returncode == 2
+    assert b"the report could not be printed: No space left" in done.stderr
+    words += ["--html", "/dev/full", "--json", str(path)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=100)
+    assert done.returncode == 2
+    assert b"All 5 messages came back" in done.stdout
+    assert json.loads(path.read_text())["clean"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_reports_what_it_did(
+    serve: Serve, interrupted_load: Load, number: int
+) -> None:
+    done = interrupted_load(serve(echo), "--duration", "60s", number=number)
+    assert done.status == 130
+    assert done.report["received"] > 0
+    assert not done.report["complete"]
 
 
 def test_a_closed_pipe_at_standard_output_is_not_a_fault(serve: Serve) -> None:

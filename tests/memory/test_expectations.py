@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.memory.expectations import Expectation, Peak, SlopeMax, compare, learn, read
+from vespiary.prove.memory.expectations import (
+    Expectation,
+    Peak,
+    SlopeMax,
+    compare,
+    learn,
+    name_of,
+    read,
+)
 from vespiary.prove.memory.trend import Slope, Trend
 
 MIB = 1 << 20
@@ -126,3 +134,19 @@ def test_a_file_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     file.write_bytes(b'["\xff"]\n')
     with pytest.raises(ConfigurationError, match=r"is not TOML: .*utf-8"):
         read(file)
+
+
+def test_a_file_that_cannot_be_written_keeps_what_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "expected.toml"
+    path.write_text('[one]\npeak = "1 MiB +-10 %"\n')
+    (tmp_path / "expected.toml.new").mkdir()
+    with pytest.raises(ConfigurationError, match="could not be written"):
+        learn(path, "two", 1 << 20, FLAT)
+    assert list(read(path)) == ["one"]
+
+
+def test_a_name_that_is_not_utf_8_can_be_learned_and_found(tmp_path: Path) -> None:
+    path = tmp_path / "expected.toml"
+    name = name_of(None, ["echo", "\udcff"])
+    learn(path, name, 1 << 20, FLAT)
+    assert list(read(path)) == [name] == ["echo '\\udcff'"]

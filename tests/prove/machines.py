@@ -141,6 +141,7 @@ def machines(folder: Path, count: int) -> Iterator[list[Machine]]:
     for each in dead(parent, RECORDS):
         remove_record(each)
     record, holds = hold(lambda: Path(tempfile.mkdtemp(SUFFIX, RECORDS, parent)))
+    record.chmod(0o711)  # A program may become another user, and use its files on the disk.
     Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("key", "host_key"):
         do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))

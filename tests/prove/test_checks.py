@@ -62,6 +62,8 @@ counters = [
         'counters = [{ url = "http://127.0.0.1:{port}/", json = "requests", expect = "< 0" }]',
         "counter",
     ),
+    "talks-too-much": ("talk=40", 'port = "{port}"', "", "output-limit"),
+    "talks-much": ("talk=30", 'output = "^serving$"', 'output = ["^said$"]', ""),
     "too-much": ("eat", 'output = "serving"', "", "memory-limit"),
 }
 """Case: words of the server, readiness, checks, and what is found."""
@@ -69,7 +71,7 @@ counters = [
 
 def write(suite: Path, cases: dict[str, tuple[str, str, str, str]]) -> None:
     """Write the cases as a suite."""
-    text = '[defaults]\nmemory = "300M"\n'
+    text = '[defaults]\nmemory = "300M"\noutput = "32M"\n'
     for name, (words, ready, checks, _) in cases.items():
         command = SERVER % (f', "{words}"' if words else "")
         text += f"\n[cases.{name}.server]\n{command}\nready = {{ {ready} }}\n{CLIENT % name}"

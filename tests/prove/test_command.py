@@ -1,11 +1,12 @@
 """The command itself: what it runs, what it leaves, what it writes, how it ends."""
 
 import json
+import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -43,16 +44,12 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("vespiary-prove-*"))
-
-
 def processes_of(folder: Path) -> list[str]:
     """The commands of all processes whose working folder is this one or that name it."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             where = (path / "cwd").readlink()
         except OSError:
             continue
@@ -61,23 +58,23 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_nothing_is_left_when_the_command_is_ended(number: int, suite: Path) -> None:
     mark = suite.parent / "mark"
     suite.write_text(LONG.replace("MARK", str(mark)))
-    before = folders()
-    report = suite.parent / "report.json"
+    report, temporary = suite.parent / "report.json", suite.parent / "tmp"
+    temporary.mkdir()  # Other runs on this machine have theirs elsewhere.
     command = [*PROVE, str(suite), "--jobs", "2", "--json", str(report)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    variables = {**os.environ, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=variables)
     wait_until(mark.exists)
-    made = folders() - before
-    assert len(made) >= 2
+    assert len(list(temporary.glob("vespiary-prove-*"))) == 2
     process.send_signal(number)
     process.communicate(timeout=SECONDS)
     expected = -number if number == signal.SIGKILL else 130
     assert process.returncode == expected
     wait_until(lambda: not processes_of(suite.parent))
-    wait_until(lambda: not made & folders())
+    wait_until(lambda: not list(temporary.iterdir()))
     groups = Path("/sys/fs/cgroup").rglob(f"vespiary-memory-{process.pid}-*")
     wait_until(lambda: not list(groups))
     if number != signal.SIGKILL:
@@ -239,6 +236,36 @@ clients = [{ command = ["sh", "-c", "echo '<script>'; exit 7"] }]
     assert 'href="files/good/plain/own.txt"' in text
     assert (folder / "files/good/plain/own.txt").read_text() == "more\n"
     assert (folder / "files/good/plain/client-1.log").read_text() == "fine\n"
+
+
+def test_what_cannot_be_written_in_the_end_costs_nothing_else(suite: Path) -> None:
+    suite.write_text('[cases.one]\nclients = [{ command = "true" }]\n')
+    history, page = suite.parent / "history.sqlite", suite.parent / "page.html"
+    assert prove(suite, "--history", str(history)).code == 0
+    with sqlite3.connect(history) as database:
+        database.execute("DROP TABLE cells")
+        database.execute("CREATE TABLE cells (run INTEGER, id TEXT)")
+    run = prove(suite, "--junit", "/dev/full", "--html", str(page))
+    assert run.code == 2
+    assert "1 cell: 1 passed" in run.output
+    assert "/dev/full could not be written" in run.output
+    assert page.stat().st_size
+    run = prove(suite, "--history", str(history), "--html", str(page))
+    assert run.code == 2
+    assert "1 cell: 1 passed" in run.output
+    assert "history.sqlite: the results could not be added to the history: " in run.output
+    assert run.report["totals"]["passed"] == 1
+
+
+def test_control_characters_of_a_program_do_not_reach_the_terminal(suite: Path) -> None:
+    suite.write_text("""
+[cases.one]
+clients = [{ command = ['printf', '\\033[31mred'], output = ["blue"] }]
+""")
+    run = prove(suite)
+    assert run.code == 1
+    assert "| \\x1b[31mred" in run.output
+    assert "\x1b" not in run.output
 
 
 def test_cells_that_did_not_pass_are_repeated_with_their_reasons_at_the_end(suite: Path) -> None:

@@ -73,7 +73,7 @@ def processes_on(machine: Machine) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             where = str((path / "cwd").readlink())
         except OSError:
             continue

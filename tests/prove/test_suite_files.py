@@ -324,6 +324,7 @@ def test_lines_are_found_in_every_form_that_toml_has() -> None:
         "[[t.u]]\n"
         "[t.u.v]\n"
         "q = true # end\n"
+        '"a\\u00e4\\t" = 1\n'
     )
     lines = lines_of_keys(text)
     assert lines["a", "b"] == 2
@@ -332,3 +333,18 @@ def test_lines_are_found_in_every_form_that_toml_has() -> None:
     assert lines["t", "u", 0, "p"] == 8
     assert lines["t", "u", 1] == 9
     assert lines["t", "u", 1, "v", "q"] == 11
+    assert lines["t", "u", 1, "v", "aä\t"] == 12
+
+
+def test_names_that_cannot_be_seen_are_quoted_and_have_their_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD + '\n[cases.""]\n[cases."\\u001b[31m"]\n')
+    with pytest.raises(SuiteError) as caught:
+        read_suite(path)
+    last = len(path.read_text().splitlines())
+    assert f'suite.toml:{last - 1}: cases."": expected a ' in str(caught.value)
+    assert f'suite.toml:{last}: cases."\\x1b[31m": expected a ' in str(caught.value)
+
+
+def test_a_byte_order_mark_before_a_file_is_skipped(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeff" + GOOD)
+    assert "echo" in read_suite(path).cases

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._files import FILE, check_writable, write_all
 from vespiary.cli._help import Command
+from vespiary.cli._interrupts import interrupted_as_by_ctrl_c
 from vespiary.cli._quantities import SIZE, SPAN, STEP
 from vespiary.prove.load import exits
 from vespiary.prove.load.data import read_messages
@@ -305,7 +306,8 @@ def load(
     json_file = Path(json_path) if json_path not in (None, "-") else None
     check_writable(json_file, html_path)
     try:
-        told = _run(plan, metrics) if suite is None else _run_on_hosts(plan, metrics, suite)
+        with interrupted_as_by_ctrl_c():
+            told = _run(plan, metrics) if suite is None else _run_on_hosts(plan, metrics, suite)
     except OSError as error:
         raise _Unable(error.strerror or str(error)) from error
     except KeyboardInterrupt:
@@ -313,11 +315,11 @@ def load(
         sys.exit(exits.INTERRUPTED)
     report = Report.from_native(told)
     text = json.dumps(as_json(plan, told, report, expectations), indent=2)
-    if json_file is not None:
-        _write(json_file, text + "\n")
-    if html_path is not None:
-        _write(html_path, as_html(plan, report, expectations))
     _print(text if json_path == "-" else as_text(plan, report, expectations))
+    write_all(
+        (json_file, lambda: text + "\n"),
+        (html_path, lambda: as_html(plan, report, expectations)),
+    )
     sys.exit(_status(report, expectations))
 
 
@@ -434,15 +436,15 @@ def _print(text: str) -> None:
         click.echo(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
+        _discard_output()
     except OSError as error:
-        raise _Unable(f"the report could not be written to {path}: {error.strerror}") from error
+        _discard_output()
+        raise _Unable(f"the report could not be printed: {error.strerror}") from error
+
+
+def _discard_output() -> None:
+    """Let the interpreter, which flushes once more when it ends, find nothing wrong."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _status(report: Report, expectations: Sequence[Expectation]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vespiary.cli._files import FILE, check_writable, write
+from vespiary.cli._files import FILE, check_writable, write_all
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
@@ -159,14 +159,13 @@ def _write(
     junit_file: Path | None,
 ) -> None:
     """Write the reports that were asked for."""
-    if json_file is not None:
-        write(json_file, json.dumps(as_json(outcome)) + "\n")
-    if html_file is not None:
-        write(html_file, as_html(outcome))
+    write_all(
+        (json_file, lambda: json.dumps(as_json(outcome)) + "\n"),
+        (html_file, lambda: as_html(outcome)),
+        (junit_file, lambda: as_junit(outcome)),
+    )
     if plot is not None:
         draw_picture(outcome, plot)
-    if junit_file is not None:
-        write(junit_file, as_junit(outcome))
 
 
 def _expected(

@@ -2,10 +2,9 @@
 
 import os
 import random
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import click
 
 from vespiary._counted import counted
-from vespiary.cli._files import FILE, check_writable, write
+from vespiary._printable import escaped
+from vespiary.cli._files import FILE, check_writable, write_all
 from vespiary.cli._help import Command
+from vespiary.cli._interrupts import interrupted_as_by_ctrl_c
 from vespiary.cli._quantities import SIZE
 from vespiary.prove.acceptance import exits
 from vespiary.prove.acceptance.formats import as_json, as_junit
@@ -141,13 +142,14 @@ def prove(suite: Path, **options: Any) -> None:
             click.echo(cell.id)
         return
     check_writable(asked.json_file, asked.junit_file, asked.html_file)
-    with History(asked.history) as history, _interrupted_by_sigterm():
+    with History(asked.history) as history, interrupted_as_by_ctrl_c():
         run = _run(asked, read, cells)
+        for line in failures(run.failed):
+            click.echo(line, err=True)
+        click.echo(run.summary, err=True)
         history.add(run)
         _write(asked, run, history)
-    for line in failures(run.failed):
-        click.echo(line, err=True)
-    click.echo(run.summary, err=True)
+        history.check()
     sys.exit(_status(run))
 
 
@@ -199,7 +201,7 @@ class _Asked:
 
 def _run(asked: _Asked, suite: Suite, cells: Sequence[Cell]) -> Run:
     """Run everything; Ctrl-C ends it, and what there is so far is reported."""
-    name = suite.name or asked.suite.stem
+    name = suite.name or escaped(asked.suite.stem)
     run = Run(name, asked.suite)
     try:
         for seed in asked.rounds():
@@ -249,13 +251,12 @@ def _round(asked: _Asked, suite: Suite, cells: Sequence[Cell], run: Run, progres
 
 def _write(asked: _Asked, run: Run, history: History) -> None:
     """Write the reports that were asked for."""
-    if asked.json_file is not None:
-        write(asked.json_file, as_json(run, history))
-    if asked.junit_file is not None:
-        write(asked.junit_file, as_junit(run))
-    if asked.html_file is not None:
-        page = as_html(run, history, asked.html_file.parent, asked.artifacts)
-        write(asked.html_file, page)
+    page = asked.html_file
+    write_all(
+        (asked.json_file, lambda: as_json(run, history)),
+        (asked.junit_file, lambda: as_junit(run)),
+        (page, lambda: as_html(run, history, page.parent if page else Path(), asked.artifacts)),
+    )
 
 
 def _status(run: Run) -> int:
@@ -265,13 +266,3 @@ def _status(run: Run) -> int:
     if FAILED in outcomes:
         return exits.FAILED
     return exits.ERROR if ERROR in outcomes else 0
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

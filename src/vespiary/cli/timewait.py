@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from vespiary._counted import counted
-from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._files import FILE, check_writable, write
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.cli._starting import like_a_shell
@@ -372,9 +372,4 @@ def _write(path: str, text: str) -> None:
     if path == "-":
         click.echo(text)
         return
-    try:
-        Path(path).write_text(text + "\n")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror}", subject="--json", value=path
-        ) from None
+    write(Path(path), text + "\n")

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["why_not"]
+from vespiary.errors import ConfigurationError
+
+__all__ = ["check_command", "why_not"]
+
+
+def check_command(command: Sequence[str]) -> None:
+    """Refuse what no system call takes as a command.
+
+    Raises:
+        ConfigurationError: its first word is empty.
+    """
+    if not command[0]:
+        error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        raise ConfigurationError(why_not("", error), subject="command") from error
 
 
 def why_not(command: str, error: OSError) -> str:
     """Why a command cannot be run, and what to do."""
+    if not command:
+        return "cannot run '': the command's first word is empty; is a variable not set?"
     text = f"cannot run {command!r}: {error.strerror}"
     found = shutil.which(command)
     path = found or command

@@ -11,9 +11,9 @@ __all__ = ["written"]
 def written(suite: ElementTree.Element) -> str:
     """A suite as indented XML.
 
-    A process, a thread or a test may have any name, and XML takes no control characters: a question
-    mark stands for each.
+    A process, a thread or a test may have any name, also one that is not UTF-8. XML does not allow
+    such characters and control characters (XML 1.0, 2.2): each is replaced by a question mark.
     """
     ElementTree.indent(suite)
     text = ElementTree.tostring(suite, encoding="unicode")
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "?", text) + "\n"
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "?", text) + "\n"

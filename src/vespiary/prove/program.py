@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.commands import why_not
+from vespiary.prove.commands import check_command, why_not
 from vespiary.prove.signals import BlockedSignals
 
 __all__ = ["Program"]
@@ -27,6 +27,7 @@ class Program:
         Raises:
             ConfigurationError: it cannot be started.
         """
+        check_command(command)
         self.status: int | None = None
         self._signals = BlockedSignals()
         try:

@@ -9,6 +9,7 @@ child         leaves a process behind
 grandchild    leaves one behind that has left its session and listens on PORT
 children      starts a process for each request
 eat           takes 400 MB of memory
+talk=N        writes N MiB before it is ready
 write=FILE    writes a file at the end
 """
 
@@ -66,6 +67,7 @@ def main() -> None:
     if "eat" in WORDS:
         eaten = bytearray(os.urandom(1 << 20) * 400)
         print(len(eaten), flush=True)
+    print("said\n" + f"{'x' * 1023}\n" * 1024 * int(SETTINGS.get("talk", "0")), flush=True)
     print("serving", flush=True)
     signal.sigwait([signal.SIGTERM])
     if "child" in WORDS:

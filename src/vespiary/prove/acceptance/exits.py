@@ -19,7 +19,7 @@ _TABLE = (
     (FAILED, "a case failed"),
     (2, "the options or the suite file are wrong; nothing was run"),
     (ERROR, "no case failed, but one could not be run"),
-    (INTERRUPTED, "stopped by Ctrl-C or SIGTERM; everything was ended"),
+    (INTERRUPTED, "stopped by Ctrl-C, SIGTERM or SIGHUP; everything was ended"),
 )
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.acceptance.outcome import ERROR, PASSED
@@ -55,6 +55,8 @@ class History:
             ConfigurationError: it cannot be used.
         """
         self._suite = ""
+        self._path = path
+        self._failed: sqlite3.Error | None = None
         self._database: sqlite3.Connection | None = None
         if path is None:
             return
@@ -74,11 +76,17 @@ class History:
             self._database.close()
 
     def add(self, run: Run) -> None:
-        """Keep the results of a run."""
+        """Keep the results of a run; `check` says whether that was possible."""
         self._suite = run.suite
         if self._database is None:
             return
-        with self._database as database:
+        try:
+            self._insert(self._database, run)
+        except sqlite3.Error as error:
+            self._failed = error
+
+    def _insert(self, database: sqlite3.Connection, run: Run) -> None:
+        with database:
             number = database.execute(
                 "INSERT INTO runs (suite, began, seconds, seed) VALUES (?, ?, ?, ?)",
                 (run.suite, run.began, run.seconds, run.seed),
@@ -98,27 +106,50 @@ class History:
                 ],
             )
 
+    def check(self) -> None:
+        """Report what went wrong after the run, which had to be reported first.
+
+        Raises:
+            ConfigurationError: the results could not be kept, or earlier ones not be read.
+        """
+        if self._failed is not None:
+            raise ConfigurationError(
+                f"{self._path}: the results could not be added to the history: {self._failed}",
+                subject="--history",
+                value=str(self._path),
+            )
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a query, the newest last; none where the file cannot be read."""
+        if self._database is None or self._failed is not None:
+            return []
+        try:
+            return self._database.execute(query, values).fetchall()[::-1]
+        except sqlite3.Error as error:
+            self._failed = error
+            return []
+
     def of(self, cell: str) -> Sequence[Earlier]:
         """The last results of a cell, the newest last; this run's are among them."""
-        if self._database is None:
-            return []
-        rows = self._database.execute(
+        rows = self._rows(
             "SELECT outcome, cells.seconds, peak_bytes, kinds FROM cells JOIN runs ON run = number"
             " WHERE id = ? AND suite = ? ORDER BY run DESC LIMIT ?",
-            (cell, self._suite, _RUNS),
+            cell,
+            self._suite,
+            _RUNS,
         )
-        return [Earlier(*row) for row in rows][::-1]
+        return [Earlier(*row) for row in rows]
 
     def runs(self) -> Sequence[EarlierRun]:
         """The last runs of the suite, the newest last; this one is among them."""
-        if self._database is None:
-            return []
-        rows = self._database.execute(
+        rows = self._rows(
             "SELECT runs.seconds, count(*), sum(outcome != ?) FROM runs JOIN cells ON run = number"
             " WHERE suite = ? GROUP BY number ORDER BY number DESC LIMIT ?",
-            (PASSED, self._suite, _RUNS),
+            PASSED,
+            self._suite,
+            _RUNS,
         )
-        return [EarlierRun(*row) for row in rows][::-1]
+        return [EarlierRun(*row) for row in rows]
 
     def is_flaky(self, cell: str) -> bool:
         """Whether a cell's outcome changed more than once in its last runs.

@@ -33,6 +33,7 @@ KINDS: Final = {
     "stall": "a thread waited too long for a lock (locks)",
     "not-covered": "the tool could not watch the server",
     "memory-limit": "the memory limit was exceeded",
+    "output-limit": "the programs wrote more output than they may",
     "memory-growth": "memory grows (memory)",
     "memory-expectation": "memory is not as expected (memory)",
     "alarm": "an alarm was reached (timewait)",

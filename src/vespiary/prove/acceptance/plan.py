@@ -27,6 +27,7 @@ class Plan:
         seed: What decides about everything random.
         timeout: Seconds for the whole cell.
         memory: Bytes for all its programs.
+        output: Bytes that all its programs may write to their output.
         is_isolated: Whether it is to have a network of its own, if the machine allows it.
     """
 
@@ -38,6 +39,7 @@ class Plan:
     seed: int
     timeout: float
     memory: int
+    output: int
     is_isolated: bool = True
 
     def result(self) -> Result:
@@ -87,5 +89,6 @@ def plan_of(suite: Suite, folder: Path, cell: Cell, run_seed: int, *, is_isolate
         cell.seed(run_seed),
         timeout,
         case.memory or suite.defaults.memory,
+        case.output or suite.defaults.output,
         is_isolated,
     )

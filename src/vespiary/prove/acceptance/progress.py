@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vespiary._counted import counted
+from vespiary._printable import escaped
 from vespiary.prove.acceptance.outcome import PASSED, Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.schedule import Lost
@@ -90,11 +91,14 @@ def failures(results: Sequence[Result]) -> list[str]:
 
 
 def _lines(result: Result, detail_lines: int) -> Iterator[str]:
-    """What was found in a cell, with so many lines of each detail."""
+    """What was found in a cell, with so many lines of each detail.
+
+    A program may have written anything: control characters would change the reader's terminal.
+    """
     for finding in result.findings:
-        yield f"       {finding.kind}: {finding.text}"
+        yield f"       {finding.kind}: {escaped(finding.text)}"
         for line in finding.detail.splitlines()[:detail_lines]:
-            yield f"         | {line}"
+            yield f"         | {escaped(line.expandtabs())}"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class Run:
         file: Its file.
         seed: What decides about everything random.
         began: In seconds since 1970.
-        seconds: How long it took.
+        seconds: How long it took, regardless of changes of the system's clock.
         results: The result of each cell; of the last round where there are several.
         rounds: How often everything was run.
         lost: Hosts that were lost, and why.
@@ -37,6 +37,7 @@ class Run:
     rounds: int = 0
     lost: list[str] = field(default_factory=list)
     is_interrupted: bool = False
+    _began: float = field(default_factory=time.monotonic, repr=False)
 
     def add(self, result: Result) -> None:
         """Take note of a result; a failure of an earlier round stays."""
@@ -48,7 +49,7 @@ class Run:
 
     def finish(self) -> None:
         """Put down how long it took."""
-        self.seconds = time.time() - self.began
+        self.seconds = time.monotonic() - self._began
         self.results.sort(key=lambda result: result.id)
 
     @property

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import select
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,10 +16,12 @@ from vespiary.prove.acceptance.names import PROGRAMS_PATH
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.work.case import PLAN, RESULT
+from vespiary.prove.acceptance.work.output import last_of
 from vespiary.prove.folders import Held
 from vespiary.prove.memory.kept import Kept
 from vespiary.prove.memory.leftovers import end_leftovers
 from vespiary.prove.memory.limiters import choose
+from vespiary.prove.quantities import size_text
 
 __all__ = ["Running", "logs_of"]
 
@@ -27,7 +30,9 @@ _GRACE_SECONDS = 30.0
 
 _LOOK_SECONDS = 0.1
 _SAMPLES_MAX = 600
-_LOG_CHARACTERS_MAX = 60_000
+_LOG_BYTES_MAX = 60_000
+_FULL_BYTES = 2 << 20
+"""A case needs as much free disk, and some more for its programs."""
 
 
 class Running:
@@ -79,20 +84,31 @@ class Running:
         is_over = self._kept.over is not None or self._limiter.is_over()
         if self._problem is None and is_over:
             text = f"all programs of the case used more than {self.plan.memory >> 20} MiB together"
-            self._problem = ("memory-limit", text)
-            self._kept.end()
+            self._end_for("memory-limit", text)
         if self._kept.is_gone or self._kept.status is not None:
+            self._check_output()
             self.result = self._conclude(seconds)
             return True
         if seconds >= self._next_look:
             self._sample(seconds)
         if self._problem is None and seconds > self.plan.timeout + _GRACE_SECONDS:
             text = f"the case did not end within {self.plan.timeout:g} s, and was killed"
-            self._problem = ("timeout", text)
-            self._kept.end()
+            self._end_for("timeout", text)
         return False
 
+    def _check_output(self) -> None:
+        written = sum(map(_size, self.artifacts.glob("*.log")))
+        if self._problem is None and written > self.plan.output:
+            most = size_text(self.plan.output)
+            text = f"all programs of the case wrote more than {most} of output together"
+            self._end_for("output-limit", text)
+
+    def _end_for(self, kind: str, text: str) -> None:
+        self._problem = (kind, text)
+        self._kept.end()
+
     def _sample(self, seconds: float) -> None:
+        self._check_output()
         used = self._limiter.look().memory.used
         self._peak = max(self._peak, used)
         self._samples.append((round(seconds, 2), used))
@@ -107,8 +123,8 @@ class Running:
             result = self.plan.result()
             result.seconds = seconds
             if self._problem is None:
-                log = (self._root / "case.log").read_text(errors="replace")
-                result.add("not-run", "the process of the case left no result", log)
+                log, _ = last_of(self._root / "case.log", _LOG_BYTES_MAX)
+                result.add("not-run", self._why_no_result(), log)
         if self._problem is not None:
             result.add(*self._problem)
         result.memory, result.peak_bytes = self._samples, self._peak
@@ -117,6 +133,12 @@ class Running:
             _read_memory(result, artifacts / "server-memory.json")
             result.logs, result.artifacts = logs_of(artifacts)
         return result
+
+    def _why_no_result(self) -> str:
+        text = "the process of the case left no result"
+        if shutil.disk_usage(self._root).free < _FULL_BYTES:
+            text += f": the disk of {self._root.parent} is full (TMPDIR chooses another folder)"
+        return text
 
     @property
     def artifacts(self) -> Path:
@@ -130,6 +152,14 @@ class Running:
         self._kept.close()
         self._held.close()
         self._limiter.close()
+
+
+def _size(path: Path) -> int:
+    """Bytes; 0 of a file that a program has removed."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _read_memory(result: Result, path: Path) -> None:
@@ -156,9 +186,8 @@ def logs_of(folder: Path) -> tuple[dict[str, str], list[str]]:
     logs = {}
     for path in sorted(folder.glob("*.log")):
         with contextlib.suppress(OSError):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            omitted = len(text) - _LOG_CHARACTERS_MAX
-            note = f"({omitted:,} characters before this are omitted)\n" if omitted > 0 else ""
-            logs[path.stem] = note + text[-_LOG_CHARACTERS_MAX:]
+            text, omitted = last_of(path, _LOG_BYTES_MAX)
+            note = f"({omitted:,} bytes before this are omitted)\n" if omitted else ""
+            logs[path.stem] = note + text
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     return logs, sorted(names)

@@ -245,6 +245,7 @@ class Case:
         environment: Variables of all programs of the case.
         timeout: How long the whole case may take.
         memory: How much memory all its programs may use together.
+        output: How much all its programs may write to their output together.
         tool_arguments: Arguments for a tool, by its name, instead of the suite's.
         may_grow: Whether the server's memory may grow, as that of a store does that is filled.
     """
@@ -260,6 +261,7 @@ class Case:
     environment: dict[str, str] = field(default_factory=dict)
     timeout: Seconds | None = None
     memory: Size | None = None
+    output: Size | None = None
     tool_arguments: dict[str, list[str]] = field(default_factory=dict)
     may_grow: bool = False
 
@@ -328,12 +330,14 @@ class Defaults:
     Attributes:
         timeout: How long a whole case may take.
         memory: How much memory all programs of a case may use together.
+        output: How much all programs of a case may write to their output together.
         environment: Variables of all programs.
     """
 
     __pydantic_config__ = _STRICT
     timeout: Seconds = Seconds(120)
     memory: Size = Size(2 << 30)
+    output: Size = Size(256 << 20)
     environment: dict[str, str] = field(default_factory=dict)
 
 

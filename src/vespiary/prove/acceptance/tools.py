@@ -75,6 +75,7 @@ BUILT_IN: Final = {
             "valgrind",
             "--leak-check=full",
             "--errors-for-leak-kinds=definite",
+            "--show-leak-kinds=definite",
             f"--error-exitcode={VALGRIND_FOUND}",
             "--log-file={artifacts}/valgrind.%p",
         ),

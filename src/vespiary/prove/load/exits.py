@@ -13,7 +13,7 @@ EXPECTATION: Final = 3
 """There was no fault, and something that was expected was not met."""
 
 INTERRUPTED: Final = 130
-"""Stopped with Ctrl-C, and without a fault until then."""
+"""Stopped with Ctrl-C, SIGTERM or SIGHUP, and without a fault until then."""
 
 _TABLE = (
     (0, "there was no fault that --expect does not allow, and every expectation was met"),
@@ -21,7 +21,7 @@ _TABLE = (
     ("", "closed cleanly, or the rate was not reached"),
     (2, "the options are wrong, or this system cannot run the load; nothing was sent"),
     (EXPECTATION, "there was no fault, but a condition of --expect was not met"),
-    (INTERRUPTED, "stopped with Ctrl-C, without a fault until then"),
+    (INTERRUPTED, "stopped with Ctrl-C, SIGTERM or SIGHUP, without a fault until then"),
 )
 
 

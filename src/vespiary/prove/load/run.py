@@ -19,6 +19,14 @@ from vespiary.prove.memory.work import report_work
 __all__ = ["LoadRefused", "run", "run_native"]
 
 _LOOK_SECONDS = 0.1
+_AT_MOST: Final = {
+    **dict.fromkeys(
+        ("connections", "pipeline", "fragment_frames", "sources", "connect_concurrency"), 2**32 - 1
+    ),
+    **dict.fromkeys(("messages", "size", "seed"), 2**64 - 1),
+}
+"""What the native run can be given; it has narrower limits of its own."""
+
 _BODILESS: Final = ("GET", "HEAD")
 
 
@@ -64,7 +72,9 @@ def run_native(
         return asyncio.run(run_script(read_user(plan.script), plan, watch))
     try:
         native = LoadRun([_target(url) for url in plan.urls], **_options(plan))
-    except (ValueError, OverflowError) as error:
+    except UnicodeEncodeError as error:
+        raise LoadRefused("a URL, a header or an option has bytes that are not UTF-8") from error
+    except ValueError as error:
         raise LoadRefused(_bare_text(str(error), plan)) from error
     reported = 0
     while True:
@@ -89,6 +99,10 @@ def _options(plan: Plan) -> dict[str, Any]:
     options = {field.name: getattr(plan, field.name) for field in fields(plan)}
     for name in ("url", "further_urls", "script", "ca", "certificate", "key"):
         del options[name]
+    for name, most in _AT_MOST.items():
+        value = options[name]
+        if value is not None and value > most:
+            raise LoadRefused(f"{name} is {value}; it must be at most {most}")
     for name in ("headers", "subprotocols", "steps"):
         options[name] = list(options[name])
     options["own"] = list(options.pop("data"))

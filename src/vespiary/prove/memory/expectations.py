@@ -166,8 +166,9 @@ def _compare_slope(expected: SlopeMax, trend: Trend) -> Comparison:
 
 
 def name_of(name: str | None, command: Sequence[str]) -> str:
-    """What a run is called: its command by default."""
-    return name or shlex.join(command)
+    """What a run is called: its command by default, with escapes for what is not UTF-8."""
+    text = name or shlex.join(command)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read(path: Path) -> dict[str, Expectation]:
@@ -177,7 +178,7 @@ def read(path: Path) -> dict[str, Expectation]:
         ConfigurationError: it cannot be read, or something in it is wrong.
     """
     try:
-        tables = toml.loads(path.read_text(encoding="utf-8"))
+        tables = toml.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}; --learn writes it", subject=str(path)
@@ -210,7 +211,8 @@ def learn(path: Path, name: str, peak: int, trend: Trend) -> list[str]:
     Other names keep theirs. An unclear trend gives no expectation of the slope.
 
     Raises:
-        ConfigurationError: the file is there and is wrong.
+        ConfigurationError: the file is there and is wrong, or it cannot be written; then it is as
+            it was.
     """
     known = read(path) if path.exists() else {}
     tables = {each: _lines(expected) for each, expected in known.items()}
@@ -223,8 +225,25 @@ def learn(path: Path, name: str, peak: int, trend: Trend) -> list[str]:
     text = "# What is expected of the memory of programs: `vespiary memory --learn` writes it.\n"
     for each in sorted(tables):
         text += f"\n[{json.dumps(each, ensure_ascii=False)}]\n" + "\n".join(tables[each]) + "\n"
-    path.write_text(text, encoding="utf-8")
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} could not be written: {error.strerror}", subject=str(path)
+        ) from error
     return lines
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file at once: on a full disk, what it had remains."""
+    target = path.resolve()
+    new = target.with_name(f"{target.name}.new")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(target)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def _lines(expected: Expectation) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.commands import why_not
+from vespiary.prove.commands import check_command, why_not
 from vespiary.prove.signals import PASSED_ON
 
 __all__ = ["Alarm", "Full", "Kept", "Place"]
@@ -114,6 +114,7 @@ class Kept:
         Raises:
             ConfigurationError: it cannot be started.
         """
+        check_command(command)
         self.status: int | None = None
         self.over: float | None = None
         self.gone: float | None = None

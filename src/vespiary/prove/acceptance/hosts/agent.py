@@ -2,7 +2,8 @@
 
 What is sent there and back are tuples; the first element says what it is.
 
-    to the agent:   ("hello", folder, hashes), ("ship", hash, bytes), ("paths", hashes),
+    to the agent:   ("hello", folder, hashes), ("ship", hash, bytes, whether they are the last),
+                    ("paths", hashes),
                     ("run", number, plan, hash of the suite's folder), ("alive",), ("end",)
     from the agent: ("lacks", hashes), ("ready", text), ("file", number, name, offset, bytes),
                     ("result", number, JSON), ("broken", text), ("alive",)
@@ -26,7 +27,8 @@ from typing import Any
 
 ALIVE_SECONDS = 1.0
 SILENCE_SECONDS = 20.0
-"""Without a word from the runner for this long, the agent ends everything."""
+"""Without a word from the runner for this long, the agent ends everything. What was sent while it
+had much to do counts: it is received first."""
 
 LOOK_SECONDS = 0.05
 PIECE_BYTES = 256 << 10
@@ -41,22 +43,25 @@ class Agent:
         self._channel = channel
         self._running: dict[int, Any] = {}
         self._sent: dict[tuple[int, str], int] = {}
+        self._archives: dict[str, bytearray] = {}
         self._folder = Path()
 
     def serve(self) -> None:
         """Do what the runner says, until it ends or says nothing any more."""
         heard = said = time.monotonic()
         try:
-            while time.monotonic() - heard < SILENCE_SECONDS:
+            while True:
                 try:
                     message = self._channel.receive(LOOK_SECONDS)
                 except self._channel.TimeoutError:
-                    message = None
-                if message is not None:
-                    heard = time.monotonic()
+                    if time.monotonic() - heard >= SILENCE_SECONDS:
+                        text = f"it heard nothing from here for {SILENCE_SECONDS:g} s"
+                        return self._try_to_say(("broken", text))
+                else:
                     if message[0] == "end":
-                        return
+                        return None
                     self._do(*message)
+                    heard = time.monotonic()
                 self._look()
                 if time.monotonic() - said >= ALIVE_SECONDS:
                     said = time.monotonic()
@@ -80,7 +85,7 @@ class Agent:
             there = [path.name for path in self._folder.iterdir()]
             self._channel.send(("lacks", [each for each in values[1] if each not in there]))
         elif what == "ship":
-            self._unpack(*values)
+            self._receive(*values)
         elif what == "paths":
             shipped = [str(self._folder / each) for each in values[0]]
             sys.path[:0] = shipped
@@ -89,6 +94,13 @@ class Agent:
             self._channel.send(("ready", sys.version.split()[0]))
         elif what == "run":
             self._start(*values)
+
+    def _receive(self, name: str, data: bytes, is_last: bool) -> None:
+        """Take a piece of an archive."""
+        archive = self._archives.setdefault(name, bytearray())
+        archive += data
+        if is_last:
+            self._unpack(name, bytes(self._archives.pop(name)))
 
     def _unpack(self, name: str, data: bytes) -> None:
         # Held while it is filled: a later run removes it if this one is killed (prove/folders.py).

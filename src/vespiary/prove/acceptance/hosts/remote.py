@@ -8,7 +8,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ class Remote:
         self._events: queue.Queue[tuple[Any, ...]] = queue.Queue()
         self._running: dict[int, Plan] = {}
         self._number = 0
-        self._is_ready = False
+        self._is_ready = self._is_shipping = False
         self._heard = self._said = time.monotonic()
         self._gateways = execnet.Group()
         self._channel: Any = None
@@ -124,7 +124,8 @@ class Remote:
         patience = agent.SILENCE_SECONDS if self._is_ready else _SHIP_SECONDS
         if not self.lost and now - self._heard > patience:
             self._lose(f"nothing was heard from it for {patience:g} s")
-        if self._channel is not None and not self.lost and now - self._said > _ALIVE_SECONDS:
+        is_open = self._channel is not None and not self.lost and not self._is_shipping
+        if is_open and now - self._said > _ALIVE_SECONDS:
             self._send("alive")
         return ended
 
@@ -133,13 +134,29 @@ class Remote:
         try:
             self._channel.send(message)
         except (OSError, EOFError) as error:
-            self._lose(f"nothing can be sent ({error})")
+            self._lose(self._reason() or f"nothing can be sent ({error})")
+
+    def _reason(self) -> str:
+        """What the agent said before it ended, which has come, and was not seen to yet."""
+        told = [values[0] for what, *values in list(self._events.queue) if what == "broken"]
+        return str(told[-1]) if told else ""
 
     def _ship(self, names: list[str]) -> None:
-        for archive in self._cargo.archives:
-            if archive.name in names:
-                self._send("ship", archive.name, archive.data)
-        self._send("paths", [archive.name for archive in self._cargo.modules])
+        """Begin to send archives; the other hosts do not wait, and hear from here meanwhile."""
+        self._is_shipping = True
+        threading.Thread(target=self._send_archives, args=(names,), daemon=True).start()
+
+    def _send_archives(self, names: list[str]) -> None:
+        """Send archives in pieces, each of which is a sign of life."""
+        try:
+            for archive in self._cargo.archives:
+                if archive.name in names:
+                    for piece, is_last in _pieces(archive.data):
+                        self._channel.send(("ship", archive.name, piece, is_last))
+            self._channel.send(("paths", [archive.name for archive in self._cargo.modules]))
+        except (OSError, EOFError) as error:
+            self._events.put(("broken", f"nothing can be sent ({error})"))
+        self._is_shipping = False
 
     def _ready(self, version: str) -> None:
         del version
@@ -184,3 +201,10 @@ class Remote:
                     continue
         self._gateways.terminate(timeout=1.0)
         self._held.close()
+
+
+def _pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """The pieces of an archive, and whether each is the last."""
+    for offset in range(0, len(data), agent.PIECE_BYTES):
+        end = offset + agent.PIECE_BYTES
+        yield data[offset:end], end >= len(data)

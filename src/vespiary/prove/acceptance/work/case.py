@@ -29,6 +29,9 @@ from vespiary.prove.memory.work import VARIABLE
 
 __all__ = ["PLAN", "RESULT", "main"]
 
+_RESERVE_BYTES = 1 << 20
+"""Of the disk, which programs may fill: for the result."""
+
 PLAN = "plan.pickle"
 RESULT = "result.json"
 
@@ -42,6 +45,8 @@ def main() -> None:
     signal.signal(signal.SIGALRM, _raise_timeout)
     signal.setitimer(signal.ITIMER_REAL, plan.timeout)
     folder, artifacts = root / "folder", root / "artifacts"
+    reserve = root / "reserve"
+    reserve.write_bytes(bytes(_RESERVE_BYTES))
     folder.mkdir()
     artifacts.mkdir()
     context = Context(plan, folder, artifacts)
@@ -62,6 +67,7 @@ def main() -> None:
         context.result.add("not-run", text, traceback.format_exc())
     family.end_all()
     context.result.seconds = context.seconds
+    reserve.unlink()
     new = root / f"{RESULT}.new"
     new.write_text(json.dumps(context.result.as_json()))
     new.rename(root / RESULT)

@@ -11,7 +11,8 @@ from vespiary.prove.acceptance.suite import Client
 from vespiary.prove.acceptance.tools import Wrapping
 from vespiary.prove.acceptance.values import Pattern
 from vespiary.prove.acceptance.work.context import Context
-from vespiary.prove.acceptance.work.program import Program, exit_text, tail
+from vespiary.prove.acceptance.work.output import Output, Search, tail
+from vespiary.prove.acceptance.work.program import Program, exit_text
 from vespiary.prove.acceptance.work.verdicts import judge
 
 __all__ = ["Running", "run_clients"]
@@ -43,6 +44,7 @@ class Running:
         is_wrapped = client.under_tool or is_alone
         self._wrapping = context.plan.wrapping if is_wrapped else _PLAIN
         self._began = time.monotonic()
+        self._awaited: Search | None = None
         self.program = Program(
             context,
             label,
@@ -64,14 +66,14 @@ class Running:
         if not in_time:
             program.kill()
             text = f"{program.label} did not end within {context.within(client.within):g} s"
-            context.result.add("client-timeout", text, tail(program.output))
+            context.result.add("client-timeout", text, program.last_lines)
         code = program.code
         assert code is not None
-        own = judge(context, self._wrapping, program.label, code, program.output)
+        own = judge(context, self._wrapping, program.label, code, program.output.ending())
         if in_time and own is not None and own != client.exit:
             text = f"{program.label} ended with {exit_text(own)} instead of"
             text = f"{text} {exit_text(client.exit)}"
-            context.result.add("client-exit", text, tail(program.output))
+            context.result.add("client-exit", text, program.last_lines)
         self._check_output()
 
     def _is_to_stop(self) -> bool:
@@ -81,7 +83,9 @@ class Running:
             return True
         if client.stop_on is None:
             return False
-        return self._context.pattern(client.stop_on).finds(self.program.output) is not None
+        if self._awaited is None:
+            self._awaited = self.program.output.search(self._context.pattern(client.stop_on))
+        return self._awaited.look() is not None
 
     def _check_output(self) -> None:
         output, label = self.program.output, self.program.label
@@ -97,7 +101,7 @@ def check_output(
     context: Context,
     kind: str,
     label: str,
-    output: str,
+    output: Output,
     patterns: Sequence[Pattern],
     *,
     wanted: bool,
@@ -105,15 +109,15 @@ def check_output(
     """Check what a program has written against patterns."""
     for template in patterns:
         pattern = context.pattern(template)
-        match = pattern.finds(output)
+        match = output.finds(pattern)
         if wanted and match is None:
             context.result.add(
-                kind, f"{label} wrote nothing that matches {pattern!r}", tail(output)
+                kind, f"{label} wrote nothing that matches {pattern!r}", tail(output.ending())
             )
         elif match is not None and not wanted:
-            before = output.rfind("\n", 0, match.start()) + 1
+            before = match.string.rfind("\n", 0, match.start()) + 1
             text = f"{label} wrote what matches {pattern!r}, which it must not"
-            context.result.add(kind, text, tail(output[before:][:4000]))
+            context.result.add(kind, text, tail(match.string[before:][:4000]))
 
 
 def _command(client: Client, label: str) -> list[str]:

@@ -8,26 +8,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from vespiary.prove.acceptance.work.context import Context
 from vespiary.prove.acceptance.work.family import below
+from vespiary.prove.acceptance.work.output import Output, tail
 from vespiary.prove.commands import why_not
 from vespiary.prove.exits import of_status
 
-__all__ = ["NotStarted", "Program", "exit_text", "tail"]
+__all__ = ["NotStarted", "Program", "exit_text"]
 
 _PAUSE_SECONDS = 0.01
-_TAIL_LINES = 25
 
 
 class NotStarted(Exception):
     """A program cannot be started; the text says why."""
-
-
-def tail(text: str, lines: int = _TAIL_LINES) -> str:
-    """The last lines of an output."""
-    return "\n".join(text.splitlines()[-lines:])
 
 
 def exit_text(code: int) -> str:
@@ -44,6 +38,7 @@ class Program:
     Attributes:
         label: What reports call it.
         process: Its process.
+        output: What it writes.
     """
 
     def __init__(
@@ -60,13 +55,14 @@ class Program:
             NotStarted: that is not possible.
         """
         self.label = label
-        self._log = context.artifacts / f"{label}.log"
+        log = context.artifacts / f"{label}.log"
+        self.output = Output(log)
         words = context.words(command)
         where = context.folder(folder)
         if not where.is_dir():
             raise NotStarted(f"{label}: there is no folder {where}")
         try:
-            with self._log.open("wb") as output:
+            with log.open("wb") as output:
                 self.process = subprocess.Popen(
                     words,
                     cwd=where,
@@ -87,9 +83,9 @@ class Program:
         return None if status is None else of_status(status)
 
     @property
-    def output(self) -> str:
-        """What it has written so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
+    def last_lines(self) -> str:
+        """What it has written last, for a finding."""
+        return tail(self.output.ending())
 
     def wait(self, seconds: float, is_over: Callable[[], bool] = lambda: False) -> bool:
         """Wait until it has ended or something is so; whether that was in time."""
@@ -113,7 +109,3 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-
-    def log_file(self) -> Path:
-        """Where its output is."""
-        return self._log

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from vespiary.prove.acceptance.suite import Ready
 from vespiary.prove.acceptance.work.context import Context
-from vespiary.prove.acceptance.work.program import Program, exit_text, tail
+from vespiary.prove.acceptance.work.output import Search
+from vespiary.prove.acceptance.work.program import Program, exit_text
 from vespiary.prove.acceptance.work.sockets import is_bound
 
 __all__ = ["Notifications", "get", "is_ready"]
@@ -60,34 +61,35 @@ def is_ready(
 ) -> bool:
     """Wait until a server is ready; what went wrong is put down."""
     deadline = time.monotonic() + context.within(ready.within)
-    missing = list(_missing(context, program, ready, notified))
+    awaited = None
+    if ready.output is not None:
+        awaited = program.output.search(context.pattern(ready.output))
+    missing = list(_missing(context, ready, notified, awaited))
     while missing:
         if program.code is not None:
             text = f"{program.label} ended with {exit_text(program.code)} before it was ready"
-            context.result.add("server-ended", text, tail(program.output))
+            context.result.add("server-ended", text, program.last_lines)
             return False
         if time.monotonic() >= deadline:
             text = f"{program.label} was not ready after {context.within(ready.within):g} s:"
             text = f"{text} {'; '.join(missing)}"
-            context.result.add("not-ready", text, tail(program.output))
+            context.result.add("not-ready", text, program.last_lines)
             return False
         time.sleep(_PAUSE_SECONDS)
-        missing = list(_missing(context, program, ready, notified))
+        missing = list(_missing(context, ready, notified, awaited))
     return True
 
 
 def _missing(
-    context: Context, program: Program, ready: Ready, notified: Notifications | None
+    context: Context, ready: Ready, notified: Notifications | None, awaited: Search | None
 ) -> Iterator[str]:
     """What is not so yet."""
     if ready.port is not None:
         port = context.text(str(ready.port))
         if not is_bound(int(port)):
             yield f"nothing listens on port {port}"
-    if ready.output is not None:
-        pattern = context.pattern(ready.output)
-        if not pattern.finds(program.output):
-            yield f"its output does not match {pattern!r}"
+    if awaited is not None and awaited.look() is None:
+        yield f"its output does not match {awaited.pattern!r}"
     if notified is not None and not notified.is_ready:
         yield "no READY=1 came to NOTIFY_SOCKET"
     if ready.http is not None:

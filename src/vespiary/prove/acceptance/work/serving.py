@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from vespiary.prove.acceptance.suite import Server
 from vespiary.prove.acceptance.tools import Wrapping
 from vespiary.prove.acceptance.work.context import Context
-from vespiary.prove.acceptance.work.program import Program, exit_text, tail
+from vespiary.prove.acceptance.work.program import Program, exit_text
 from vespiary.prove.acceptance.work.readiness import Notifications, is_ready
 from vespiary.prove.acceptance.work.verdicts import judge
 
@@ -78,20 +78,19 @@ class Serving:
         seconds = time.monotonic() - began
         if not in_time:
             text = f"{program.label} did not end within {within:g} s after {stop.signal}"
-            context.result.add("stop-timeout", f"{text}, and was killed", tail(program.output))
+            context.result.add("stop-timeout", f"{text}, and was killed", program.last_lines)
         code = program.code
         assert code is not None
-        own = judge(
-            context, self._wrapping, program.label, code, program.output, self._ready_seconds
-        )
+        written = program.output.ending()
+        own = judge(context, self._wrapping, program.label, code, written, self._ready_seconds)
         if not in_time or own is None or not self.is_ready:
             return
         if early is not None:
             text = f"{program.label} ended with {exit_text(own)} before it was asked to"
-            context.result.add("server-ended", text, tail(program.output))
+            context.result.add("server-ended", text, program.last_lines)
         elif own != stop.exit:
             text = (
                 f"{program.label} ended with {exit_text(own)} instead of {exit_text(stop.exit)}"
                 f" {seconds:.1f} s after {stop.signal}"
             )
-            context.result.add("stop-exit", text, tail(program.output))
+            context.result.add("stop-exit", text, program.last_lines)

@@ -9,7 +9,8 @@ from typing import Any
 
 from vespiary.prove.acceptance.tools import Wrapping
 from vespiary.prove.acceptance.work.context import Context
-from vespiary.prove.acceptance.work.program import exit_text, tail
+from vespiary.prove.acceptance.work.output import tail
+from vespiary.prove.acceptance.work.program import exit_text
 from vespiary.prove.exits import of_status
 from vespiary.prove.memory import trend
 
@@ -35,7 +36,7 @@ def judge(
         wrapping: The tool.
         label: The program's name in the case.
         code: The tool's exit code.
-        output: What the tool and the program have written.
+        output: What the tool and the program have written last.
         ready_seconds: How long after its start the program was ready. Memory that it takes until
             then is not growth.
 
@@ -123,7 +124,8 @@ def _memory(
     """The findings of `vespiary memory`."""
     del code
     case, result = context.plan.case, context.result
-    told = output[output.rfind("vespiary memory: ") :]
+    _, begins, rest = output.rpartition("vespiary memory: ")
+    told = begins + rest if begins else tail(output)
     if report["outcome"] == "limit":
         result.add("memory-limit", f"{label}: used more than {report['limit_bytes']} bytes", told)
         return None

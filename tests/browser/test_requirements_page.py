@@ -128,3 +128,9 @@ def test_the_page_is_whole_without_its_script() -> None:
     text = (CHECKOUT / "src/vespiary/prove/trace/page_parts.py").read_text()
     assert "innerHTML" not in text
     assert "fetch(" not in text
+
+
+def test_a_total_shows_the_requirements_that_it_counts(page: Page) -> None:
+    page.run("document.querySelector('#totals button[value=excluded]').click()")
+    assert shown(page) == ["nest/1/2"]
+    assert page.run("document.querySelector('[name=status]').value") == "excluded"

@@ -4,6 +4,8 @@ import json
 from html.parser import HTMLParser
 
 from vespiary.prove.trace.normative import digest
+from vespiary.prove.trace.page_parts import MEANINGS
+from vespiary.prove.trace.report import STATUSES
 
 from .folder import CATALOGUE, SETTINGS, Folder
 
@@ -51,7 +53,7 @@ def test_the_page_stands_alone_and_has_everything(folder: Folder) -> None:
     assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (1, 2, 4, 3)]
     assert page.details[3]["data-status"] == "excluded"
     assert page.details[0]["data-role"] == "client"
-    assert page.links[3:5] == ["https://x.y/z", "../a.rs#L1"]
+    assert page.links[4:6] == ["https://x.y/z", "../a.rs#L1"]
     for words in (
         "Nests & more",
         "Knock <twice>.",
@@ -155,3 +157,36 @@ def test_two_thousand_requirements_make_one_page(folder: Folder) -> None:
     page = Page(path.read_text())
     assert len(page.details) == 2004
     assert len(path.read_bytes()) < 2_000_000
+
+
+def test_a_claim_that_does_not_hold_comes_before_what_nobody_has_begun(folder: Folder) -> None:
+    more = '[[requirement]]\nid = "nest/0/1"\nlevel = "MUST"\nsays = "First."\n'
+    (folder.root / "requirements" / "nest.toml").write_text(f"{more}\n{CATALOGUE}")
+    for proof in folder.evidence["proofs"]:
+        proof.update(verdict="survived", tests=[])
+    folder.evidence["claims"][0].update(verdict="survived", tests=[])
+    path = folder.root / "page.html"
+    folder.run("report", "--html", str(path))
+    page = Page(path.read_text())
+    statuses = [item["data-status"] for item in page.details]
+    assert statuses.index("executed") < statuses.index("unmapped")
+    assert "executes the code, and passes without it too" in page.words
+    assert ": no claiming test fails without it" in page.words
+
+
+def test_the_page_says_what_each_status_means_and_shows_a_sentence_once(folder: Folder) -> None:
+    text = "A wasp MUST knock at the door of its nest.\n"
+    (folder.root / "nest.md").write_text(f"# 1. Doors\n\n{text}")
+    (folder.root / "trace.toml").write_text(f'{SETTINGS}[texts]\nnest = "nest.md"\n')
+    hashed = digest(text.strip())
+    plain = f'[[requirement]]\nid = "nest/1/9"\nlevel = "MUST"\nhash = "{hashed}"\n'
+    (folder.root / "requirements" / "nest.toml").write_text(f"{CATALOGUE}\n{plain}")
+    path = folder.root / "page.html"
+    folder.run("report", "--html", str(path))
+    page = Page(path.read_text())
+    assert page.words.count(text.strip()) == 1
+    assert "#statuses" in page.links
+    assert set(MEANINGS) == set(STATUSES)
+    for status, meaning in MEANINGS.items():
+        assert status in page.words
+        assert meaning in page.words

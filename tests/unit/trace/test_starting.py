@@ -80,6 +80,48 @@ def test_a_rust_workspace_has_a_feature_for_each_package(tmp_path: Path) -> None
     )
 
 
+def test_packages_that_only_help_have_no_feature_and_tools_are_left_out(tmp_path: Path) -> None:
+    """The tests of a published package are in another one, with a third one to help them."""
+    head = '[package]\nname = "{}"\npublish = false\n'
+    members = 'members = ["tests/*", "fuzz", "tool"]\n[workspace.package]\npublish = false\n'
+    make(
+        tmp_path,
+        {
+            "Cargo.toml": f'[package]\nname = "hive"\n[workspace]\n{members}',
+            "src/lib.rs": "",
+            "tests/hive-tests/Cargo.toml": head.format("hive-tests"),
+            "tests/hive-tests/tests/doors.rs": "",
+            "tests/support/Cargo.toml": head.format("support"),
+            "tests/support/src/lib.rs": "",
+            "fuzz/Cargo.toml": head.format("fuzz").replace("false", "[]"),
+            "fuzz/src/main.rs": "",
+            "tool/Cargo.toml": '[package]\nname = "tool"\npublish.workspace = true\n',
+            "tool/src/main.rs": "",
+        },
+    )
+    assert init(tmp_path).exit_code == 0
+    settings = read_settings(tmp_path / "trace.toml")
+    assert settings.rust == ("src/**/*.rs", "tests/**/*.rs")
+    assert settings.cargo == (("--package=hive", "--package=hive-tests", "--features=hive/trace"),)
+
+
+def test_a_workspace_of_which_nothing_is_published_is_traced_as_a_whole(tmp_path: Path) -> None:
+    head = '[package]\nname = "{}"\npublish = false\n'
+    make(
+        tmp_path,
+        {
+            "Cargo.toml": '[workspace]\nmembers = ["*"]\n',
+            "hive/Cargo.toml": head.format("hive"),
+            "hive/src/lib.rs": "",
+            "checks/Cargo.toml": head.format("checks"),
+            "checks/tests/doors.rs": "",
+        },
+    )
+    assert init(tmp_path).exit_code == 0
+    settings = read_settings(tmp_path / "trace.toml")
+    assert settings.cargo == (("--package=checks", "--package=hive", "--features=hive/trace"),)
+
+
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     make(tmp_path, {"hive.py": "", "trace.toml": "mine"})
     refused = init(tmp_path)

@@ -14,16 +14,17 @@ from vespiary.prove.trace.catalogue import ROLES
 from vespiary.prove.trace.gates import reason
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.normative import LEVELS
-from vespiary.prove.trace.page_parts import SCRIPT, STYLE
-from vespiary.prove.trace.proving.record import ONLY_REACHED, SKIPPED, WEAK
+from vespiary.prove.trace.page_parts import HOW, MEANINGS, SCRIPT, STYLE, VERDICTS
+from vespiary.prove.trace.proving.record import SKIPPED
 from vespiary.prove.trace.report import STATUSES, Report
 from vespiary.prove.trace.status import Standing
 
 __all__ = ["as_page"]
 
 
-_FIRST = ("unmapped", "implemented", "executed", "todo", "reached", "proven", "confirmed")
-"""The order of the requirements; those that are excluded come last."""
+_FIRST = ("executed", "implemented", "unmapped", "todo", "reached", "proven", "confirmed")
+"""The order of the requirements: first what has marks and is not proven, then what nobody has begun
+with. Those that are excluded come last."""
 
 
 def as_page(report: Report, title: str = "Requirements", link: str = "{file}#L{line}") -> str:
@@ -53,6 +54,7 @@ def as_page(report: Report, title: str = "Requirements", link: str = "{file}#L{l
         *(_requirement(report, standing, link) for standing in standings),
         "</section>",
         _table(report),
+        _meanings(),
         _problems(report),
         _limits(report),
         f"</main><script>{SCRIPT}</script></body></html>",
@@ -63,14 +65,25 @@ def as_page(report: Report, title: str = "Requirements", link: str = "{file}#L{l
 def _totals(report: Report) -> str:
     """How many requirements have which status, in one line."""
     count = Counter(standing.status for standing in report.standings)
-    parts = [
-        f'<span class="status {status}">{status}</span> {count[status]:,}'
+    parts = "".join(
+        f'<button type="button" class="status {status}" value="{status}" disabled'
+        f' title="{escape(MEANINGS[status], quote=True)}">{status} <b>{count[status]:,}</b>'
+        "</button>"
         for status in STATUSES
         if count[status]
-    ]
+    )
     text = "There was no traced run, so no status is higher than implemented."
     traced = "" if report.traced else f"<p>{text}</p>"
-    return f'{traced}<p class="totals">{" ".join(f"<span>{part}</span>" for part in parts)}</p>'
+    return f'{traced}<p class="totals" id="totals">{parts}</p>'
+
+
+def _meanings() -> str:
+    """What each status means."""
+    rows = "".join(
+        f'<dt><span class="status {status}">{status}</span></dt><dd>{escape(MEANINGS[status])}</dd>'
+        for status in STATUSES
+    )
+    return f'<h2 id="statuses">What the statuses mean</h2><dl>{rows}</dl>'
 
 
 def _table(report: Report) -> str:
@@ -92,7 +105,8 @@ def _table(report: Report) -> str:
                 )
     return (
         '<h2 id="levels">By specification and level</h2><div class="scroll"><table><thead><tr>'
-        f'<th scope="col">Specification</th><th scope="col">Level</th>{head}</tr></thead>'
+        '<th scope="col" class="name">Specification</th><th scope="col" class="name">Level</th>'
+        f"{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -102,6 +116,7 @@ def _contents(report: Report) -> str:
     return (
         f'<nav><a href="#problems">Problems ({count})</a>'
         ' <a href="#levels">By specification and level</a>'
+        ' <a href="#statuses">What the statuses mean</a>'
         ' <a href="#limits">What this report cannot see</a></nav>'
     )
 
@@ -133,7 +148,8 @@ def _requirement(report: Report, standing: Standing, link: str) -> str:
     identifier = escape(requirement.id, quote=True)
     sentence = report.sentences.get(requirement.id, "")
     body = [
-        _line("Sentence", f"<q>{escape(sentence)}</q>") if sentence else "",
+        # Without a paraphrase it is what the line above the details shows.
+        _line("Sentence", f"<q>{escape(sentence)}</q>") if sentence and requirement.says else "",
         _line("Section", _section(report, standing)) if requirement.section else "",
         _line("Why", f"{escape(requirement.why)}{_source(requirement.source)}"
               if requirement.why else "no reason is documented"),
@@ -208,10 +224,10 @@ def _code(standing: Standing, link: str) -> str:
     for item in standing.code:
         href = _href(link, item.mark)
         within = f" in {escape(item.mark.function)}" if item.mark.function else ""
-        how = f" ({item.how})" if item.how in (*WEAK, *ONLY_REACHED) else ""
-        verdict = f": {item.verdict}{how}" if item.verdict else ""
+        how = f", {HOW[item.how]}" if item.how in HOW else ""
+        verdict = f": {VERDICTS[item.verdict]}{how}" if item.verdict else ""
         if item.together:
-            verdict += f" together with {escape(', '.join(item.together))}"
+            verdict += f" (disabled together with {escape(', '.join(item.together))})"
         links.append(
             f'<a href="{escape(href, quote=True)}">{escape(item.mark.place)}</a>{within}{verdict}'
         )
@@ -223,8 +239,9 @@ def _tests(report: Report, standing: Standing, link: str) -> str:
     claims = report.project.claims.get(standing.requirement.id, [])
     places = {claim.function.rsplit(".", 1)[-1]: claim for claim in claims}
     for test in standing.tests:
+        also = ", and passes without it too" if test.survives else ""
         evidence = "it fails without the code" if test.proves else (
-            "executes the code" if test.acted else "does not execute the code"
+            f"executes the code{also}" if test.acted else "does not execute the code"
         )  # fmt: skip
         if test.outcome in ("not run", *SKIPPED):
             evidence = "no evidence"

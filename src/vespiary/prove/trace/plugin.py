@@ -11,7 +11,8 @@ processes count too; what a session's fixture has executed before a test does no
 
 `vespiary trace prove` runs pytest with `--trace-serve FD`. Then only the tests that claim something
 are kept, and they run in the order and as often as the other end of that socket asks: a line with
-a test's identifier, answered by a line with its outcome. Every run makes all fixtures again, also
+a test's identifier, answered by a line with its outcome, or with names of modules, answered by the
+files that they come from. Every run makes all fixtures again, also
 those of the session, so that a server which a fixture starts meets the marks as they are now.
 """
 
@@ -20,6 +21,7 @@ import json
 import os
 import re
 import socket
+import sys
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
@@ -220,6 +222,12 @@ class _Recorder(_Outcomes):
         files.write(self._path, json.dumps({"tests": self._tests}, indent=2) + "\n")
 
 
+def _files(names: Iterable[str]) -> dict[str, str]:
+    """Where modules come from that have been imported."""
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in names}
+    return {name: os.path.realpath(file) for name, file in files.items() if file}
+
+
 def _lines(slots: Iterable[Slot]) -> list[str]:
     """The sites of marks without their columns, each once."""
     return list(dict.fromkeys(_COLUMN.sub(r"\1", slot.site) for slot in slots))
@@ -257,7 +265,10 @@ class _Servant(_Outcomes):
             stream.write(f"{_dumps(listed)}\n")
             stream.flush()
             for line in stream:
-                stream.write(f"{_dumps(self._run(tests.get(_loads(line))))}\n")
+                wanted = _loads(line)
+                is_test = isinstance(wanted, str)
+                answer = self._run(tests.get(wanted)) if is_test else _files(wanted["modules"])
+                stream.write(f"{_dumps(answer)}\n")
                 stream.flush()
         return True
 

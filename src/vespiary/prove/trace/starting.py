@@ -24,7 +24,8 @@ class Layout:
     Attributes:
         rust: Patterns of Rust sources and tests.
         python: Patterns of Python sources and tests.
-        packages: The Rust packages of the workspace.
+        packages: The Rust packages of the workspace that may have marks or claims.
+        marked: Those of them that may have marks.
         tests: What pytest is to run.
         is_workspace: Whether Cargo.toml is that of a workspace.
     """
@@ -34,6 +35,20 @@ class Layout:
     packages: tuple[str, ...]
     tests: tuple[str, ...]
     is_workspace: bool = False
+    marked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Package:
+    """A package of Rust: its name, its folder, and whether it is to be published."""
+
+    name: str
+    folder: Path
+    is_published: bool
+
+    def has(self, part: str) -> bool:
+        """Whether a folder of it has sources."""
+        return any((self.folder / part).rglob("*.rs"))
 
 
 def looked_at(root: Path) -> Layout:
@@ -44,13 +59,15 @@ def looked_at(root: Path) -> Layout:
     """
     manifest = root / "Cargo.toml"
     cargo = _toml(manifest) if manifest.exists() else {}
-    folders, packages = _rust(root, cargo)
-    rust = [
-        _pattern(root, folder / part, "rs")
-        for folder in folders
+    packages = _traced(_packages(root, cargo))
+    places = [
+        package.folder / part
+        for package in packages
         for part in ("src", "tests")
-        if any((folder / part).rglob("*.rs"))
+        if package.has(part)
     ]
+    inner = {place for place in places for other in places if other in place.parents}
+    rust = [_pattern(root, place, "rs") for place in places if place not in inner]
     tests = _pytest_paths(root)
     python = [_pattern(root, root / test, "py") for test in tests if (root / test).is_dir()]
     python += [test for test in tests if (root / test).is_file()]
@@ -61,7 +78,14 @@ def looked_at(root: Path) -> Layout:
             " this at the project's root"
         )
     sources = tuple(dict.fromkeys(python))
-    return Layout(tuple(rust), sources, tuple(packages), tuple(tests), "workspace" in cargo)
+    return Layout(
+        tuple(rust),
+        sources,
+        tuple(package.name for package in packages),
+        tuple(tests),
+        "workspace" in cargo,
+        tuple(package.name for package in packages if _may_have_marks(package, packages)),
+    )
 
 
 def as_settings(layout: Layout) -> str:
@@ -74,11 +98,14 @@ def as_settings(layout: Layout) -> str:
         lines.append(f"python = {json.dumps(layout.python)}")
     lines += ["", "[run]"]
     if layout.rust:
-        features = [f"{package}/trace" for package in layout.packages]
+        features = [f"{package}/trace" for package in layout.marked or layout.packages]
         if layout.packages and not layout.is_workspace:
             features = ["trace"]  # Before edition 2021, cargo refuses the package's own name here.
         arguments = [f"--package={package}" for package in layout.packages]
-        lines.append("# Each package needs a feature `trace` that turns on vespiary-trace/probes.")
+        lines.append(
+            "# Each package with marks needs a feature `trace` that turns on vespiary-trace/probes;"
+        )
+        lines.append("# packages with claims need only the dependency.")
         lines.append(f"cargo = {json.dumps([*arguments, '--features=' + ','.join(features)])}")
     if layout.tests:
         lines.append(f"pytest = {json.dumps(layout.tests)}")
@@ -94,16 +121,36 @@ def as_settings(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rust(root: Path, cargo: dict[str, Any]) -> tuple[list[Path], list[str]]:
-    """The folders of a workspace's packages, and their names."""
+def _packages(root: Path, cargo: dict[str, Any]) -> list[_Package]:
+    """The packages of a workspace, or the only one."""
     workspace = cargo.get("workspace", {})
     patterns = [str(member) for member in workspace.get("members", [])]
     barred = {path for pattern in workspace.get("exclude", []) for path in root.glob(pattern)}
     found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
     folders = [root] if "package" in cargo else []
     folders += [path for path in found if (path / "Cargo.toml").exists() and path not in barred]
-    names = [_toml(path / "Cargo.toml").get("package", {}).get("name", "") for path in folders]
-    return folders, [name for name in names if name]
+    inherited = workspace.get("package", {}).get("publish", True)
+    packages = []
+    for folder in folders:
+        package = _toml(folder / "Cargo.toml").get("package", {})
+        publish = package.get("publish", True)
+        if isinstance(publish, dict):  # `publish.workspace = true`
+            publish = inherited
+        if package.get("name"):
+            packages.append(_Package(package["name"], folder, publish not in (False, [])))
+    return packages
+
+
+def _traced(packages: list[_Package]) -> list[_Package]:
+    """The packages without those that are only tools: not published, and without tests."""
+    found = [one for one in packages if one.is_published or one.has("tests")]
+    return found if any(one.is_published for one in found) else packages
+
+
+def _may_have_marks(package: _Package, packages: list[_Package]) -> bool:
+    """Whether a package is what the others test; one that is not published is only a help."""
+    is_any_published = any(one.is_published for one in packages)
+    return package.has("src") and (package.is_published or not is_any_published)
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -24,7 +24,14 @@ from dataclasses import dataclass, field
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.evidence import Evidence, Proof, Test
 from vespiary.prove.trace.marks import Mark, Problem
-from vespiary.prove.trace.proving.record import MASKED, SKIPPED, UNREACHED, is_only_reached
+from vespiary.prove.trace.proving.record import (
+    KILLED,
+    MASKED,
+    SKIPPED,
+    SURVIVED,
+    UNREACHED,
+    is_only_reached,
+)
 from vespiary.prove.trace.scan import Project
 
 __all__ = ["Code", "Standing", "Witness", "standings"]
@@ -58,6 +65,7 @@ class Witness:
             of them passed; `not run` if only the sources know of it.
         acted: Whether it made a marked condition true.
         proves: Whether it fails when one of them is disabled.
+        survives: Whether all were disabled, and it passed.
         tests: How many tests are made of it: one a parameter, one a driver.
     """
 
@@ -65,6 +73,7 @@ class Witness:
     outcome: str
     acted: bool = False
     proves: bool = False
+    survives: bool = False
     tests: int = 0
 
 
@@ -191,13 +200,14 @@ def _witnesses(
         outcomes = [test.outcome for test in tests]
         bad = [outcome for outcome in outcomes if outcome not in ("passed", *SKIPPED)]
         told = "passed" if "passed" in outcomes else max(outcomes)
-        proves = evidence is not None and evidence.claims.get((claimant, identifier)) == "killed"
+        verdict = evidence.claims.get((claimant, identifier)) if evidence else None
         found.append(
             Witness(
                 id=claimant,
                 outcome=bad[0] if bad else told,
                 acted=any(test.acted & places for test in tests),
-                proves=proves or any(test.id in killers for test in tests),
+                proves=verdict == KILLED or any(test.id in killers for test in tests),
+                survives=verdict == SURVIVED,
                 tests=len(tests),
             )
         )

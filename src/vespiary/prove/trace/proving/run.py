@@ -22,7 +22,7 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -33,6 +33,7 @@ from vespiary.prove.trace.evidence import sources_of
 from vespiary.prove.trace.marks import Mark as SourceMark
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.cargo import RustTest, claiming_tests, workspace
+from vespiary.prove.trace.proving.copies import copies_elsewhere
 from vespiary.prove.trace.proving.record import Mark, Record, Source, Test
 from vespiary.prove.trace.proving.watcher import watch
 from vespiary.prove.trace.scan import scan_sources, sentence_hashes
@@ -286,13 +287,19 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
                 collected.tests.append(Ran(test, run))
 
     runner.each(tests, lambda test: isinstance(test, PythonTest), work)
+    copies: dict[Path, str] = {}
+    if settings.pytest:
+        asked = [mark for mark in sources if _concerns(mark.ids, only)]
+        runs = [ran.run for ran in collected.tests]
+        copies = copies_elsewhere(runner.benches[0], settings.root, asked, runs)
+        collected.warnings += copies.values()
     _run_again(runner.benches[0], collected, only)
     for ran in collected.tests:
         for mark in ran.run.reached:
             collected.take(mark)
     collected.sources += _seen(collected, sources_of(sources))
     collected.silent = sorted(claimants)
-    collected.warnings += _unread(settings, collected.marks)
+    collected.warnings += _unread(settings, collected.marks, copies)
     collected.warnings += _not_run(settings, sources, only)
     collected.warnings += _not_collected(settings, sources, tests, only)
     return collected
@@ -404,7 +411,7 @@ def _within(root: Path, file: str) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _unread(settings: Settings, marks: Iterable[Mark]) -> list[str]:
+def _unread(settings: Settings, marks: Iterable[Mark], copies: Container[Path]) -> list[str]:
     """A sentence for each file of the project whose marks ran, and which no pattern names."""
     root = settings.root
     named = set(settings.files((*settings.rust, *settings.python)))
@@ -414,7 +421,7 @@ def _unread(settings: Settings, marks: Iterable[Mark]) -> list[str]:
         f"{path.relative_to(root)}: it has marks, and no pattern of [sources] in trace.toml matches"
         " it: add one"
         for path in sorted(files - named)
-        if path.is_file()
+        if path.is_file() and path not in copies
     ]
 
 

@@ -118,6 +118,14 @@ class Session:
             return ("timeout", TIMEOUT, words) if alive else ("failed", CRASH, words)
         return str(answer["outcome"]), str(answer["how"]), str(answer["words"])
 
+    def files(self, names: list[str]) -> dict[str, str]:
+        """The real paths from which modules have been imported there; only of those that are."""
+        try:
+            self._connection.sendall(json.dumps({"modules": names}).encode() + b"\n")
+        except OSError:
+            return {}
+        return self._answer(_COLLECT_SECONDS) or {}
+
     @property
     def alive(self) -> bool:
         """Whether it can run another test."""

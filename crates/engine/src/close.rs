@@ -220,6 +220,18 @@ pub(crate) fn out_of_memory() -> CloseReason {
     CloseReason::new(Cause::OutOfMemory, text).with_code(Code::TOO_BIG)
 }
 
+/// A part of a file cannot be sent.
+pub(crate) fn file_failed(errno: Errno) -> CloseReason {
+    if errno == Errno::FILE_ENDED {
+        let text = "a file became shorter while it was sent";
+        return CloseReason::new(Cause::HandlerFailed, text);
+    }
+    CloseReason::new(
+        Cause::Kernel(errno),
+        format!("sending a file failed: {errno}"),
+    )
+}
+
 /// A peer's text in one line: what is not printable is written as an escape.
 fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());

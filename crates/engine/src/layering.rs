@@ -4,7 +4,7 @@
 //! more layer meanwhile.
 
 use crate::admission;
-use crate::close::{Cause, CloseReason};
+use crate::close::{Cause, CloseReason, file_failed};
 use crate::connection::{Connection, Event as Life, State, Upgrade};
 use crate::endpoint::add;
 use crate::host::Host;
@@ -386,6 +386,10 @@ fn gathered<H: Host>(
         return Ok(outgoing.into_single().unwrap_or_default());
     }
     let mut bytes = Vec::new();
+    if let Some((part, _)) = outgoing.as_file() {
+        (part.read(0, part.len(), &mut bytes)).map_err(file_failed)?;
+        return Ok(bytes);
+    }
     for chunk in outgoing.into_chunks() {
         memory::extend(&mut bytes, chunk.as_slice())?;
         if let Chunk::Owned(buffer) = chunk {

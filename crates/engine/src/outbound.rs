@@ -8,7 +8,7 @@
 use crate::memory::with_capacity;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use vespiary_port::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Outgoing};
+use vespiary_port::{CHUNKS_A_SEND_MAX, Chunk, FilePart, KeptBytes, Outgoing};
 
 /// Sizes of pooled buffers: an ordinary reply; a batch of them; a bulk message of 64 KiB with its
 /// head.
@@ -83,7 +83,7 @@ impl Piece {
     fn overhead(&self) -> usize {
         match &self.chunk {
             Chunk::Owned(buffer) => PIECE_BYTES + buffer.capacity() - buffer.len(),
-            Chunk::Shared(_) | Chunk::Kept(_) => PIECE_BYTES,
+            Chunk::Shared(_) | Chunk::Kept(_) | Chunk::File(_) => PIECE_BYTES,
         }
     }
 
@@ -178,7 +178,9 @@ impl Outbound {
     /// Bytes of the buffers that it holds; those in flight are the port's.
     pub(crate) fn buffer_bytes(&self) -> usize {
         let room = self.full.as_ref().map_or(0, |full| full.queue.capacity());
-        let pieces: usize = self.pieces().map(|piece| piece.chunk.len()).sum();
+        let pieces: usize = (self.pieces())
+            .map(|piece| piece.chunk.as_slice().len())
+            .sum();
         self.tail.capacity() + room * size_of::<Piece>() + pieces
     }
 
@@ -280,6 +282,13 @@ impl Outbound {
         self.push(Chunk::Kept(kept), false);
     }
 
+    /// Append a part of a file, which the kernel copies.
+    pub(crate) fn append_file(&mut self, part: FilePart) {
+        self.retire_tail();
+        self.waiting += part.len();
+        self.push(Chunk::File(part), false);
+    }
+
     /// Append bytes that other connections send too.
     pub(crate) fn append_shared(&mut self, bytes: Rc<Vec<u8>>) {
         self.retire_tail();
@@ -326,19 +335,29 @@ impl Outbound {
     fn depart_with_pieces(&mut self) -> Outgoing {
         self.retire_tail();
         let full = self.full.get_or_insert_default();
-        let count = full.queue.len().min(CHUNKS_A_SEND_MAX);
-        let mut many = Vec::with_capacity(count);
-        for _ in 0..count {
+        let is_memory = |piece: &&Piece| !matches!(piece.chunk, Chunk::File(_));
+        let count = (full.queue.iter().take(CHUNKS_A_SEND_MAX))
+            .take_while(is_memory)
+            .count();
+        // A part of a file goes by itself.
+        let mut many = Vec::with_capacity(count.max(1));
+        for _ in 0..count.max(1) {
             let Some(piece) = full.queue.pop_front() else {
                 break;
             };
             full.removed(&piece);
             many.push(piece.chunk);
         }
-        full.passed = full.passed.saturating_sub(count);
+        full.passed = full.passed.saturating_sub(many.len());
         self.flying = many.iter().map(Chunk::len).sum();
         self.full.take_if(|full| full.queue.is_empty());
-        Outgoing::many(many)
+        match many.pop() {
+            Some(Chunk::File(part)) => Outgoing::file(part),
+            last => {
+                many.extend(last);
+                Outgoing::many(many)
+            }
+        }
     }
 
     /// Put bytes that were taken back before all others.

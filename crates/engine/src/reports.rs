@@ -15,7 +15,7 @@ use crate::session::websocket::Negotiated;
 use crate::session::websocket::compression::{self, CompressionTraffic};
 use std::cell::RefCell;
 use std::rc::Rc;
-use vespiary_port::KeptBytes;
+use vespiary_port::{FilePart, KeptBytes};
 use vespiary_trace::requires;
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
@@ -175,6 +175,15 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         });
         let options = self.endpoint().options.borrow();
         self.queued(&options, Connection::queued_bytes(self));
+    }
+
+    fn write_file(&self, part: FilePart) {
+        let mut outbound = self.outbound.borrow_mut();
+        outbound.append_file(part);
+        let queued = outbound.queued();
+        drop(outbound);
+        let options = self.endpoint().options.borrow();
+        self.queued(&options, queued);
     }
 
     fn write_kept(&self, kept: Rc<dyn KeptBytes>) {

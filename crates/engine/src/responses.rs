@@ -13,7 +13,7 @@ use crate::session::http::request::give;
 use crate::session::http::streaming::{self, Fault};
 use crate::session::http::{Answer, Given, Step, body};
 use std::rc::Rc;
-use vespiary_port::KeptBytes;
+use vespiary_port::{FilePart, KeptBytes};
 use vespiary_wire::http;
 
 impl<H: Host> Connection<H> {
@@ -81,6 +81,19 @@ impl<H: Host> Connection<H> {
             return self.take_step(|session, sink| streaming::kept_piece(session, sink, kept));
         }
         self.put_step_off(Step::KeptPiece(kept));
+        Ok(())
+    }
+
+    /// The same from a file, which the kernel copies to the socket. Where layers change the bytes,
+    /// as TLS does, they are read into memory first.
+    ///
+    /// # Errors
+    /// As for [`Connection::send_body`].
+    pub fn send_file_body(self: &Rc<Self>, part: FilePart) -> Result<(), Fault> {
+        if self.takes_steps_at_once() {
+            return self.take_step(|session, sink| streaming::file_piece(session, sink, part));
+        }
+        self.put_step_off(Step::FilePiece(part));
         Ok(())
     }
 

@@ -16,6 +16,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use crate::FilePart;
+
 /// Bytes of another owner, kept alive until they are sent.
 ///
 /// # Safety
@@ -36,6 +38,8 @@ pub enum Chunk {
     Shared(Rc<Vec<u8>>),
     /// Bytes of the sender's own, large enough that keeping them is cheaper than copying them.
     Kept(Rc<dyn KeptBytes>),
+    /// A part of a file, which is not in memory and goes in a send of its own.
+    File(FilePart),
 }
 
 impl fmt::Debug for Chunk {
@@ -44,6 +48,7 @@ impl fmt::Debug for Chunk {
             Self::Owned(_) => "Owned",
             Self::Shared(_) => "Shared",
             Self::Kept(_) => "Kept",
+            Self::File(part) => return part.fmt(formatter),
         };
         formatter.debug_tuple(kind).field(&self.as_slice()).finish()
     }
@@ -52,20 +57,24 @@ impl fmt::Debug for Chunk {
 impl Chunk {
     /// How many bytes.
     pub fn len(&self) -> usize {
-        self.as_slice().len()
+        match self {
+            Self::File(part) => part.len(),
+            _ => self.as_slice().len(),
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
+        self.len() == 0
     }
 
-    /// The bytes.
+    /// The bytes in memory; a part of a file has none there.
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
             Self::Shared(bytes) => bytes,
             Self::Kept(kept) => kept.bytes(),
+            Self::File(_) => &[],
         }
     }
 }
@@ -77,6 +86,7 @@ pub const CHUNKS_A_SEND_MAX: usize = 64;
 enum Body {
     One(Vec<u8>),
     Many { chunks: Vec<Chunk>, first: usize },
+    File(FilePart),
 }
 
 /// What one send carries, and how much of it has gone.
@@ -102,7 +112,10 @@ impl Outgoing {
     }
 
     /// Several chunks, sent in order; more than [`CHUNKS_A_SEND_MAX`] take several sends.
+    ///
+    /// None is a part of a file.
     pub fn many(chunks: Vec<Chunk>) -> Self {
+        debug_assert!(!chunks.iter().any(|chunk| matches!(chunk, Chunk::File(_))));
         let remaining = chunks.iter().map(Chunk::len).sum();
         let mut outgoing = Self {
             body: Body::Many { chunks, first: 0 },
@@ -111,6 +124,24 @@ impl Outgoing {
         };
         outgoing.skip_whole();
         outgoing
+    }
+
+    /// A part of a file.
+    pub fn file(part: FilePart) -> Self {
+        Self {
+            remaining: part.len(),
+            body: Body::File(part),
+            offset: 0,
+        }
+    }
+
+    /// The part of a file that it is, and how much of it has gone.
+    #[inline]
+    pub fn as_file(&self) -> Option<(&FilePart, usize)> {
+        match &self.body {
+            Body::File(part) => Some((part, self.offset)),
+            _ => None,
+        }
     }
 
     /// Bytes that have not gone yet.
@@ -152,12 +183,12 @@ impl Outgoing {
     /// Whether the bytes left lie in one piece.
     pub fn is_single(&self) -> bool {
         match &self.body {
-            Body::One(_) => true,
+            Body::One(_) | Body::File(_) => true,
             Body::Many { chunks, first } => *first + 1 >= chunks.len(),
         }
     }
 
-    /// The first piece of the rest; empty when all has gone.
+    /// The first piece of the rest; empty when all has gone, and of a file.
     pub fn first(&self) -> &[u8] {
         match &self.body {
             Body::One(bytes) => &bytes[self.offset..],
@@ -165,13 +196,14 @@ impl Outgoing {
                 Some(chunk) => &chunk.as_slice()[self.offset..],
                 None => &[],
             },
+            Body::File(_) => &[],
         }
     }
 
     /// The pieces left, in order, at most [`CHUNKS_A_SEND_MAX`].
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let rest = match &self.body {
-            Body::One(_) => &[],
+            Body::One(_) | Body::File(_) => &[],
             Body::Many { chunks, first } => chunks.get(*first + 1..).unwrap_or(&[]),
         };
         let rest = rest
@@ -193,7 +225,7 @@ impl Outgoing {
     pub fn into_single(self) -> Option<Vec<u8>> {
         match self.body {
             Body::One(bytes) => Some(bytes),
-            Body::Many { .. } => None,
+            Body::Many { .. } | Body::File(_) => None,
         }
     }
 
@@ -202,6 +234,7 @@ impl Outgoing {
         match self.body {
             Body::One(bytes) => vec![Chunk::Owned(bytes)],
             Body::Many { chunks, .. } => chunks,
+            Body::File(part) => vec![Chunk::File(part)],
         }
     }
 }

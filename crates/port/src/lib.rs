@@ -23,6 +23,7 @@ mod datagrams;
 pub mod driver;
 pub mod epoll;
 mod epoll_instance;
+mod file_part;
 pub mod fork;
 mod forward;
 mod sends;
@@ -40,6 +41,7 @@ pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Lease, Outgoing};
 pub use datagrams::{
     Arrival, Arrivals, DATAGRAMS_A_BATCH, DatagramOptions, Departed, Departures, Group,
 };
+pub use file_part::FilePart;
 
 use std::io;
 use std::time::Duration;
@@ -64,6 +66,8 @@ impl Errno {
     pub const NO_BUFFER: Self = Self(libc::ENOBUFS);
     /// `EAGAIN`: there was no room.
     pub const NO_ROOM: Self = Self(libc::EAGAIN);
+    /// `ENODATA`: a file has become shorter while it was sent.
+    pub const FILE_ENDED: Self = Self(libc::ENODATA);
     /// `ENOMEM`: memory was short.
     pub const OUT_OF_MEMORY: Self = Self(libc::ENOMEM);
 }
@@ -181,7 +185,8 @@ pub trait Port {
     fn cancel_receive(&mut self, token: Token);
 
     /// Send `outgoing`, vectored when it has several chunks. The driver owns it until the
-    /// completion.
+    /// completion. A part of a file ([`Outgoing::file`]) is copied by the kernel; the socket must
+    /// be non-blocking for it.
     fn send(&mut self, socket: Descriptor, token: Token, outgoing: Outgoing);
 
     /// Ask that the send in flight stop; its completion follows with what went, or `ECANCELED`.

@@ -2,11 +2,12 @@
 
 mod rig;
 
+use std::io::Write as _;
 use std::rc::Rc;
 
 use rig::{CANCELED, Driver, Rig, pattern};
 use vespiary_port::sim::Closed;
-use vespiary_port::{Chunk, Outcome, Outgoing, Token};
+use vespiary_port::{Chunk, Errno, FilePart, Outcome, Outgoing, Token};
 
 const LISTENER: Token = Token(1);
 const FIRST: Token = Token(2);
@@ -18,6 +19,9 @@ contract!(
     a_send_gives_its_buffer_back_unmoved,
     a_cancelled_send_says_what_went_and_gives_the_rest_back,
     an_empty_send_completes,
+    a_part_of_a_file_arrives_whole,
+    a_file_that_has_become_shorter_ends_its_send,
+    a_cancelled_send_of_a_file_says_what_went,
     shutdown_sends_the_end_after_the_bytes_and_receiving_continues,
     close_with_reset_is_seen_as_a_reset,
     a_batch_that_feeds_itself_ends_and_continues_in_the_next_turn,
@@ -204,5 +208,112 @@ fn a_batch_that_feeds_itself_ends_and_continues_in_the_next_turn(driver: &Driver
         assert!(turns < 10 * SENDS, "the sends do not go on");
     }
     rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+/// A file with these bytes, which has no name.
+fn file_of(bytes: &[u8]) -> std::fs::File {
+    let mut file = tempfile();
+    file.write_all(bytes).expect("a file");
+    file
+}
+
+fn tempfile() -> std::fs::File {
+    let folder = std::env::temp_dir();
+    let name = format!(
+        "vespiary-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    );
+    let path = folder.join(name.replace(['(', ')'], ""));
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).open(&path);
+    std::fs::remove_file(&path).expect("a file");
+    file.expect("a file")
+}
+
+fn a_part_of_a_file_arrives_whole(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    client.stall(true);
+    let bytes = pattern(20_000_000);
+    let part = FilePart::new(file_of(&bytes).into(), 1000, bytes.len() - 2000);
+    let (read, back) = rig.exchange(socket, FIRST, &mut client, Outgoing::file(part));
+    assert!(read == bytes[1000..bytes.len() - 1000] && back.is_done());
+    assert!(matches!(&back.into_chunks()[..], [Chunk::File(_)]));
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_file_that_has_become_shorter_ends_its_send(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (_client, socket) = rig.pair(&address, LISTENER);
+    let part = FilePart::new(file_of(b"short").into(), 0, 10);
+    rig.port.send(socket, FIRST, Outgoing::file(part));
+    let mut sent = 0;
+    let errno = rig.until("the error", |rig, completion| match completion.outcome {
+        Outcome::Sent(Ok(count), mut outgoing) => {
+            sent += count;
+            outgoing.advance(count);
+            rig.port.send(socket, FIRST, outgoing);
+            None
+        }
+        Outcome::Sent(Err(errno), _) => Some(errno),
+        other => panic!("{other:?}"),
+    });
+    // The simulation sends a piece wholly or not at all.
+    assert!(
+        errno == Errno::FILE_ENDED && sent <= 5,
+        "{errno} after {sent}"
+    );
+    rig.port.close(socket, true);
+    rig.end(listener, LISTENER);
+}
+
+fn a_cancelled_send_of_a_file_says_what_went(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    client.stall(true);
+    let bytes = pattern(50_000_000);
+    let part = FilePart::new(file_of(&bytes).into(), 0, bytes.len());
+    rig.port.send(socket, FIRST, Outgoing::file(part));
+    let mut sent = 0;
+    let mut idle_turns = 0;
+    while idle_turns < 5 {
+        idle_turns += 1;
+        for completion in rig.step() {
+            let Outcome::Sent(Ok(count), mut outgoing) = completion.outcome else {
+                panic!()
+            };
+            sent += count;
+            outgoing.advance(count);
+            rig.port.send(socket, FIRST, outgoing);
+            idle_turns = 0;
+        }
+    }
+    rig.port.cancel_send(FIRST);
+    let result = rig.until("the cancel", |_, completion| match completion.outcome {
+        Outcome::Sent(result, _) => Some(result),
+        other => panic!("{other:?}"),
+    });
+    sent += result.unwrap_or_else(|errno| {
+        assert_eq!(errno, CANCELED);
+        0
+    });
+    assert!(sent > 0 && sent < bytes.len());
+    rig.expect_nothing();
+    rig.port.close(socket, false);
+    client.stall(false);
+    let mut read = Vec::new();
+    rig.pump("the client's end", |_, _| {
+        client.read(&mut read) == Some(Closed::Finished)
+    });
+    assert!(read == bytes[..sent]);
     rig.end(listener, LISTENER);
 }

@@ -13,6 +13,9 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use vespiary_engine::port::FilePart;
 use vespiary_engine::wire::http::Headers as _;
 
 #[pymethods]
@@ -227,6 +230,39 @@ impl Exchange {
         Ok(connection.has_room())
     }
 
+    /// Send a part of a file, which the kernel copies. Returns as `write` does.
+    ///
+    /// The descriptor may be closed afterwards. The loop waits for the disk where the part is not
+    /// in the page cache. A file that becomes shorter before it is sent ends the connection.
+    ///
+    /// Raises:
+    ///     RuntimeError: as `write`.
+    ///     OSError: the descriptor cannot be duplicated.
+    fn write_file(
+        &self,
+        py: Python<'_>,
+        descriptor: i32,
+        offset: u64,
+        length: usize,
+    ) -> PyResult<bool> {
+        let Some(connection) = self.responding()? else {
+            return Ok(true);
+        };
+        let part = FilePart::new(duplicate(descriptor)?, offset, length);
+        let asker = Asker::new(&connection.engine().host);
+        let sent = connection.send_file_body(part);
+        sent.map_err(|text| Self::broken(&connection, text))?;
+        asker.finish(py)?;
+        Ok(connection.has_room())
+    }
+
+    /// Whether layers such as TLS change the bytes of the connection, so that a file is read into
+    /// memory instead of being copied by the kernel.
+    #[getter]
+    fn is_layered(&self) -> PyResult<bool> {
+        Ok((self.living()?).is_some_and(|connection| connection.has_layers()))
+    }
+
     /// Complete the response. Trailer fields are sent where the body is chunked.
     ///
     /// Raises:
@@ -304,6 +340,17 @@ impl Exchange {
         let local = unsafe { self.local.get_anywhere() };
         drop((local.waker.take(), local.futures.take()));
     }
+}
+
+/// A descriptor of our own for the same file.
+fn duplicate(descriptor: i32) -> PyResult<OwnedFd> {
+    if descriptor < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF).into());
+    }
+    // SAFETY: the caller's descriptor is borrowed for this call only; one that is not open is an
+    // error.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    Ok(borrowed.try_clone_to_owned()?)
 }
 
 /// Header or trailer fields, as pairs of bytes or texts.

@@ -205,6 +205,11 @@ impl<H: Host> Connection<H> {
         self.client
     }
 
+    /// Whether layers change its bytes.
+    pub fn has_layers(&self) -> bool {
+        self.layered.get()
+    }
+
     /// The engine it belongs to.
     pub fn engine(&self) -> &Rc<Engine<H>> {
         &self.engine

@@ -17,7 +17,7 @@
 //! aside, and continues in the next turn, behind the others.
 
 use super::{Due, Engine, NOBODY, Purpose};
-use crate::close::{Cause, CloseReason};
+use crate::close::{Cause, CloseReason, file_failed};
 use crate::connection::{Connection, Event, State};
 use crate::endpoint::add;
 use crate::host::Host;
@@ -273,9 +273,16 @@ impl<H: Host> Engine<H> {
             }
             Err(errno) => {
                 let unsent = outgoing.remaining();
+                let is_file = outgoing.as_file().is_some();
                 connection.outbound.borrow_mut().left(unsent);
                 self.pool.borrow_mut().put_all(outgoing);
-                broken(connection, "sending", errno);
+                if is_file {
+                    // The socket may be whole. What the peer has got is not, and must not look so.
+                    connection.end_unless_refused(file_failed(errno));
+                    connection.abort_now();
+                } else {
+                    broken(connection, "sending", errno);
+                }
             }
         }
         connection.unsettle();

@@ -17,7 +17,7 @@ use crate::options::Options;
 use crate::payload::Payload;
 use std::cell::RefCell;
 use std::rc::Rc;
-use vespiary_port::KeptBytes;
+use vespiary_port::{FilePart, KeptBytes};
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::{Kind, Opcode};
@@ -86,6 +86,8 @@ pub(crate) trait HttpSink: Sink {
     fn write_parts(&self, parts: &[&[u8]]);
     /// Queue bytes without a copy: `kept` holds them until the kernel has them.
     fn write_kept(&self, kept: Rc<dyn KeptBytes>);
+    /// Queue a part of a file, which the kernel copies.
+    fn write_file(&self, part: FilePart);
     /// Count a message that is not what the protocol allows.
     fn count_protocol_error(&self);
 

@@ -11,7 +11,7 @@ use crate::limit::Limit;
 use crate::options::{Framing, Messages, Options};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use vespiary_port::KeptBytes;
+use vespiary_port::{FilePart, KeptBytes};
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
@@ -140,6 +140,10 @@ impl HttpSink for Recorder {
     }
     fn write_kept(&self, kept: Rc<dyn KeptBytes>) {
         self.write(kept.bytes());
+    }
+    fn write_file(&self, part: FilePart) {
+        let read = part.read(0, part.len(), &mut self.written.borrow_mut());
+        assert_eq!(read, Ok(()));
     }
     fn body_piece(&self, data: &[u8]) {
         self.report(Report::Binary(data.to_vec()));

@@ -6,6 +6,7 @@ use crate::kit::{Bench, Conn, Ending, Peer, Script, Told};
 use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_engine::Answer;
+use vespiary_engine::port::FilePart;
 use vespiary_engine::wire::http::{BodyLength, BodyReader};
 use vespiary_trace::claims;
 
@@ -24,6 +25,9 @@ on_every_driver_and_with_faults!(
     a_response_of_103_comes_before_the_final_one,
     what_asks_for_the_end_ends_behind_the_body,
     a_host_that_closes_within_a_response_resets,
+    parts_of_a_file_come_between_other_pieces,
+    a_file_that_becomes_shorter_ends_with_a_reset,
+    a_client_that_does_not_read_holds_a_file_back,
 );
 on_every_driver!(
     a_response_may_take_longer_than_the_handshake,
@@ -417,4 +421,77 @@ fn a_client_that_resets_is_noticed(bench: &Bench) {
         }
         bench.engine.connection_count() == 0
     });
+}
+
+/// A file with these bytes, which has no name.
+fn file_of(bytes: &[u8]) -> std::fs::File {
+    use std::io::Write as _;
+    let name = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+    let path = std::env::temp_dir().join(name.replace(['(', ')'], ""));
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).open(&path);
+    std::fs::remove_file(&path).expect("a file");
+    let mut file = file.expect("a file");
+    file.write_all(bytes).expect("a file");
+    file
+}
+
+fn parts_of_a_file_come_between_other_pieces(bench: &Bench) {
+    let place = bench.listen(plain(), later());
+    let mut peer = bench.connect(&place);
+    let bytes: Vec<u8> = (0..20_000_u32).map(|it| (it % 251) as u8).collect();
+    let file = file_of(&bytes);
+    for headers in [&[][..], &[("Content-Length", "19909")]] {
+        let connection = asked(bench, &mut peer, GET);
+        assert!(begin(&connection, headers));
+        connection.send_body(b"honey").expect("a piece");
+        for (offset, length) in [(0, 100), (100, 0), (200, 19_800)] {
+            let copy = file.try_clone().expect("a descriptor");
+            let part = FilePart::new(copy.into(), offset, length);
+            connection.send_file_body(part).expect("a part");
+        }
+        connection.send_body(b"comb").expect("a piece");
+        connection.end_response(Vec::new()).expect("the end");
+        peer.head(bench);
+        let body = if headers.is_empty() {
+            chunks(bench, &mut peer)
+        } else {
+            peer.take(bench, 19_909)
+        };
+        let expected = [b"honey", &bytes[..100], &bytes[200..], b"comb"].concat();
+        assert!(body == expected, "{} bytes", body.len());
+    }
+    assert_eq!(place.counters().accepted.get(), 1, "the connection is kept");
+}
+
+fn a_file_that_becomes_shorter_ends_with_a_reset(bench: &Bench) {
+    let place = bench.listen(plain(), later());
+    let mut peer = bench.connect(&place);
+    let connection = asked(bench, &mut peer, GET);
+    begin(&connection, &[("Content-Length", "10")]);
+    let part = FilePart::new(file_of(b"short").into(), 0, 10);
+    connection.send_file_body(part).expect("a part");
+    connection.end_response(Vec::new()).expect("the end");
+    assert_eq!(peer.take_rest(bench).1, Ending::Reset);
+}
+
+fn a_client_that_does_not_read_holds_a_file_back(bench: &Bench) {
+    let place = bench.listen(plain(), later());
+    let mut peer = bench.connect(&place);
+    let connection = asked(bench, &mut peer, GET);
+    let size = 30_000_000;
+    begin(&connection, &[("Content-Length", "30000000")]);
+    let part = FilePart::new(file_of(&vec![7; size]).into(), 0, size);
+    connection.send_file_body(part).expect("a part");
+    connection.end_response(Vec::new()).expect("the end");
+    assert!(!connection.has_room());
+    bench.settle();
+    assert!(connection.buffer_bytes() < 1 << 20, "no part is in memory");
+    peer.head(bench);
+    let mut left = size;
+    while left > 0 {
+        let count = left.min(1 << 20);
+        assert!(peer.take(bench, count).iter().all(|byte| *byte == 7));
+        left -= count;
+    }
 }

@@ -15,6 +15,12 @@ impl Epoll {
         descriptor: Descriptor,
         outgoing: &Outgoing,
     ) -> Result<usize, Errno> {
+        if let Some((part, skipped)) = outgoing.as_file() {
+            self.counters.system_calls += 1;
+            let sent = part.send(skipped, descriptor)?;
+            self.note_sent(descriptor, sent, outgoing.remaining());
+            return Ok(sent);
+        }
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         let (sent, offered) = loop {
             self.counters.system_calls += 1;
@@ -35,13 +41,18 @@ impl Epoll {
             return Err(last_errno());
         }
         let sent = sent as usize;
+        self.note_sent(descriptor, sent, offered);
+        Ok(sent)
+    }
+
+    /// After a short send the socket is full.
+    fn note_sent(&mut self, descriptor: Descriptor, sent: usize, offered: usize) {
         let slot = self.table.slot(descriptor);
         slot.state = if sent < offered {
             slot.state | FULL
         } else {
             slot.state & !FULL
         };
-        Ok(sent)
     }
 
     /// Continue with the send that waits for room.

@@ -210,7 +210,10 @@ impl Port for Sim {
     fn send(&mut self, socket: Descriptor, token: Token, outgoing: Outgoing) {
         let mut state = self.state.borrow_mut();
         let operation = state.begin(socket, token, Kind::Send);
-        let offered = outgoing.pieces().map(<[u8]>::len).sum();
+        let offered = match outgoing.as_file() {
+            Some(_) => outgoing.remaining(),
+            None => outgoing.pieces().map(<[u8]>::len).sum(),
+        };
         let sending = Sending {
             operation,
             outgoing,

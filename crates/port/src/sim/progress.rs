@@ -252,6 +252,13 @@ impl State {
         if is_short {
             length = self.random.part(length);
         }
+        if let Some((part, skipped)) = sending.outgoing.as_file() {
+            let mut bytes = Vec::new();
+            if let Err(errno) = part.read(skipped + sending.sent, length, &mut bytes) {
+                return Some(Err(errno));
+            }
+            self.network.deliver(end.other(), &bytes);
+        }
         let (mut skip, mut left) = (sending.sent, length);
         for piece in sending.outgoing.pieces() {
             let skipped = skip.min(piece.len());

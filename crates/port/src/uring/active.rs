@@ -9,10 +9,12 @@ use io_uring::types::Fd;
 
 use super::submit::{RECV_MULTISHOT, RECVSEND_POLL_FIRST};
 use super::vectored::Vectored;
-use super::{ACCEPT, Accept, Active, CONNECT, RECEIVE, RECEIVE_SINGLE, SEND, Single, user_data};
+use super::{
+    ACCEPT, Accept, Active, CONNECT, RECEIVE, RECEIVE_SINGLE, ROOM, SEND, Single, user_data,
+};
 use crate::address::KernelAddress;
 use crate::socket::{self, monotonic};
-use crate::{Address, Completion, Counters, Descriptor, Outcome, Outgoing, Token};
+use crate::{Address, Completion, Counters, Descriptor, Errno, Outcome, Outgoing, Token};
 
 impl Active {
     pub(super) fn accept(&mut self, listener: Descriptor, token: Token, is_shared: bool) {
@@ -71,9 +73,15 @@ impl Active {
             self.queue(token, Outcome::Sent(Ok(0), outgoing));
             return;
         }
+        if outgoing.as_file().is_some() {
+            if let Some(completion) = self.send_file(socket, token, outgoing) {
+                self.queued.push_back(completion);
+            }
+            return;
+        }
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let number = self.sends.insert(token, outgoing);
-        let (outgoing, vectored) = self.sends.get(number);
+        let (outgoing, sending) = self.sends.get(number);
         let entry = if outgoing.is_single() {
             let bytes = outgoing.first();
             let length = u32::try_from(bytes.len()).unwrap_or(i32::MAX as u32);
@@ -81,7 +89,8 @@ impl Active {
                 .flags(flags)
                 .build()
         } else {
-            let message = vectored
+            let message = sending
+                .vectored
                 .get_or_insert_with(Vectored::new)
                 .point_to(outgoing);
             opcode::SendMsg::new(Fd(socket), message)
@@ -95,8 +104,32 @@ impl Active {
 
     pub(super) fn cancel_send(&mut self, token: Token) {
         if let Some(number) = self.sends.find(token) {
-            self.cancel(SEND | u64::from(number));
+            let is_file = self.sends.get(number).0.as_file().is_some();
+            let kind = if is_file { ROOM } else { SEND };
+            self.cancel(kind | u64::from(number));
         }
+    }
+
+    /// Send what the socket takes now of a part of a file; `None` where it waits for room.
+    pub(super) fn send_file(
+        &mut self,
+        socket: Descriptor,
+        token: Token,
+        outgoing: Outgoing,
+    ) -> Option<Completion> {
+        let (part, skipped) = outgoing.as_file()?;
+        self.counters.system_calls += 1;
+        let result = part.send(skipped, socket);
+        if result != Err(Errno(libc::EAGAIN)) {
+            let outcome = Outcome::Sent(result, outgoing);
+            return Some(Completion { token, outcome });
+        }
+        let number = self.sends.insert(token, outgoing);
+        self.sends.get(number).1.socket = socket;
+        let poll = opcode::PollAdd::new(Fd(socket), libc::POLLOUT as u32).build();
+        // SAFETY: points to nothing.
+        unsafe { self.ring.push(poll.user_data(ROOM | u64::from(number))) };
+        None
     }
 
     pub(super) fn connect(&mut self, socket: Descriptor, token: Token, address: &Address) {

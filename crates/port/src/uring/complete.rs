@@ -3,7 +3,7 @@
 use io_uring::cqueue;
 
 use super::ring::Entry;
-use super::{ACCEPT, Active, CONNECT, KIND, POLL, RECEIVE, RECEIVE_SINGLE, SEND, WAKE};
+use super::{ACCEPT, Active, CONNECT, KIND, POLL, RECEIVE, RECEIVE_SINGLE, ROOM, SEND, WAKE};
 use crate::buffers::Lease;
 use crate::socket;
 use crate::{Completion, Errno, Outcome, Token};
@@ -23,6 +23,7 @@ impl Active {
                     outcome: Outcome::Sent(result, outgoing),
                 })
             }
+            ROOM => self.complete_room(payload as u32, entry),
             ACCEPT => self.complete_accept(Token(payload), entry),
             CONNECT => {
                 self.connects.remove(&Token(payload));
@@ -45,6 +46,19 @@ impl Active {
                 None
             }
             _ => None,
+        }
+    }
+
+    /// A socket for a part of a file has room, or is broken: sending says which.
+    fn complete_room(&mut self, number: u32, entry: Entry) -> Option<Completion> {
+        let socket = self.sends.get(number).1.socket;
+        let (token, outgoing) = self.sends.remove(number);
+        match errno_or(entry.result) {
+            Ok(_) => self.send_file(socket, token, outgoing),
+            Err(errno) => Some(Completion {
+                token,
+                outcome: Outcome::Sent(Err(errno), outgoing),
+            }),
         }
     }
 

@@ -24,6 +24,8 @@
 //! * A send carries `MSG_WAITALL`: the kernel continues by itself after a short write, so a send
 //!   completes short only when it was cancelled or failed on the way, or had more chunks than one
 //!   send takes.
+//! * A part of a file goes with sendfile(2), outside of the ring (`crate::file_part` has the
+//!   reason). Where the socket is full, the ring polls it.
 //! * A submission queue that is full is submitted and used on. A completion queue that is full
 //!   makes the kernel keep completions in a list, which the next turn fetches. Multishot operations
 //!   then end, and are begun again by the driver (accept) or the owner (receive, reported as
@@ -81,6 +83,8 @@ const WAKE: u64 = 6 << 56;
 /// A completion that nobody waits for: a cancel's or a poll removal's own.
 const NOBODY: u64 = 7 << 56;
 const RECEIVE_SINGLE: u64 = 8 << 56;
+/// There may be room for a part of a file.
+const ROOM: u64 = 9 << 56;
 const KIND: u64 = 0xff << 56;
 
 /// How long a port that is dropped waits for operations that it has cancelled.
@@ -99,6 +103,14 @@ struct Accept {
 struct Single {
     socket: Descriptor,
     cancelled: bool,
+}
+
+/// What a send needs besides its bytes.
+#[derive(Default)]
+struct Sending {
+    vectored: Option<Box<Vectored>>,
+    /// Where a part of a file goes.
+    socket: Descriptor,
 }
 
 /// The driver on io_uring. See the module's documentation.
@@ -146,7 +158,7 @@ impl Uring {
 struct Active {
     ring: Ring,
     provided: Provided,
-    sends: Sends<Option<Box<Vectored>>>,
+    sends: Sends<Sending>,
     accepts: Vec<Accept>,
     /// Multishot receives outstanding; how many, not which.
     receives: usize,

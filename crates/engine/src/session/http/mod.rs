@@ -19,7 +19,7 @@ use super::{Session, Stage};
 use client::ClientHead;
 use exchange::Exchange;
 use std::rc::Rc;
-use vespiary_port::KeptBytes;
+use vespiary_port::{FilePart, KeptBytes};
 use vespiary_wire::http::{Refusal, RequestReader};
 use vespiary_wire::websocket::handshake::Upgrade;
 
@@ -60,6 +60,7 @@ pub(crate) enum Step {
     },
     Piece(Vec<u8>),
     KeptPiece(Rc<dyn KeptBytes>),
+    FilePiece(FilePart),
     End {
         trailers: Vec<(String, String)>,
     },
@@ -82,6 +83,7 @@ impl Given {
         match self {
             Self::Step(Step::Piece(data)) => data.len(),
             Self::Step(Step::KeptPiece(kept)) => kept.bytes().len(),
+            Self::Step(Step::FilePiece(part)) => part.len(),
             _ => 0,
         }
     }

@@ -10,7 +10,7 @@ use super::super::{Session, Stage};
 use super::{Head, Step, body, exchange};
 use crate::close::{Cause, CloseReason};
 use std::rc::Rc;
-use vespiary_port::KeptBytes;
+use vespiary_port::{FilePart, KeptBytes};
 use vespiary_wire::http::{self, Asked, BodyWriter};
 
 /// What keeps a step from being taken, as a sentence.
@@ -31,6 +31,7 @@ pub(crate) fn take<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, ste
         Step::Begin { status, headers } => begin(session, sink, status, headers).map(drop),
         Step::Piece(data) => piece(session, sink, &data),
         Step::KeptPiece(kept) => kept_piece(session, sink, kept),
+        Step::FilePiece(part) => file_piece(session, sink, part),
         Step::End { trailers } => end(session, sink, &trailers),
         Step::Interim { status, headers } => interim(session, sink, status, &headers),
         Step::Continue => {
@@ -132,6 +133,24 @@ pub(crate) fn kept_piece<S: HttpSink>(
     if form.is_sent && !kept.bytes().is_empty() {
         sink.write(form.head());
         sink.write_kept(kept);
+        sink.write(form.tail());
+    }
+    Ok(())
+}
+
+/// The same from a file, which the kernel copies.
+pub(crate) fn file_piece<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    part: FilePart,
+) -> Result<(), Fault> {
+    let Some(writer) = writer(session)? else {
+        return Ok(());
+    };
+    let form = writer.piece(part.len()).map_err(|it| it.to_string())?;
+    if form.is_sent && !part.is_empty() {
+        sink.write(form.head());
+        sink.write_file(part);
         sink.write(form.tail());
     }
     Ok(())

@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
     from vespiary.filters import Filter
     from vespiary.framing import LengthPrefix
     from vespiary.handler import Handler
-    from vespiary.http import ASGI, WSGI
+    from vespiary.http import ASGI, WSGI, StaticFiles
     from vespiary.limits import Deadlines, Limits
     from vespiary.loop import run
     from vespiary.request import Request, Response
@@ -110,6 +110,7 @@ __all__ = [
     "ServerOptions",
     "ServerStatistics",
     "ServerTLS",
+    "StaticFiles",
     "TLSInfo",
     "ThreadCallsFull",
     "ThreadStatistics",
@@ -165,7 +166,7 @@ _MODULES = {
     "filters": ("Filter",),
     "framing": ("LengthPrefix",),
     "handler": ("Handler",),
-    "http": ("ASGI", "WSGI"),
+    "http": ("ASGI", "WSGI", "StaticFiles"),
     "limits": ("Deadlines", "Limits"),
     "loop": ("run",),
     "request": ("Request", "Response"),

@@ -93,6 +93,12 @@ class PathPattern:
         return any(name for kind, name in self.parts if kind != _LITERAL)
 
     @property
+    def segments_before_rest(self) -> int:
+        """How many segments stand before a `{rest:path}`; 0 without one."""
+        is_named = self.has_parameters and self.parts[-1][0] == _REST
+        return len(self.parts) - 1 if is_named else 0
+
+    @property
     def example(self) -> str:
         """A path that it matches: the value of each parameter is the parameter's name."""
         return _PARAMETER.sub(r"\1", self.text)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -31,6 +34,20 @@ class FileWrapper:
     def __iter__(self) -> Iterator[bytes]:
         while data := self._file.read(self._block_size):
             yield data
+
+    def part(self) -> tuple[int, int, int] | None:
+        """Return the descriptor, the offset and the length of what is left of the file.
+
+        None if it has to be read, because its bytes may not be those of a file on a disk.
+        """
+        file = self._file
+        if type(file) not in (io.FileIO, io.BufferedReader, io.BufferedRandom):
+            return None
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode) or not info.st_size:
+            return None
+        offset = file.tell()
+        return file.fileno(), offset, max(info.st_size - offset, 0)
 
     def close(self) -> None:
         """Close the file, if it can be closed."""

@@ -8,11 +8,13 @@ there is something to wait for: no queue and no task lies between the applicatio
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from vespiary.errors import ConnectionClosed
 from vespiary.http._access import log_access
+from vespiary.http._files import send_part
 from vespiary.http._hosting import is_cancelled
 from vespiary.http._messages import (
     ClientGone,
@@ -42,8 +44,6 @@ _EXPECTED = {
 }
 _BODY_TYPE = "http.response.body"
 _DISCONNECT = "http.disconnect"
-_FILE_BYTES = 256 << 10
-"""How much of a file is read at once (`http.response.pathsend`)."""
 _FAILED_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
 _FAILED_BODY = b"Internal Server Error\n"
 
@@ -198,12 +198,14 @@ class HTTPCall:
             raise self._header_fault() from None
         self._done()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Send the head; whether a body may follow it."""
         try:
-            self._exchange.start(self._status, self._headers)
+            has_body = self._exchange.start(self._status, self._headers)
         except (TypeError, IndexError):
             raise self._header_fault() from None
         self._stage = _BODY
+        return has_body
 
     def _header_fault(self) -> TypeError:
         return header_fault({"type": "http.response.start"}, self._headers)
@@ -230,12 +232,9 @@ class HTTPCall:
         if not isinstance(path, str):
             raise wrong_field(message, "path", "a str")
         with await asyncio.to_thread(open, path, "rb", 0) as file:
-            self._start()
-            while data := await asyncio.to_thread(file.read, _FILE_BYTES):
-                if self._exchange.is_disconnected:
-                    raise ClientGone
-                if not self._exchange.write(data):
-                    await self._room()
+            size = os.fstat(file.fileno()).st_size
+            if self._start():
+                await send_part(self._exchange, file.fileno(), 0, size, self._room)
         self._exchange.end()
         self._done()
 

@@ -7,6 +7,7 @@ as a whole, else piece by piece, where each piece waits until there is room for 
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import io
 from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ from vespiary._fork import call
 from vespiary._simulated import hold_time
 from vespiary.errors import ConnectionClosed
 from vespiary.http._access import log_access
+from vespiary.http._environ import FileWrapper
+from vespiary.http._files import send_part
 from vespiary.http._messages import ClientGone
 
 if TYPE_CHECKING:
@@ -137,6 +140,40 @@ class WSGICall:
         self._room = room
         return self._wake()
 
+    def _write_file(
+        self,
+        head: tuple[int, list[tuple[str, str]]] | None,
+        part: tuple[int, int, int],
+        sent: Future[None],
+    ) -> None:
+        """Send a file; `sent` is done when all of it is on its way."""
+        task = asyncio.ensure_future(self._send_part(head, part))
+
+        def done(task: asyncio.Future[None]) -> None:
+            error = task.exception() if not task.cancelled() else ClientGone()
+            if error is not None:
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
+
+        task.add_done_callback(done)
+
+    async def _send_part(
+        self, head: tuple[int, list[tuple[str, str]]] | None, part: tuple[int, int, int]
+    ) -> None:
+        exchange = self._exchange
+        if exchange.is_disconnected:
+            raise ClientGone
+        if head is not None:
+            self._status, headers = head
+            if not exchange.start(self._status, headers):
+                return
+        await send_part(exchange, *part, self._wait_for_room)
+
+    async def _wait_for_room(self) -> None:
+        while not self._exchange.is_writable:
+            await self._exchange.changed()
+
     def _finish(self) -> None:
         try:
             if not self._exchange.is_over:
@@ -240,6 +277,9 @@ class WSGICall:
         """Send what the application has returned."""
         if isinstance(result, list | tuple) and not self._is_sent:
             return self._send_whole(b"".join(result))
+        part = result.part() if isinstance(result, FileWrapper) else None
+        if part is not None:
+            return self._send_file(part)
         for piece in result:
             if not piece:
                 continue
@@ -249,6 +289,20 @@ class WSGICall:
         if self._is_sent:
             return self._call_loop(self._finish)
         return self._send_whole(b"")
+
+    def _send_file(self, part: tuple[int, int, int]) -> None:
+        descriptor, offset, length = part
+        head = None if self._is_sent else self._checked_head()
+        if head is not None:
+            # What is longer than the length that was declared is not sent (PEP 3333).
+            declared = _length(head[1])
+            length = length if declared is None else min(length, declared)
+        self._is_sent = True
+        sent: Future[None] = Future()
+        part = (descriptor, offset, length)
+        self._connection._call_soon(self._write_file, head, part, sent)
+        sent.result()
+        self._call_loop(self._finish)
 
     def _send_whole(self, body: bytes) -> None:
         head = self._checked_head()

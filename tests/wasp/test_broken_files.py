@@ -60,6 +60,7 @@ def plain(connection):
 
 HEAD = '[endpoints.a]\nurl = "tcp://127.0.0.1:0"\nplugin = "plug.py:Echo"\n'
 WS = '[endpoints.a]\nurl = "ws://127.0.0.1:0/"\nplugin = "plug.py:Echo"\n'
+STATIC = '[endpoints.a]\nurl = "http://127.0.0.1:0/"\nhost = "static"\n'
 TYPED = HEAD.replace("Echo", "Typed")
 
 BROKEN: dict[str, tuple[str, int, str]] = {
@@ -86,6 +87,32 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         "for the requests of one host name write host_name",
     ),
     "a misspelt host": (HEAD + 'host = "inlin"\n', 4, "did you mean 'inline'?"),
+    "a folder that does not exist": (
+        STATIC + 'config = { folder = "publc" }\n',
+        4,
+        "endpoints.a.config.folder: folder does not exist",
+    ),
+    "no folder": (STATIC, 1, "endpoints.a.config.folder: is missing: expected a text"),
+    "a misspelt option of files": (
+        STATIC + "config = { folder = '.', indx = ['a'] }\n",
+        4,
+        "endpoints.a.config.indx: unknown key: did you mean 'index'?",
+    ),
+    "a page that does not exist": (
+        STATIC + "[endpoints.a.config]\nfolder = '.'\nnot_found = '404.html'\n",
+        6,
+        "endpoints.a.config.not_found: not_found is a file that does not exist",
+    ),
+    "a plug-in of a host that has none": (
+        STATIC + "plugin = 'plug.py:Echo'\nconfig.folder = '.'\n",
+        4,
+        "endpoints.a.plugin: has no effect with host = 'static': remove it",
+    ),
+    "files over TCP": (
+        STATIC.replace("http:", "tcp:") + "config.folder = '.'\n",
+        1,
+        "StaticFiles applications are served on http:// and https:// endpoints",
+    ),
     "a limit in the wrong table": (
         HEAD + "message_bytes_max = 10\n",
         4,

@@ -84,7 +84,10 @@ def test_the_schema_describes_every_key() -> None:
     limits = definitions["LimitsTable"]["properties"]
     assert limits["message_bytes_max"]["default"] == 1 << 20
     assert limits["frame_bytes_max"]["default"] == "none"
-    assert definitions["EndpointTable"]["required"] == ["plugin"]
+    plugin, host = definitions["EndpointTable"]["anyOf"]
+    assert plugin == {"required": ["plugin"]}
+    assert host["required"] == ["host"]
+    assert "static" in host["properties"]["host"]["enum"]
 
 
 def test_every_option_has_a_key_and_every_key_an_option() -> None:

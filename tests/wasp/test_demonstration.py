@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from tests.wasp.conftest import Lines, Run, address_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-NAMES = ("ADMIN", "CHAT", "ECHO", "LINES", "PACKETS", "DATAGRAMS")
+NAMES = ("ADMIN", "CHAT", "ECHO", "LINES", "PACKETS", "DATAGRAMS", "FILES")
 
 
 def free_ports() -> dict[str, str]:
@@ -54,6 +54,11 @@ def test_every_endpoint_of_the_demonstration_serves(
         datagrams.settimeout(60)
         datagrams.sendto(b"hello", address_of(f"udp://127.0.0.1:{ports['DATAGRAMS_PORT']}"))
         assert datagrams.recv(100) == b"hello"
+    files = urllib.request.Request(f"http://127.0.0.1:{ports['FILES_PORT']}/")
+    files.add_header("Range", "bytes=0-14")
+    with urllib.request.urlopen(files) as answer:
+        assert (answer.status, answer.headers["Cache-Control"]) == (206, "no-cache")
+        assert answer.read() == b"<!doctype html>"
     with urllib.request.urlopen(f"http://127.0.0.1:{ports['ADMIN_PORT']}/status") as answer:
         endpoints = json.load(answer)["endpoints"]
     assert endpoints["lines"]["messages_received"] == 1

@@ -27,11 +27,17 @@ from vespiary.handler import AnyHandler, Handler
 from vespiary.limits import Limits
 from vespiary.server_options import ServerOptions
 from vespiary.wasp.decoding import WRONG, decode
-from vespiary.wasp.hosts import DEFAULT, HOSTS, Hosting
+from vespiary.wasp.hosts import HOSTS, Hosting
 from vespiary.wasp.message_sizes import framing_filter
 from vespiary.wasp.plugins import name_start
 from vespiary.wasp.reading import Source, read_source
-from vespiary.wasp.schema import ApplicationTable, ConfigurationTable, EndpointTable
+from vespiary.wasp.schema import (
+    DEFAULT_HOST,
+    HOSTS_WITHOUT_PLUGIN,
+    ApplicationTable,
+    ConfigurationTable,
+    EndpointTable,
+)
 from vespiary.wasp.settings import options_of, workers_of
 from vespiary.workers import Workers
 
@@ -66,6 +72,11 @@ class Planned:
     def path(self) -> KeyPath:
         """Where it is in the file."""
         return ("endpoints", self.name)
+
+    @property
+    def host(self) -> str:
+        """How it is served."""
+        return _host_of(self.table)
 
     def url_path(self, number: int) -> KeyPath:
         """Where a URL of it is in the file."""
@@ -135,8 +146,14 @@ def _tables_of(source: Source) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _host_of(table: EndpointTable) -> str:
+    return DEFAULT_HOST if table.host is UNSET else table.host
+
+
 def _plan(source: Source, name: str, table: EndpointTable) -> Planned:
     path: KeyPath = ("endpoints", name)
+    if not table.plugin and _host_of(table) not in HOSTS_WITHOUT_PLUGIN:
+        source.report(Problem((*path, "plugin"), "is missing: expected a text"))
     if name == ADMIN:
         source.report(Problem(path, "this name is reserved: give the endpoint another one"))
     given = [key for key in ("url", "urls") if getattr(table, key) is not UNSET]
@@ -244,7 +261,7 @@ def _handler(
     source: Source, planned: Planned, loaded: _Loaded, *, is_check: bool
 ) -> AnyHandler | None:
     table, path = planned.table, planned.path
-    host = HOSTS[DEFAULT if table.host is UNSET else table.host]
+    host = HOSTS[planned.host]
     try:
         handler = host(Hosting(source, planned, loaded.files, is_check))
     except ConfigurationError as error:

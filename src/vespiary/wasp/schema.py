@@ -16,7 +16,9 @@ from msgspec import UNSET, Meta, UnsetType
 from vespiary.limits import Deadlines, Limits
 
 __all__ = [
+    "DEFAULT_HOST",
     "FRAMING_EXPECTED",
+    "HOSTS_WITHOUT_PLUGIN",
     "OTHER_KEYS",
     "AdminTable",
     "ApplicationTable",
@@ -56,15 +58,18 @@ _TIME = _expected("expected a time such as 10, '250ms' or '2min', or 'none' for 
 Count = Annotated[int | str, _COUNT]
 Time = Annotated[int | float | str, _TIME]
 Names = list[str]
-Hosts = Literal["inline"]
+Hosts = Literal["inline", "static"]
 HostName = Annotated[
     Hosts,
     _expected(
-        f"expected how the plug-in runs: {', '.join(map(repr, get_args(Hosts)))} (the interface"
-        " is part of url; for the requests of one host name write host_name)"
+        f"expected how the endpoint is served: {', '.join(map(repr, get_args(Hosts)))} (the"
+        " interface is part of url; for the requests of one host name write host_name)"
     ),
 ]
 """How a plug-in runs: see `vespiary.wasp.hosts`."""
+DEFAULT_HOST: Hosts = "inline"
+HOSTS_WITHOUT_PLUGIN = ("static",)
+"""Hosts that serve by themselves: their endpoints have no plug-in."""
 FramingName = Annotated[
     str,
     Meta(
@@ -166,7 +171,7 @@ class EndpointTable(_Table, frozen=True):
     The options are those of `vespiary.ServerOptions`. `host_name` is its `host`.
     """
 
-    plugin: str
+    plugin: str = ""
     host: HostName | UnsetType = UNSET
     url: str | UnsetType = UNSET
     urls: Names | UnsetType = UNSET
@@ -304,4 +309,6 @@ def json_schema() -> dict[str, Any]:
     made = msgspec.json.schema(ConfigurationTable)
     made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     made["title"] = "Vespiary configuration"
+    without = {"properties": {"host": {"enum": list(HOSTS_WITHOUT_PLUGIN)}}, "required": ["host"]}
+    made["$defs"]["EndpointTable"]["anyOf"] = [{"required": ["plugin"]}, without]
     return made

@@ -5,13 +5,10 @@ Each module here has one, as a function that makes the handler of an endpoint.
 
 from __future__ import annotations
 
-from vespiary.wasp.hosts import inline
+from vespiary.wasp.hosts import inline, static
 from vespiary.wasp.hosts.hosting import Host, Hosting
 
-__all__ = ["DEFAULT", "HOSTS", "Hosting"]
+__all__ = ["HOSTS", "Hosting"]
 
-DEFAULT = "inline"
-"""The host of an endpoint without the key `host`."""
-
-HOSTS: dict[str, Host] = {"inline": inline.make}
+HOSTS: dict[str, Host] = {"inline": inline.make, "static": static.make}
 """Every host, by its name in `schema.HostName`."""

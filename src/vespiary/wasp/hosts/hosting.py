@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from vespiary._toml_files import Problem
+from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler
+from vespiary.wasp.decoding import decode
 
 if TYPE_CHECKING:
     from vespiary.wasp.configuration import Planned
@@ -41,6 +43,22 @@ class Hosting:
         """The endpoint's own table; None if there is none."""
         value = self.planned.table.config
         return None if value is UNSET else value
+
+    def decoded(self, kind: type[Any]) -> Any:
+        """The endpoint's own table as a type of a host that needs no plug-in.
+
+        `WRONG` if something was reported.
+        """
+        for key in ("plugin", "application"):
+            if getattr(self.planned.table, key) not in (UNSET, ""):
+                self.report(key, f"has no effect with host = {self.planned.host!r}: remove it")
+        place = (*self.planned.path, "config")
+        return decode(self.source, kind, self.config or {}, place)
+
+    def report_config(self, error: ConfigurationError) -> None:
+        """Report what is wrong in the endpoint's own table."""
+        place = (*self.planned.path, "config", *str(error.subject).split("."))
+        self.source.report(Problem(place, str(error)))
 
     def report(self, key: str, text: str) -> None:
         """Report what is wrong at a key of the endpoint."""

@@ -8,7 +8,9 @@ pub(crate) use crate::layout::WAITS_FOR_SIGNAL as SIGNAL;
 use crate::layout::{Kind, Lock, Thread, WAITS_SHARED, What};
 use crate::log::Request;
 use crate::threads::Inside;
-use crate::{clock, clocks, edges, events, forks, held, locks, log, perturb, stacks, threads};
+use crate::{
+    clock, clocks, edges, events, forks, held, locks, log, perturb, stacks, threads, unseen,
+};
 
 /// A wait that is longer than this leaves its stack.
 pub(crate) const LONG_NANOSECONDS: u64 = 50_000_000;
@@ -89,6 +91,7 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     }
     let again = held::has(region, thread, lock, wanted.address);
     if !again {
+        unseen::native(region);
         edges::record(region, thread, lock, wanted.is_shared, wanted.site);
     }
     let mut request = Request::begin(region, wanted.site, 0);
@@ -116,7 +119,17 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
         taken(&inside, lock, wanted, result, &request);
         return result;
     }
-    taken(&inside, lock, wanted, result, &request);
+    if again {
+        taken(&inside, lock, wanted, result, &request);
+    } else if is_taken(result) {
+        let Wanted {
+            address,
+            is_shared,
+            site,
+            ..
+        } = wanted;
+        held::push_new(region, thread, lock, address, is_shared, site, &request);
+    }
     result
 }
 

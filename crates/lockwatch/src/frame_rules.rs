@@ -23,13 +23,17 @@ const ADDRESS_BITS: u32 = 48;
 const PLACES: usize = 16;
 const _: () = assert!(SAVED.len() <= PLACES);
 
+/// In the place of a register: the frame has no caller, as that of a thread's first function.
+const OUTERMOST: u16 = u16::MAX;
+
 /// How a plain frame is left: it ends `offset` bytes above a register, and each register of
 /// [`SAVED`] lies `8 * place` bytes above that end, or is unchanged where the place is 0.
 #[derive(Clone, Copy)]
 pub(crate) struct FrameRule {
     base: u16,
     offset: i32,
-    places: [i8; PLACES],
+    /// Places as bytes, the first the lowest of the first word.
+    places: [u64; 2],
 }
 
 struct Kept {
@@ -71,16 +75,9 @@ pub(crate) fn find(address: u64) -> Option<FrameRule> {
     }
     let end = kept.end.load(Ordering::Acquire);
     let [low, high] = &kept.places;
-    let (low, high) = (low.load(Ordering::Acquire), high.load(Ordering::Acquire));
+    let places = [low.load(Ordering::Acquire), high.load(Ordering::Acquire)];
     if kept.key.load(Ordering::Relaxed) != key {
         return None; // Another thread writes.
-    }
-    let mut places = [0; PLACES];
-    for (place, byte) in places
-        .iter_mut()
-        .zip(low.to_le_bytes().into_iter().chain(high.to_le_bytes()))
-    {
-        *place = byte.cast_signed();
     }
     Some(FrameRule {
         base: (end >> 32) as u16,
@@ -91,26 +88,34 @@ pub(crate) fn find(address: u64) -> Option<FrameRule> {
 
 /// Keeps the rule of the frame that is at an address, if it is plain.
 pub(crate) fn keep<S: UnwindContextStorage<usize>>(address: u64, row: &UnwindTableRow<usize, S>) {
-    let Some(rule) = FrameRule::of(row) else {
-        return;
+    if let Some(rule) = FrameRule::of(row) {
+        rule.keep(address);
+    }
+}
+
+/// Keeps that the frame that is at an address has no caller.
+pub(crate) fn keep_outermost(address: u64) {
+    let rule = FrameRule {
+        base: OUTERMOST,
+        offset: 0,
+        places: [0; 2],
     };
-    let key = key_of(address);
-    let kept = slot(key);
-    let bytes = rule.places.map(i8::cast_unsigned);
-    let half = |first: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&bytes[first..first + 8]);
-        u64::from_le_bytes(word)
-    };
-    kept.key.store(0, Ordering::Release);
-    let end = u64::from(rule.base) << 32 | u64::from(rule.offset.cast_unsigned());
-    kept.end.store(end, Ordering::Release);
-    kept.places[0].store(half(0), Ordering::Release);
-    kept.places[1].store(half(8), Ordering::Release);
-    kept.key.store(key, Ordering::Release);
+    rule.keep(address);
 }
 
 impl FrameRule {
+    fn keep(&self, address: u64) {
+        let key = key_of(address);
+        let kept = slot(key);
+        kept.key.store(0, Ordering::Release);
+        let end = u64::from(self.base) << 32 | u64::from(self.offset.cast_unsigned());
+        kept.end.store(end, Ordering::Release);
+        for (slot, places) in kept.places.iter().zip(self.places) {
+            slot.store(places, Ordering::Release);
+        }
+        kept.key.store(key, Ordering::Release);
+    }
+
     /// A description's row as a rule; none where it is not plain.
     fn of<S: UnwindContextStorage<usize>>(row: &UnwindTableRow<usize, S>) -> Option<Self> {
         let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
@@ -119,7 +124,7 @@ impl FrameRule {
         let mut rule = Self {
             base: register.0,
             offset: i32::try_from(offset).ok()?,
-            places: [0; PLACES],
+            places: [0; 2],
         };
         if usize::from(rule.base) >= COUNT {
             return None;
@@ -133,34 +138,41 @@ impl FrameRule {
                 RegisterRule::SameValue => {}
                 RegisterRule::Offset(offset) if offset % 8 == 0 && *offset != 0 => {
                     let position = SAVED.iter().position(|saved| *saved == number)?;
-                    rule.places[position] = i8::try_from(offset / 8).ok()?;
+                    let place = u64::from(i8::try_from(offset / 8).ok()?.cast_unsigned());
+                    rule.places[position / 8] |= place << (position % 8 * 8);
                 }
                 _ => return None,
             }
         }
         let has_return = cfg!(target_arch = "aarch64")
-            || SAVED
-                .iter()
-                .zip(rule.places)
-                .any(|(saved, place)| *saved == RETURN && place != 0);
+            || (0..SAVED.len()).any(|number| SAVED[number] == RETURN && rule.place(number) != 0);
         has_return.then_some(rule)
     }
 
-    /// The caller's registers; none where the stack ends.
-    pub(crate) fn apply(&self, registers: &Registers, stack: &mut Stack) -> Option<Registers> {
-        let base = registers[usize::from(self.base)];
+    /// The place of a register of [`SAVED`].
+    #[inline]
+    fn place(&self, number: usize) -> i8 {
+        ((self.places[number / 8] >> (number % 8 * 8)) as u8).cast_signed()
+    }
+
+    /// Makes a frame's registers those of its caller; nothing where the stack ends, and then they
+    /// are of no use.
+    #[inline]
+    pub(crate) fn apply(&self, registers: &mut Registers, stack: &mut Stack) -> Option<()> {
+        // That is none of the registers where the frame is the outermost.
+        let base = *registers.get(usize::from(self.base))?;
         let end = base.checked_add_signed(i64::from(self.offset))?;
         if end <= registers[STACK_POINTER] {
             return None;
         }
-        let mut callers = *registers;
-        callers[STACK_POINTER] = end;
-        for (register, place) in SAVED.iter().zip(self.places) {
+        registers[STACK_POINTER] = end;
+        for (number, register) in SAVED.into_iter().enumerate() {
+            let place = self.place(number);
             if place != 0 {
-                let at = end.checked_add_signed(i64::from(place) * 8)?;
-                callers[*register] = stack.read(at)?;
+                let at = end.wrapping_add_signed(i64::from(place) * 8);
+                registers[register] = stack.read(at)?;
             }
         }
-        Some(callers)
+        Some(())
     }
 }

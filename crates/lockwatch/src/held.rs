@@ -45,15 +45,49 @@ pub(crate) fn push(
     site: u64,
     request: &Request,
 ) {
-    let operations = thread.operations.load(Ordering::Relaxed);
-    thread.operations.store(operations + 1, Ordering::Relaxed);
-    if locks::hands_over(region, lock) {
-        clocks::receive(region, thread, address);
-    }
+    begin(region, thread, lock, address);
     if let Some((held, is_again)) = hold(region, thread, lock, address, is_shared, site)
         && log::is_on()
     {
         log::taken(region, thread, held, request, is_again);
+    }
+}
+
+/// The thread has taken a lock that it did not hold, at once: what nearly all operations are.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it is a part of nearly every operation"
+)]
+pub(crate) fn push_new(
+    region: &Region,
+    thread: &Thread,
+    lock: u32,
+    address: u64,
+    is_shared: bool,
+    site: u64,
+    request: &Request,
+) {
+    begin(region, thread, lock, address);
+    if let Some(held) = add(region, thread, lock, address, is_shared, site)
+        && log::is_on()
+    {
+        log::taken(region, thread, held, request, false);
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it is a part of nearly every operation"
+)]
+fn begin(region: &Region, thread: &Thread, lock: u32, address: u64) {
+    let operations = thread.operations.load(Ordering::Relaxed);
+    thread
+        .operations
+        .store(operations.wrapping_add(1), Ordering::Relaxed);
+    if locks::hands_over(region, lock) {
+        clocks::receive(region, thread, address);
     }
 }
 
@@ -68,18 +102,46 @@ pub(crate) fn hold<'a>(
     is_shared: bool,
     site: u64,
 ) -> Option<(&'a Held, bool)> {
-    let is_again = has(region, thread, lock, address);
-    let entry = locks::lock(region, lock);
-    if !is_shared {
-        let owner = threads::number(region, thread) + 1;
-        entry.owner.store(owner, Ordering::Relaxed);
-    }
-    if let (true, Some(position)) = (is_again, find(thread, address)) {
+    if has(region, thread, lock, address)
+        && let Some(position) = find(thread, address)
+    {
+        // The owner of a read-write lock may be unknown so far.
+        become_owner(region, thread, lock, is_shared);
         let held = &thread.held[position];
         let depth = held.depth.load(Ordering::Relaxed);
         held.depth.store(depth + 1, Ordering::Relaxed);
         return Some((held, true));
     }
+    let held = add(region, thread, lock, address, is_shared, site)?;
+    Some((held, false))
+}
+
+#[inline]
+fn become_owner(region: &Region, thread: &Thread, lock: u32, is_shared: bool) {
+    if !is_shared {
+        let owner = threads::number(region, thread) + 1;
+        locks::lock(region, lock)
+            .owner
+            .store(owner, Ordering::Relaxed);
+    }
+}
+
+/// The thread has taken a lock that it did not hold. Returns the entry.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it is a part of nearly every operation"
+)]
+fn add<'a>(
+    region: &Region,
+    thread: &'a Thread,
+    lock: u32,
+    address: u64,
+    is_shared: bool,
+    site: u64,
+) -> Option<&'a Held> {
+    become_owner(region, thread, lock, is_shared);
+    let entry = locks::lock(region, lock);
     let mut count = thread.held_count.load(Ordering::Relaxed) as usize;
     if count > 0 && thread.held[count - 1].depth.load(Ordering::Relaxed) == 0 {
         close_gaps(thread, 0);
@@ -101,7 +163,7 @@ pub(crate) fn hold<'a>(
     held.has_notified.store(0, Ordering::Relaxed);
     held.depth.store(1, Ordering::Relaxed);
     thread.held_count.store(count as u32 + 1, Ordering::Release);
-    Some((held, false))
+    Some(held)
 }
 
 /// The thread releases a lock (completely with `all`). Returns how often it held it, 0 if it did

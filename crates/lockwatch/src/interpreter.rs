@@ -18,8 +18,12 @@ const CALLS_MAX: usize = 16;
 pub(crate) trait Interpreter: Sync {
     /// The frames of its code of this thread, innermost first, as words of a stack.
     fn frames(&self, region: &Region) -> Frames;
+    /// Keeps the same as a stack; gives its place plus one, 0 when there is none or no room.
+    fn stack(&self, region: &Region) -> u32;
     /// What one of its own locks is used for, found at its first use from the code that takes it.
     fn flavour(&self, region: &Region) -> u32;
+    /// Whether this thread makes a step of a task that holds a lock of tasks, or may.
+    fn is_locked_task(&self, region: &Region) -> bool;
     /// One of its own locks is seen for the first time.
     fn met_lock(&self);
     /// Whether it ends or has ended.
@@ -47,6 +51,11 @@ pub(crate) fn get() -> Option<&'static dyn Interpreter> {
 /// The frames of an interpreter's code of this thread.
 pub(crate) fn frames(region: &Region) -> Frames {
     get().map_or_else(Frames::none, |interpreter| interpreter.frames(region))
+}
+
+/// Keeps them as a stack; gives its place plus one, 0 when there is none or no room.
+pub(crate) fn stack(region: &Region) -> u32 {
+    get().map_or(0, |interpreter| interpreter.stack(region))
 }
 
 /// The number of the interpreter's own lock is known, or not any more.

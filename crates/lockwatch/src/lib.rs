@@ -28,6 +28,11 @@
 //! Not seen: programs without the dynamic linker (static programs, Go), locks made of atomics and
 //! futexes (Rust's std, parking lots), and operations before this library is ready.
 
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!(
+    "vespiary-lockwatch is written for x86-64 and aarch64: its entries are in their machine code"
+);
+
 mod births;
 mod c11;
 mod calls;
@@ -41,6 +46,7 @@ mod execs;
 mod forks;
 mod frame_rules;
 mod frees;
+mod futexes;
 mod handovers;
 mod held;
 mod interpreter;
@@ -74,4 +80,5 @@ mod symbols;
 mod texts;
 mod thread_calls;
 mod threads;
+mod unseen;
 mod unwind;

@@ -32,9 +32,10 @@ impl Stack {
     }
 
     /// A word of it; none where it is not a part of this stack.
+    #[inline]
     pub(crate) fn read(&mut self, address: u64) -> Option<u64> {
         let behind = address.checked_add(8)?;
-        if address < self.low || !self.reaches(behind) {
+        if address < self.low || behind > self.end && !self.reaches(behind) {
             return None;
         }
         // SAFETY: the pages of the word were tried, and belong to the stack that this thread is on.
@@ -42,6 +43,7 @@ impl Stack {
     }
 
     /// Whether the stack continues until an address.
+    #[cold]
     fn reaches(&mut self, behind: u64) -> bool {
         if behind > self.end + REACH {
             return false;

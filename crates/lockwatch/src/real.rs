@@ -188,6 +188,7 @@ macro_rules! functions {
 functions! {
     DLSYM = c"dlsym", How::Alone;
     DLVSYM = c"dlvsym", How::Alone;
+    SYSCALL = c"syscall", How::Alone;
     // Since glibc 2.35.
     FIND_OBJECT = c"_dl_find_object", How::Alone;
     DLOPEN = c"dlopen", How::Next;
@@ -228,6 +229,7 @@ functions! {
     LOCK_FILE = c"flockfile", How::Next;
     TRYLOCK_FILE = c"ftrylockfile", How::Next;
     UNLOCK_FILE = c"funlockfile", How::Next;
+    OPEN_COOKIE = c"fopencookie", How::Next;
     MTX_INIT = c"mtx_init", How::Next;
     THRD_CREATE = c"thrd_create", How::Next;
     CLOCK_JOIN = c"pthread_clockjoin_np", How::Next;

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 use crate::layout::{Kind, Lock, Lost, SHARED_MAX};
 use crate::region::Region;
+use crate::unseen::{self, Use};
 use crate::{clock, locks};
 
 /// `PTHREAD_MUTEX_PSHARED_BIT` and `PTHREAD_MUTEX_ROBUST_NORMAL_NP` in a mutex's kind
@@ -111,8 +112,44 @@ pub(crate) struct Origin {
 
 /// Where the memory at an address comes from; nothing where it is this process's own.
 #[cold]
-#[inline(never)] // The line that it reads is on the stack.
 pub(crate) fn place_of(address: u64) -> Option<Origin> {
+    let mut found = None;
+    each_mapping(|line| {
+        found = origin_in(line, address);
+        found.is_none()
+    });
+    found.filter(|origin| origin.inode != 0)
+}
+
+/// The process ends: notes whether a lock lies in shared memory without saying so.
+pub(crate) fn tell_private(region: &Region) {
+    let count = region.header.locks.load(Ordering::Relaxed) as usize;
+    let locks = &region.locks[..count.min(region.locks.len())];
+    let is_private = |lock: &&Lock| {
+        let kind = lock.kind.load(Ordering::Relaxed);
+        let has_word = [Kind::Mutex, Kind::ReadWrite, Kind::Semaphore].map(|each| each as u32);
+        has_word.contains(&kind) && lock.shared.load(Ordering::Relaxed) == 0
+    };
+    each_mapping(|line| {
+        let Some((start, end, access)) = span_in(line) else {
+            return true;
+        };
+        let is_shared = access.get(1) == Some(&b'w') && access.get(3) == Some(&b's');
+        let has_lock = is_shared
+            && locks
+                .iter()
+                .filter(is_private)
+                .any(|lock| (start..end).contains(&lock.address.load(Ordering::Relaxed)));
+        if has_lock {
+            unseen::note(Use::Private);
+        }
+        !has_lock
+    });
+}
+
+/// Visits the lines of the process's map until `visit` has seen enough.
+#[inline(never)] // The line that it reads is on the stack.
+fn each_mapping(mut visit: impl FnMut(&[u8]) -> bool) {
     // Calls of the kernel itself: the C library's functions are places at which a thread may be
     // cancelled, and a lock's operation is none.
     // SAFETY: the path ends with a zero; the descriptor is ours.
@@ -122,12 +159,12 @@ pub(crate) fn place_of(address: u64) -> Option<Origin> {
         libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags)
     };
     if file < 0 {
-        return None;
+        return;
     }
     let mut buffer = [0_u8; LINE_BYTES];
     let mut filled = 0;
-    let mut found = None;
-    loop {
+    let mut goes_on = true;
+    while goes_on {
         let rest = &mut buffer[filled..];
         // SAFETY: the kernel writes at most as much as there is room.
         let count = unsafe { libc::syscall(libc::SYS_read, file, rest.as_mut_ptr(), rest.len()) };
@@ -137,12 +174,10 @@ pub(crate) fn place_of(address: u64) -> Option<Origin> {
         filled += count as usize;
         let mut begin = 0;
         while let Some(length) = buffer[begin..filled].iter().position(|byte| *byte == b'\n') {
-            if let Some(origin) = origin_in(&buffer[begin..begin + length], address) {
-                found = Some(origin);
-            }
+            goes_on = goes_on && visit(&buffer[begin..begin + length]);
             begin += length + 1;
         }
-        if found.is_some() || begin == 0 {
+        if begin == 0 {
             break;
         }
         buffer.copy_within(begin..filled, 0);
@@ -150,7 +185,14 @@ pub(crate) fn place_of(address: u64) -> Option<Origin> {
     }
     // SAFETY: the descriptor is ours.
     unsafe { libc::syscall(libc::SYS_close, file) };
-    found.filter(|origin| origin.inode != 0)
+}
+
+/// Where a mapping begins and ends, and how it may be accessed.
+fn span_in(line: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let mut span = fields.next()?.split(|byte| *byte == b'-');
+    let (start, end) = (hexadecimal(span.next()?)?, hexadecimal(span.next()?)?);
+    Some((start, end, fields.next()?))
 }
 
 /// What a line of the map says of an address; inode 0 for memory that is not shared.

@@ -42,11 +42,11 @@ pub(crate) fn capture(region: &Region, site: u64) -> u32 {
     if !readable::has_room(ROOM) {
         return if site == 0 { 0 } else { keep(region, &[site]) };
     }
-    let python = interpreter::frames(region);
     if site == 0 && !is_mixed() {
         // A Python lock's operation: no native place is worth telling.
-        return keep(region, python.words());
+        return interpreter::stack(region);
     }
+    let python = interpreter::frames(region);
     let mut capture = Capture {
         addresses: [0; DEPTH_MAX],
         ends: [0; DEPTH_MAX],

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::{
     births, clocks, edges, events, forks, loader, locks, log, notes, perturb, python, real, region,
-    stacks, texts, threads,
+    shared, stacks, texts, threads,
 };
 
 #[used]
@@ -69,6 +69,7 @@ unsafe extern "C" fn on_fork() {
 extern "C" fn on_exit() {
     if let Some(region) = region::present() {
         threads::tell_shared(region);
+        shared::tell_private(region);
         region.header.ended.store(1, Ordering::Release);
         log::end();
         notes::modules();

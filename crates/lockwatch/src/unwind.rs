@@ -187,8 +187,8 @@ impl Walker {
     fn step(&mut self, rules: &mut UnwindContext<usize, Rules>) -> Option<()> {
         let at = self.registers[RETURN] - u64::from(!self.is_exact);
         if let Some(rule) = frame_rules::find(at) {
-            let registers = rule.apply(&self.registers, &mut self.stack)?;
-            return self.enter(registers, false);
+            rule.apply(&mut self.registers, &mut self.stack)?;
+            return self.enter(false);
         }
         let object = self.object_at(at)?;
         if object.is_named(b"/_greenlet.") {
@@ -220,7 +220,12 @@ impl Walker {
             }
             match self.apply(&description, rule, *register, frame_end)? {
                 Saved::Is(value) => registers[number] = value,
-                Saved::Lost if number == RETURN => return None,
+                Saved::Lost if number == RETURN => {
+                    if !is_signal {
+                        frame_rules::keep_outermost(at);
+                    }
+                    return None;
+                }
                 Saved::Lost => registers[number] = 0,
             }
             has_return |= number == RETURN;
@@ -228,20 +233,21 @@ impl Walker {
         if !has_return {
             return None;
         }
-        self.enter(registers, is_signal)
+        self.registers = registers;
+        self.enter(is_signal)
     }
 
-    /// Continues in a caller, which a signal has interrupted or a call has left.
-    fn enter(&mut self, mut registers: Registers, is_signal: bool) -> Option<()> {
-        registers[RETURN] = machine::address(registers[RETURN]);
-        if registers[RETURN] < 4096 {
+    /// Continues in a caller, whose registers are there, and which a signal has interrupted or a
+    /// call has left.
+    fn enter(&mut self, is_signal: bool) -> Option<()> {
+        self.registers[RETURN] = machine::address(self.registers[RETURN]);
+        if self.registers[RETURN] < 4096 {
             return None;
         }
         if is_signal {
             // What was interrupted may be on another stack.
-            self.stack = Stack::at(registers[STACK_POINTER]);
+            self.stack = Stack::at(self.registers[STACK_POINTER]);
         }
-        self.registers = registers;
         self.is_exact = is_signal;
         Some(())
     }

@@ -8,6 +8,7 @@ use crate::calls::Outer;
 use crate::layout::{Kind, What};
 use crate::log::Request;
 use crate::threads::{self, Inside};
+use crate::unseen::{self, Use};
 use crate::{calls, clocks, edges, ends, events, held, locks, log, stacks};
 
 /// The thread wants a lock while it holds others.
@@ -164,6 +165,9 @@ pub(super) fn released_by_another(lock: Taken) {
         locks::known(region, lock.address)
     };
     if let Some(number) = number {
+        if lock.kind == Kind::PythonLock && !locks::is_signal(region, number) {
+            unseen::note(Use::Signal);
+        }
         locks::become_signal(region, number);
     }
 }

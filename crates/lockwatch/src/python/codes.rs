@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::Free;
 use super::embedding::FILE;
 use super::interface::{Interface, Object};
+use super::kept_stacks;
 use super::layout::{Frame, Layout};
 use crate::locks;
 use crate::recorded::{mix, wipe};
@@ -159,6 +160,7 @@ pub(super) unsafe fn prepare(python: &Interface, header: usize) {
 
 unsafe extern "C" fn free_code(code: Object) {
     freed(code as u64).fetch_add(1, Ordering::Relaxed);
+    kept_stacks::code_freed();
     // SAFETY: the type's own function, with what the interpreter gave.
     unsafe {
         let real: Free = std::mem::transmute(FREE.load(Ordering::Relaxed));

@@ -298,6 +298,22 @@ impl Layout {
         unsafe { word(frame, self.frame.previous) }
     }
 
+    /// The words of a frame that say where it is: its code and its instruction, as they are.
+    ///
+    /// # Safety
+    ///
+    /// It is one of this thread's.
+    #[inline]
+    pub(super) unsafe fn words(&self, frame: usize) -> [u64; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            [
+                word(frame, self.frame.code) as u64,
+                word(frame, self.frame.instruction) as u64,
+            ]
+        }
+    }
+
     /// What the frame tells, if it is one of Python code.
     ///
     /// # Safety

@@ -21,6 +21,7 @@ pub(crate) mod gil;
 mod handles;
 mod imports;
 mod interface;
+mod kept_stacks;
 mod layout;
 mod lines;
 mod names;
@@ -260,6 +261,13 @@ impl Interpreter for CPython {
         stack::frames(python(), region)
     }
 
+    fn stack(&self, region: &Region) -> u32 {
+        if STATE.load(Ordering::Acquire) != 2 {
+            return 0;
+        }
+        stack::keep(python(), region)
+    }
+
     /// One of a condition's waiters, or the lock that reports a thread's life
     /// (`Thread._tstate_lock`, until Python 3.12).
     fn flavour(&self, region: &Region) -> u32 {
@@ -267,6 +275,10 @@ impl Interpreter for CPython {
         // SAFETY: a method of a lock runs with the interpreter ready and the thread attached.
         unsafe { layout::find(python()) };
         stack::flavour(python(), region)
+    }
+
+    fn is_locked_task(&self, region: &Region) -> bool {
+        tasks::mixed::is_locked(region)
     }
 
     /// As one is by each import of a module.
@@ -290,6 +302,7 @@ impl Interpreter for CPython {
 /// In a new child what was learnt about the parent is forgotten: its tasks, where its texts are.
 pub(crate) fn forget() {
     codes::forget();
+    kept_stacks::forget();
     tasks::forget();
 }
 

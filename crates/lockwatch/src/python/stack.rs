@@ -1,12 +1,12 @@
 //! The stack of Python code, read from the thread's own frames ([`super::layout`]).
 
 use super::codes::{self, Place};
-use super::interface::Interface;
+use super::interface::{Interface, Object};
 use super::layout::{self, Layout};
-use super::{gil, python};
+use super::{gil, kept_stacks, python};
 use crate::interpreter::Frames;
 use crate::region::Region;
-use crate::threads;
+use crate::{stacks, threads};
 
 /// Frames are not followed further than this: what is read is nobody's promise.
 const FRAMES_MAX: usize = 4096;
@@ -45,26 +45,53 @@ fn meet(place: Place, in_task: &mut bool) -> Met {
     }
 }
 
+/// What is needed to read this thread's frames: where they are kept, and its state.
+fn readable(python: &Interface) -> Option<(&'static Layout, Object)> {
+    let layout = layout::get()?;
+    // SAFETY: both may be asked at any time.
+    let (state, is_initialized) = unsafe { ((python.own_state)(), (python.is_initialized)()) };
+    (!state.is_null() && is_initialized != 0).then_some((layout, state))
+}
+
 /// This thread's frames.
 pub(super) fn frames(python: &Interface, region: &Region) -> Frames {
-    let Some(layout) = layout::get() else {
+    let Some((layout, state)) = readable(python) else {
         return Frames::none();
     };
     let attached = is_attached(python);
     // SAFETY: an interpreter that ends takes the threads' states away; else the state is this
     // thread's, and its frames stay as they are meanwhile.
     unsafe {
-        let state = (python.own_state)();
-        if state.is_null() || (python.is_initialized)() == 0 {
-            return Frames::none();
-        }
         let call = layout.innermost_call(state);
         let first = layout.innermost(state);
-        walk(python, layout, region, first, call, attached)
+        walk(python, layout, region, first, call, attached).0
     }
 }
 
-/// A frame and those behind it.
+/// Keeps the stack of this thread's frames; gives its place plus one, 0 when there is none.
+pub(super) fn keep(python: &Interface, region: &Region) -> u32 {
+    let Some((layout, state)) = readable(python) else {
+        return 0;
+    };
+    let attached = is_attached(python);
+    // SAFETY: as for `frames`.
+    unsafe {
+        let first = layout.innermost(state);
+        if attached && let Some(stack) = kept_stacks::find(layout, first) {
+            return stack;
+        }
+        let call = layout.innermost_call(state);
+        let (frames, visited) = walk(python, layout, region, first, call, attached);
+        let stack = stacks::keep(region, frames.words());
+        if attached {
+            // What a thread without the GIL cannot read may be missing.
+            kept_stacks::keep(layout, first, visited, stack);
+        }
+        stack
+    }
+}
+
+/// A frame and those behind it, and how many of them were looked at.
 ///
 /// # Safety
 ///
@@ -76,14 +103,13 @@ unsafe fn walk(
     first: usize,
     mut call: Option<usize>,
     attached: bool,
-) -> Frames {
+) -> (Frames, usize) {
     let mut frames = Frames::none();
     let mut frame = first;
     let mut in_task = false;
-    for _ in 0..FRAMES_MAX {
-        if frame == 0 || frames.is_full() {
-            break;
-        }
+    let mut visited = 0;
+    while visited < FRAMES_MAX && frame != 0 && !frames.is_full() {
+        visited += 1;
         // SAFETY: the caller's promise.
         unsafe {
             let is_entry = layout.is_entry(frame);
@@ -111,7 +137,7 @@ unsafe fn walk(
         }
     }
     frames.end_call(0);
-    frames
+    (frames, visited)
 }
 
 /// A frame, or the next one where it only marks a call of C into Python; and what it says.

@@ -32,6 +32,9 @@ _ATOMIC_WAITS = (
 )
 """Parts of the mangled names of functions: of GCC's library until 14 and from 15 on, and LLVM's."""
 
+_BOOST_LOCK = b"N5boost12shared_mutex"
+"""The same of `boost::shared_mutex`, whose functions are templates' or inline."""
+
 
 class Binary(NamedTuple):
     """A program or a shared object.
@@ -46,6 +49,8 @@ class Binary(NamedTuple):
         is_privileged: Whether executing it may change the user, group or capabilities.
         waits_on_atomics: Whether it has what C++20's latches, barriers, semaphores and waits on
             atomics are made of, as far as its symbols tell.
+        has_boost_locks: Whether it has functions of Boost's read-write lock, as far as its symbols
+            tell.
         imports: Functions that it takes from elsewhere, of those that are of interest.
     """
 
@@ -57,6 +62,7 @@ class Binary(NamedTuple):
     is_rust: bool = False
     is_privileged: bool = False
     waits_on_atomics: bool = False
+    has_boost_locks: bool = False
     imports: frozenset[str] = frozenset()
 
 
@@ -98,6 +104,7 @@ def _elf(path: str, data: mmap.mmap) -> Binary:
         waits_on_atomics=any(
             has(section, text) for section in (".strtab", ".dynstr") for text in _ATOMIC_WAITS
         ),
+        has_boost_locks=any(has(section, _BOOST_LOCK) for section in (".strtab", ".dynstr")),
         imports=frozenset({"PyMutex_Lock"} if has(".dynstr", b"\0PyMutex_Lock\0") else ()),
     )
 

@@ -20,7 +20,7 @@ from vespiary.prove.locks.notes import Execution, Note, loaded, notes, unanswere
 from vespiary.prove.locks.preload import LIBRARY
 from vespiary.prove.locks.tree import Tree
 
-__all__ = ["Gap", "find", "lockless", "program_of", "sentences"]
+__all__ = ["Gap", "find", "lockless", "of_interpreters", "program_of", "sentences"]
 
 _OLDEST, _NEWEST = (3, 11), (3, 14)
 """The versions of CPython whose locks are watched."""
@@ -42,6 +42,30 @@ _OWN_LOCKS = {
 
 _CPP_LIBRARIES = ("libstdc++", "libc++")
 """They have for everybody what only some programs use."""
+
+_WATCHED_FUTEXES = (LIBRARY, "libstdc++.so", "libc++.so", "libc++abi.so", "libc.so.6", "ld-linux")
+"""Files that wait on futexes for what is watched: futures, static variables, and the C library."""
+
+_FUTEX = "Futex "
+"""What a note begins with of a file that waits on futexes."""
+
+_PARTLY_SEEN = {
+    "Stream": "the locks of streams while fprintf and similar functions hold them",
+    "Cookie": "the locks of streams while functions of the program's run in them (fopencookie)",
+    "Private": "orders between processes of locks in shared memory without PTHREAD_PROCESS_SHARED",
+}
+"""By the note of its use."""
+
+_NOT_SEEN_IN_PYTHON = {
+    "Signal": "Python locks that another thread released, which count as notifications",
+    "TaskSemaphore": "asyncio's semaphores that began with another value than 1, or were signals",
+    "Semaphore": "threading's semaphores that began with another value than 1, or were signals",
+    "NativeInTask": "orders from asyncio's locks to native locks",
+    "SimpleQueue": "waits in queue.SimpleQueue, which was used",
+    "interpreters": "of several interpreters, locks that end are noticed in the first alone,"
+    " and GILs of their own are not watched",
+}
+"""By the note of its use: parts of an interpreter."""
 
 _SCHEDULERS = {
     "trio": "the locks of trio's tasks",
@@ -89,7 +113,8 @@ def find(folder: Path, root: int, program: str, tree: Tree | None = None) -> Cou
     for files in _files(found, answers, tree).values():
         for file in files:
             gaps.update(Gap("code", locks, file) for locks in _own_locks(file))
-    gaps.update(_interpreters(found))
+    gaps.update(of_interpreters(found))
+    gaps.update(_used(found, answers))
     return gaps
 
 
@@ -160,11 +185,29 @@ def _own_locks(file: str) -> Iterator[str]:
         yield "the mutexes of Rust's standard library"
     if binary.waits_on_atomics and not name.startswith(_CPP_LIBRARIES):
         yield "latches, barriers, semaphores and waits on atomics of C++20"
+    if binary.has_boost_locks:
+        yield "Boost's shared_mutex, of which only the mutex within is watched"
     if "PyMutex_Lock" in binary.imports and not name.startswith("libpython"):
         yield "PyMutex"
 
 
-def _interpreters(found: Iterable[Note]) -> Iterator[Gap]:
+def _used(found: Iterable[Note], answers: dict[int, list[Note]]) -> Iterator[Gap]:
+    """What a process has used of which not everything is seen, by its own notes."""
+    for note in found:
+        if note.kind != "U":
+            continue
+        if note.text in _PARTLY_SEEN:
+            yield Gap("code", _PARTLY_SEEN[note.text], _program(note.pid, answers))
+        elif note.text == "loader":
+            yield Gap("code", "the dynamic loader's lock, which was not found", "the C library")
+        elif note.text.startswith(_FUTEX):
+            file = note.text.removeprefix(_FUTEX)
+            is_known = Path(file).name.startswith(_WATCHED_FUTEXES) or any(_own_locks(file))
+            if not is_known:
+                yield Gap("code", "locks of its own that are made of atomics and futexes", file)
+
+
+def of_interpreters(found: Iterable[Note]) -> Iterator[Gap]:
     """What is not seen of interpreters: each process has one."""
     names: dict[int, str] = {}
     for note in found:
@@ -178,19 +221,14 @@ def _interpreters(found: Iterable[Note]) -> Iterator[Gap]:
             yield Gap("python", "the locks inside buffered files", name)
             if version >= (3, 13):
                 yield Gap("python", "the interpreter's own PyMutexes", name)
-        elif note.kind == "U" and note.text == "SimpleQueue":
-            why = "waits in queue.SimpleQueue, which was used"
-            yield Gap("python", why, names.get(note.pid, "CPython"))
-        elif note.kind == "U" and note.text in _SCHEDULERS:
-            yield Gap("python", _SCHEDULERS[note.text], names.get(note.pid, "CPython"))
-        elif note.kind == "U" and note.text == "Semaphore":
-            why = "threading's semaphores that began with another value than 1, or were signals"
-            yield Gap("python", why, names.get(note.pid, "CPython"))
-        elif note.kind == "U" and note.text == "loader":
-            yield Gap("code", "the dynamic loader's lock, which was not found", "the C library")
-        elif note.kind == "U" and note.text == "interpreters":
-            why = "of several interpreters, locks that end are noticed in the first alone"
-            yield Gap("python", why, names.get(note.pid, "CPython"))
+            if "free-threading" in note.text:
+                yield Gap("python", "a GIL that it enables while it runs", name)
+                if version >= (3, 14):
+                    yield Gap("python", "since 3.14 it has not been tested without a GIL", name)
+        elif note.kind == "U":
+            why = _SCHEDULERS.get(note.text) or _NOT_SEEN_IN_PYTHON.get(note.text, "")
+            if why:
+                yield Gap("python", why, names.get(note.pid, "CPython"))
 
 
 def lockless(folder: Path, took: Collection[int]) -> Counter[str]:

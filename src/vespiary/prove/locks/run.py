@@ -89,7 +89,7 @@ def run(
             program.close()
         outcome = watched.outcome(stuck)
         outcome.cores = cores
-        outcome.coverage.gaps = find(folder, program.pid, program_of(command[0]), watched.tree)
+        outcome.coverage.gaps += find(folder, program.pid, program_of(command[0]), watched.tree)
         outcome.coverage.lockless = lockless(folder, watched.took)
         return outcome
 

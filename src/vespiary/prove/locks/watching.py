@@ -117,6 +117,10 @@ class Watcher:
             orders = sum(1 for _ in record.edges())
             lost = Counter(record.lost)
             self.coverage += Coverage(1, record.lock_count, record.operations, orders, lost)
+            if orders:
+                from vespiary.prove.locks.unseen import unseen
+
+                self.coverage.gaps += unseen(record)
             if record.operations:
                 self.took.add(record.inner)
             kept = log.beside(record)

@@ -10,6 +10,7 @@ use crate::python::interface::Object;
 use crate::python::stack;
 use crate::region::Region;
 use crate::threads::{self, Inside};
+use crate::unseen::{self, Use};
 use crate::{calls, edges, held, locks, stacks, texts};
 
 pub(super) static DEFINITIONS: [Definition; 11] = [
@@ -64,8 +65,12 @@ fn number_of(region: &Region, lock: Object, kind: Kind) -> Option<u32> {
     let number = match kind {
         Kind::TaskLock => locks::find(region, address, kind, 0),
         _ => locks::known(region, address),
-    }?;
-    (!locks::is_signal(region, number)).then_some(number)
+    };
+    let number = number.filter(|number| !locks::is_signal(region, *number));
+    if number.is_none() && kind == Kind::TaskSemaphore {
+        unseen::note(Use::TaskSemaphore);
+    }
+    number
 }
 
 /// The running task wants a lock that is somebody's: it begins to wait. Gives the task's number,
@@ -87,6 +92,7 @@ fn begin_wait(lock: Object, kind: Kind) -> Option<u32> {
     let has_it = held::find(task, address).is_some();
     if has_it && kind == Kind::TaskSemaphore {
         // A task that waits for it twice needs another one to release it.
+        unseen::note(Use::TaskSemaphore);
         locks::become_signal(region, number);
         return None;
     }
@@ -130,6 +136,7 @@ fn take(lock: Object, kind: Kind) -> Option<()> {
     let (object, task) = actor(&inside)?;
     let Inside { region, .. } = &inside;
     let number = number_of(region, lock, kind)?;
+    unseen::tasks_lock();
     edges::record_of_task(region, task, inside.thread, number, limit_of(object));
     if task.marks.load(Ordering::Relaxed) & HAS_ORDER != 0 {
         tell_name(&inside, object, task);
@@ -186,6 +193,9 @@ fn release(inside: &Inside, lock: Object, kind: Kind) {
         && (kind == Kind::TaskSemaphore
             || locks::lock(region, number).owner.load(Ordering::Relaxed) != 0)
     {
+        if kind == Kind::TaskSemaphore {
+            unseen::note(Use::TaskSemaphore);
+        }
         locks::become_signal(region, number);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::{functions, life, steps, table};
 use crate::layout::HAS_ORDER;
+use crate::region::Region;
 use crate::threads::{self, Inside};
 use crate::{edges, held};
 
@@ -16,6 +17,18 @@ use crate::{edges, held};
 #[inline]
 pub(in crate::python) fn is_of_task() -> bool {
     life::is_used() && steps::is_within()
+}
+
+/// Whether this thread makes a step of a task that holds a lock of asyncio's, or may: which task it
+/// is cannot be asked for without the GIL.
+pub(in crate::python) fn is_locked(region: &Region) -> bool {
+    is_of_task()
+        && steps::known().is_none_or(|task| {
+            table::find(task as u64)
+                .map(|known| known.number.load(Ordering::Relaxed))
+                .filter(|place| *place != 0)
+                .is_some_and(|place| !held::entries(&region.threads[place as usize - 1]).is_empty())
+        })
 }
 
 /// The thread wants a lock of threads with a number.

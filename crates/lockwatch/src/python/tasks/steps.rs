@@ -124,6 +124,14 @@ pub(super) fn is_within() -> bool {
     RUNS.get() != Runs::Outside
 }
 
+/// The task that runs, if it is known without asking for it.
+pub(super) fn known() -> Option<Object> {
+    match RUNS.get() {
+        Runs::Task(task) => Some(task),
+        _ => None,
+    }
+}
+
 /// The task that runs, asked for once a step; null without one.
 pub(super) fn running() -> Object {
     match RUNS.get() {

@@ -200,7 +200,7 @@ class Deadlines(_Settings):
             (`connections=True`). Then the peer is forgotten, and its connection is closed, because
             a peer of UDP cannot say that it leaves. 60: many routers forget a UDP peer earlier, and
             a peer that is still there begins a new connection with its next datagram.
-        write_seconds: Time without progress while bytes wait to be sent, also while the connection
+        write_seconds: Time without progress while bytes wait to be sent, even while the connection
             closes. A slow peer that still reads is not disconnected: progress means that it accepts
             512 bytes in this time (in the first period, only its second half counts). 60: a peer
             that reads nothing for a minute is dead or malicious.

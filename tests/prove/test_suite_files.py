@@ -66,7 +66,7 @@ BROKEN = {
         'timeout = "soon"',
         9,
         "cases.echo.timeout",
-        "expected a time above zero, such as 5, '500ms' or '2min'; there is 'soon'",
+        "expected a time above zero, such as 5, '500ms' or '2min'; got 'soon'",
     ),
     "a time of zero": ("within = 5", "within = 0", 14, "ready.within", "a time above zero"),
     "a size that is not valid": (
@@ -103,14 +103,14 @@ BROKEN = {
         'growth_max = "3"',
         22,
         "cases.echo.checks.descriptors_growth_max",
-        "expected a whole number; there is '3'",
+        "expected a whole number; got '3'",
     ),
     "a text in place of a list": (
         'drivers = ["uring", "epoll"]',
         'drivers = "uring"',
         4,
         "matrix.drivers",
-        "expected a list; there is 'uring'",
+        "expected a list; got 'uring'",
     ),
     "an unknown tool": (
         '"plain", "locks"]',

@@ -59,6 +59,9 @@ PHRASES = {
     r"for good|as ever|by turns": "permanently, as usual, alternately",
     r"dearer": "takes longer, costs more",
     r"(?:takes?|took) root": "needs root",
+    r"a name of Python(?!'s)": "a valid Python identifier",
+    r"units? of systemd": "a systemd unit",
+    r"(?:anything|nothing|everything) else than": "anything other than",
 }
 """A phrase, and what to write instead."""
 
@@ -93,6 +96,24 @@ PHRASES_OF_DOCUMENTS = {
     r"what is left|(?:is|are) left out|leaves? out": "the rest, is omitted, omits",
     r"commonest": "most common",
     r"anew|amiss|aright": "again, wrong, right",
+    r"(?:and )?so also": "a sentence of its own, too",
+    r"need not": "does not need to, does not have to",
+    r"(?<=, )also (?:after|before|during|for|from|if|in|on|those|to|when|where|while|with)": (
+        "even if, even after, including"
+    ),
+    r"counts? with the time": "its latency is the time",
+    r"missing in": "missing from",
+    r"older than (?:19|20)\d\d": "released before",
+    r"(?:has|have) not(?=\. )": "the whole verb: has not changed, does not share it",
+    r"takes? [^.,:;]{1,40} for (?:complete|the whole|a complete)[^.]{0,30}": (
+        "does not notice that it is incomplete"
+    ),
+    r"(?:arguments?|handlers?|(?<!event )loops?|regular expressions?|scopes?|services?|sockets?"
+    r"|streams?|tasks?|workers?) of (?:asyncio|Python|systemd|Vespiary)(?! on|'s)": (
+        "an asyncio task, a Python socket, a systemd service"
+    ),
+    r"what is waited for|is due that": "what the thread waits for",
+    r"(?:in|of) plain methods": "whose methods are not async",
 }
 """The same for the documents, which more people read than comments."""
 

@@ -149,6 +149,24 @@ def test_the_clients_options_reach_the_handler() -> None:
     check_handler(Named, client={"headers": [("X-Name", "bee")]}, seeds=2)
 
 
+def test_a_wrong_argument_is_an_error_and_not_a_fault_of_the_handler() -> None:
+    with pytest.raises(vespiary.ConfigurationError, match=r"write client=\{'headers': \.\.\.\}"):
+        check_handler(Echo, headers={"X-Name": "bee"})  # type: ignore[call-arg]
+    with pytest.raises(vespiary.ConfigurationError, match="did you mean 'headers'"):
+        check_handler(Echo, client={"header": {}})  # type: ignore[typeddict-unknown-key]
+    with pytest.raises(vespiary.ConfigurationError, match="needs a certificate"):
+        check_handler(Echo, "wss://127.0.0.1:80")
+
+
+def test_a_handshake_that_fails_shows_what_the_server_logged() -> None:
+    class Broken(vespiary.Handler[str]):
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            raise KeyError("the room")
+
+    with pytest.raises(HandlerFault, match=r"(?s)status 500.*the server logged:.*the room"):
+        check_handler(Broken)
+
+
 class Rooms(vespiary.Handler[str]):
     keep_request = True
 

@@ -121,12 +121,12 @@ BROKEN: dict[str, tuple[str, int, str]] = {
     "no plug-in": (
         '[endpoints.a]\nurl = "tcp://127.0.0.1:0"\n',
         1,
-        "endpoints.a.plugin: is missing: expected a text",
+        "endpoints.a.plugin: is missing: expected a string",
     ),
     "a plug-in that is a number": (
         HEAD.replace('"plug.py:Echo"', "1"),
         3,
-        "endpoints.a.plugin: expected a text; there is 1",
+        "endpoints.a.plugin: expected a string; got 1",
     ),
     "no URL": (
         '[endpoints.a]\nplugin = "plug.py:Echo"\n',
@@ -175,7 +175,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         HEAD + 'framing = "lines"\n',
         4,
         "endpoints.a.framing: expected 'raw', 'line', 'crlf', 'length', a table, or a plug-in such"
-        " as 'file.py:message_size'; there is 'lines': did you mean 'line'?",
+        " as 'file.py:message_size'; got 'lines': did you mean 'line'?",
     ),
     "a length of three bytes": (
         HEAD + "framing = { width = 3 }\n",
@@ -207,7 +207,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
     "permissions that are not octal": (
         HEAD.replace("tcp://127.0.0.1:0", "unix:///tmp/x.sock") + 'mode = "rw"\n',
         4,
-        "endpoints.a.mode: expected permissions as an octal text such as '660'; there is 'rw'",
+        "endpoints.a.mode: expected permissions as an octal string, as '660'; got 'rw'",
     ),
     "a file of a plug-in that is missing": (
         HEAD.replace("plug.py", "plugg.py"),
@@ -244,7 +244,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
     "a key of a plug-in's own that is missing": (
         TYPED + "[endpoints.a.config]\nrepeat = 2\n",
         4,
-        "endpoints.a.config.greeting: is missing: expected a text",
+        "endpoints.a.config.greeting: is missing: expected a string",
     ),
     "a misspelt key of a plug-in's own": (
         TYPED + '[endpoints.a.config]\ngreting = "x"\n',
@@ -254,7 +254,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
     "a value of a plug-in's own": (
         TYPED + '[endpoints.a.config]\ngreeting = "x"\nrepeat = "often"\n',
         6,
-        "endpoints.a.config.repeat: expected a whole number; there is 'often'",
+        "endpoints.a.config.repeat: expected a whole number; got 'often'",
     ),
     "what a plug-in's own check refuses": (
         TYPED + '[endpoints.a.config]\ngreeting = "x"\nrepeat = 10\n',
@@ -310,7 +310,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
     "a log level": (
         '[log]\nlevel = "warn"\n' + HEAD,
         2,
-        "log.level: expected one of 'debug', 'info', 'warning', 'error'; there is 'warn':"
+        "log.level: expected one of 'debug', 'info', 'warning', 'error'; got 'warn':"
         " did you mean 'warning'?",
     ),
     "a user that does not exist": (
@@ -379,7 +379,7 @@ def test_several_mistakes_are_reported_at_once(folder: Path) -> None:
     text = "\n".join(mistakes(path))
     for words in (
         ":1: worker: unknown key: did you mean 'workers'?",
-        ":4: endpoints.a.plugin: expected a text; there is 1",
+        ":4: endpoints.a.plugin: expected a string; got 1",
         ":5: endpoints.a.limit: unknown key",
         ":7: endpoints.b.url: ",
         ":9: endpoints.b.limits.headers_max: ",
@@ -395,7 +395,7 @@ def test_a_mistake_in_an_included_file_has_that_files_name_and_line(folder: Path
     (folder / "more" / "d.toml").write_text(HEAD)
     (folder / "wasp.toml").write_text('include = ["more/*.toml"]\n' + HEAD)
     text = "\n".join(mistakes(folder / "wasp.toml"))
-    assert f"{folder}/more/b.toml:3: endpoints.b.plugin: expected a text" in text
+    assert f"{folder}/more/b.toml:3: endpoints.b.plugin: expected a string" in text
     assert f"{folder}/more/c.toml:1: is not TOML" in text
     assert f"{folder}/more/d.toml:1: endpoints.a: is in {folder}/wasp.toml:2 too" in text
 
@@ -405,5 +405,5 @@ def test_a_secret_is_not_in_an_error(folder: Path, monkeypatch: pytest.MonkeyPat
     path = folder / "wasp.toml"
     path.write_text(TYPED + 'config = { greeting = "x", repeat = "${SECRET}" }\n')
     (line,) = mistakes(path)
-    assert "expected a whole number; there is '${SECRET}'" in line
+    assert "expected a whole number; got '${SECRET}'" in line
     assert "swordfish" not in line

@@ -130,7 +130,7 @@ def test_a_new_project_passes_its_own_tests_and_is_served(tmp_path: Path, name: 
     [
         ("price-feed", "did you mean 'price_feed'?"),
         ("json", "is the name of a module that is there already"),
-        ("class", "is not a name of Python"),
+        ("class", "is not a valid Python identifier"),
     ],
 )
 def test_a_name_that_cannot_be_a_module_is_refused(tmp_path: Path, name: str, words: str) -> None:

@@ -37,7 +37,7 @@ def test_the_unit_runs_the_configuration_and_waits_for_its_longest_drain(folder:
     done = install(folder, LINE + "deadlines.drain_seconds = 60\n", "--print", "--name", "app")
     unit = service(done.stdout)
     assert unit["ExecStart"].endswith(f" run {folder}/wasp.toml")
-    assert unit["Type"] == "notify-reload"
+    assert (unit["Type"], unit["ExecReload"]) == ("notify", "kill -HUP $MAINPID")
     assert unit["TimeoutStopSec"] == "67"
     assert unit["DynamicUser"] == "yes"
     assert unit["CapabilityBoundingSet"] == ""

@@ -1,4 +1,4 @@
-"""`vespiary install`: write a unit of systemd for a configuration file."""
+"""`vespiary install`: write a systemd unit for a configuration file."""
 
 import shutil
 import sys
@@ -43,9 +43,9 @@ _FOLDER = Path("/etc/systemd/system")
     help="Where the unit is written.",
 )
 def install(file: Path, name: str | None, user: str | None, is_printed: bool, folder: Path) -> None:
-    """Write a hardened unit of systemd that runs a configuration file.
+    """Write a hardened systemd unit that runs a configuration file.
 
-    The configuration is checked first. The unit may only do what a server needs. FILE is wasp.toml
+    The configuration is checked first. The unit allows only what a server needs. FILE is wasp.toml
     by default. The unit is not started.
 
     \b

@@ -18,7 +18,7 @@ _COMMANDS = {
     "check": "Check a configuration file of `vespiary run`.",
     "disconnect": "Close connections of an endpoint of `vespiary run`.",
     "drain": "Stop an endpoint of `vespiary run` gracefully.",
-    "install": "Write a unit of systemd for `vespiary run`.",
+    "install": "Write a systemd unit for `vespiary run`.",
     "load": "Send load to a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
     "memory": "Run a program under a memory limit, and report whether its memory grows.",

@@ -47,7 +47,7 @@ def _check(name: str) -> None:
     if not is_valid:
         near = "".join(one if one.isalnum() else "_" for one in name).strip("_").lower()
         advice = f": did you mean {near!r}?" if near.isidentifier() else ""
-        raise ConfigurationError(f"{name!r} is not a name of Python{advice}", subject=name)
+        raise ConfigurationError(f"{name!r} is not a valid Python identifier{advice}", subject=name)
     if name in sys.stdlib_module_names or name == "vespiary":
         raise ConfigurationError(
             f"{name!r} is the name of a module that is there already: choose another name",

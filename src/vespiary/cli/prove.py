@@ -50,8 +50,8 @@ _SEED_MAX = 1 << 32
     "tools",
     multiple=True,
     metavar="TOOL",
-    help="Run with this tool only. It need not be in the suite's matrix.  [default: the tools of"
-    " the matrix]",
+    help="Run with this tool only. It can be missing from the suite's matrix.  [default: the tools"
+    " of the matrix]",
 )
 @click.option(
     "--python",

@@ -48,7 +48,7 @@ def check_filter(
     2. However the network cuts and delays the bytes, the same bytes arrive behind the filter.
     3. Connections side by side do not disturb one another.
     4. With `peer`: what one end sends is what the other receives, in both directions.
-    5. No exception is raised, also when the peer resets the connection at any moment.
+    5. No exception is raised, even when the peer resets the connection at any moment.
 
     Args:
         factory: What `filters=` takes.

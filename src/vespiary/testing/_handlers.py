@@ -85,9 +85,10 @@ def check_handler(
         options: Those of `Server.add`.
 
     Raises:
-        ConfigurationError: `path` does not belong to `url`.
+        ConfigurationError: an option is wrong, or `path` does not belong to `url`.
         HandlerFault: the first check that fails.
     """
+    _refuse_options_of_clients(options)
     if "framing" in options:
         client = {"framing": options["framing"], **(client or {})}
     client = client or {}
@@ -145,10 +146,15 @@ class _Check:
         with watch_log() as log, watch_calls(self.handler) as (handler, calls):
             try:
                 heard = run(main(handler), seed=seed, faults=faults, timeout=None)
+            except ConfigurationError:
+                # The arguments of `check_handler` are wrong, and not the handler.
+                raise
             except (OSError, VespiaryError) as error:
                 # With these faults, connections are reset, also while they open.
                 if faults is not HARSH:
-                    raise _fault(what, f"the client could not connect: {error}", seed) from error
+                    logged = "".join(f"\nthe server logged:\n{text}" for text in log.errors[:1])
+                    text = f"the client could not connect: {error}{logged}"
+                    raise _fault(what, text, seed) from error
                 heard = None
         for text in ending.faults():
             raise _fault(what, text, seed)
@@ -202,6 +208,14 @@ class _Check:
 
 def _fault(what: str, text: str, seed: int) -> HandlerFault:
     return HandlerFault(f"{what} (seed {seed}): {text}")
+
+
+def _refuse_options_of_clients(options: ServerOptions) -> None:
+    own = ClientOptions.__annotations__.keys() - ServerOptions.__annotations__.keys()
+    for name in own & options.keys():
+        raise ConfigurationError(
+            f"{name}= is an option of the client: write client={{{name!r}: ...}}", subject=name
+        )
 
 
 def _path(url: str, given: str | None) -> str:

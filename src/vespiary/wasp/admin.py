@@ -49,7 +49,7 @@ def check_admin(source: Source, table: AdminTable | None) -> None:
         source.report(Problem(("admin", "url"), str(error)))
         return
     if endpoint.scheme not in ("http", "http+unix"):
-        text = f"expected a URL with http:// or http+unix://; there is {table.url!r}"
+        text = f"expected a URL with http:// or http+unix://; got {table.url!r}"
         source.report(Problem(("admin", "url"), text))
     elif endpoint.target != "/":
         source.report(Problem(("admin", "url"), "expected a URL without a path"))

@@ -30,7 +30,7 @@ WRONG: Final = _Wrong()
 """What stands for a value that is wrong, which has been reported."""
 
 _PLAIN: dict[Any, str] = {
-    str: "a text",
+    str: "a string",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -128,7 +128,7 @@ def _plain(source: Source, kind: Any, value: object, path: KeyPath) -> Any:
         else:
             shown = source.shown(path, value)
             near = _near(kind, value)
-            source.report(Problem(path, f"expected {_words(kind)}; there is {shown}{near}"))
+            source.report(Problem(path, f"expected {_words(kind)}; got {shown}{near}"))
         return WRONG
 
 

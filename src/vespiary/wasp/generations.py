@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import selectors
 import signal
@@ -332,6 +333,7 @@ class Generations:
     def _prepare(self, main: int) -> None:
         """Leave to the main process what belongs to it."""
         os.setpgid(0, 0)
+        multiprocessing.current_process().name = f"generation-{self._count}"
         end_with(main)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -28,7 +28,7 @@ class _JSON(logging.Formatter):
             "message": record.getMessage(),
             "process": record.process,
         }
-        if record.processName not in (None, "MainProcess"):
+        if record.processName and record.processName.startswith("worker-"):
             fields["worker"] = record.processName
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)

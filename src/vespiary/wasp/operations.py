@@ -47,7 +47,7 @@ class Operations:
             address.suspend()
 
     async def resume(self, name: str) -> None:
-        """Accept connections again, also after `drain`.
+        """Accept connections again, after `suspend` or `drain`.
 
         Raises:
             Refused: the endpoint is not known.

@@ -238,6 +238,6 @@ def _pydantic(source: Source, kind: Any, values: dict[str, Any], path: KeyPath) 
         for fault in faults(include_url=False):
             place = (*path, *fault["loc"])
             shown = source.shown(place, fault["input"])
-            there = "" if fault["type"] == "missing" else f"; there is {shown}"
+            there = "" if fault["type"] == "missing" else f"; got {shown}"
             source.report(Problem(place, f"{fault['msg']}{there}"))
         return WRONG

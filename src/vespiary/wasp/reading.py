@@ -123,7 +123,7 @@ def _read(
     for key_path, as_written in written.items():
         source.written.setdefault(key_path, as_written)
     if not isinstance(included, list) or not all(isinstance(one, str) for one in included):
-        source.fault(path, lines.get(("include",), 1), f"include: {_WANTED}; there is {included!r}")
+        source.fault(path, lines.get(("include",), 1), f"include: {_WANTED}; got {included!r}")
         return
     for number, pattern in enumerate(included):
         line = lines.get(("include", number), lines.get(("include",), 1))

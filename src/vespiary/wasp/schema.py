@@ -190,7 +190,7 @@ class EndpointTable(_Table, frozen=True):
     forwarded_from: Names | UnsetType = UNSET
     forwarded_field: Literal["x-forwarded-for", "forwarded"] | UnsetType = UNSET
     mode: (
-        Annotated[str, _expected("expected permissions as an octal text such as '660'")] | UnsetType
+        Annotated[str, _expected("expected permissions as an octal string, as '660'")] | UnsetType
     ) = UNSET
     backlog: int | UnsetType = UNSET
     reuse_port: bool | UnsetType = UNSET
@@ -239,7 +239,7 @@ class AdminTable(_Table, frozen=True):
     url: str
     token: str | None = None
     mode: (
-        Annotated[str, _expected("expected permissions as an octal text such as '660'")] | UnsetType
+        Annotated[str, _expected("expected permissions as an octal string, as '660'")] | UnsetType
     ) = UNSET
 
 

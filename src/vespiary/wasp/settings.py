@@ -135,7 +135,7 @@ def mode_of(source: Source, text: str, path: KeyPath) -> int | None:
         mode = -1
     if 0 <= mode <= 0o777:
         return mode
-    _report_text(source, text, path, "permissions as an octal text such as '660'")
+    _report_text(source, text, path, "permissions as an octal string, as '660'")
     return None
 
 
@@ -147,7 +147,7 @@ def _framing(source: Source, value: str | LengthPrefixTable, path: KeyPath) -> A
         if value in _FRAMINGS:
             return value
         near = advice(value, _FRAMINGS)
-        text = f"{FRAMING_EXPECTED}; there is {source.shown(path, value)}"
+        text = f"{FRAMING_EXPECTED}; got {source.shown(path, value)}"
         source.report(Problem(path, f"{text}: {near}" if near.startswith("did you") else text))
         return None
     return _made(source, LengthPrefix, given(value), path)
@@ -199,7 +199,7 @@ def _bytes(source: Source, value: int | str, path: KeyPath) -> int | None:
 
 
 def _report_text(source: Source, value: str, path: KeyPath, wanted: str) -> None:
-    source.report(Problem(path, f"expected {wanted}; there is {source.shown(path, value)}"))
+    source.report(Problem(path, f"expected {wanted}; got {source.shown(path, value)}"))
 
 
 def workers_of(source: Source, value: int | WorkersTable | None) -> Workers | None:

@@ -1,4 +1,4 @@
-"""The unit of systemd for a configuration."""
+"""The systemd unit for a configuration."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class Unit:
 def unit_text(configuration: Configuration, unit: Unit) -> str:
     """Return the text of a unit file.
 
+    systemd before 253 ignores `Type=notify-reload`, so the unit itself sends SIGHUP.
     The stop may take what the longest drain needs. A port below 1024 needs a capability, and
     nothing else is allowed that a server does not need.
     """
@@ -76,8 +77,9 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
-Type=notify-reload
+Type=notify
 ExecStart={words}
+ExecReload=kill -HUP $MAINPID
 WorkingDirectory={file.parent}
 Restart=on-failure
 WatchdogSec=30

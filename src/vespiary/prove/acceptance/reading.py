@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["SuiteError", "read_suite"]
 
 _EXPECTED = {
-    "string_type": "expected a text",
+    "string_type": "expected a string",
     "int_type": "expected a whole number",
     "int_from_float": "expected a whole number",
     "float_type": "expected a number",
@@ -116,11 +116,11 @@ def _words(path: KeyPath, error: Any) -> str:
     if kind == "literal_error":
         return f"expected {error['ctx']['expected']}"
     if kind == "value_error":
-        return f"{error['msg'].removeprefix('Value error, ')}; there is {error['input']!r}"
+        return f"{error['msg'].removeprefix('Value error, ')}; got {error['input']!r}"
     wanted = _type_at(path)
     if _is_name_or_list(wanted):
         return "expected a name or a number, or a list of these"
-    return f"{_EXPECTED.get(kind, error['msg'])}; there is {error['input']!r}"
+    return f"{_EXPECTED.get(kind, error['msg'])}; got {error['input']!r}"
 
 
 def _near(path: KeyPath) -> str | None:

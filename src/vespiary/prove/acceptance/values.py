@@ -82,7 +82,9 @@ class Words(_Validated, tuple[str, ...]):
     @classmethod
     def parse(cls, value: object) -> Words:
         """The command."""
-        expected = "expected a command: a list of words such as ['python', 'server.py'], or a text"
+        expected = (
+            "expected a command: a list of words such as ['python', 'server.py'], or a string"
+        )
         if isinstance(value, str):
             try:
                 words = shlex.split(value)
@@ -106,7 +108,7 @@ class Pattern(_Validated, str):
     def parse(cls, value: object) -> Pattern:
         """The expression."""
         if not isinstance(value, str):
-            raise ValueError("expected a text: a regular expression")
+            raise ValueError("expected a string: a regular expression")
         try:
             re.compile(value, re.MULTILINE)
         except re.error as error:

@@ -13,7 +13,7 @@ UNABLE: Final = 2
 """The options are wrong, or the kernel does not allow what was asked for."""
 
 _TABLE = (
-    (0, "no alarm was reached, also after Ctrl-C or SIGTERM"),
+    (0, "no alarm was reached, even after Ctrl-C or SIGTERM"),
     (UNABLE, "the options are wrong, or this system does not allow what they ask for"),
     (ALARM, "an alarm was reached"),
     (NOT_EXECUTABLE, "COMMAND was found and cannot be executed"),

@@ -112,6 +112,8 @@ PHRASES_OF_DOCUMENTS = {
     r"|streams?|tasks?|workers?) of (?:asyncio|Python|systemd|Vespiary)(?! on|'s)": (
         "an asyncio task, a Python socket, a systemd service"
     ),
+    r"not (?:seen|detected|covered|supported) are": "these are not seen: ...",
+    r"the latter|the former": "the noun",
     r"what is waited for|is due that": "what the thread waits for",
     r"(?:in|of) plain methods": "whose methods are not async",
 }

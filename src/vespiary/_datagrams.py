@@ -92,7 +92,7 @@ def _check_connection_hooks(endpoint: Endpoint, owner: str, defined: set[str]) -
     if "on_part" in defined:
         raise ConfigurationError(
             f"{endpoint}: a datagram has no parts, so on_part of {owner} is never called: define"
-            " on_message in its place",
+            " on_message instead",
             subject="on_part",
         )
 

@@ -92,8 +92,8 @@ _SENTENCES = {
     "url": "the URL is the second argument",
     "loop": "it runs in the loop that awaits it",
     "process_request": "write it as the method on_request of a Handler",
-    "rate_limit": "for bytes per second write filters=[vespiary.filters.RateLimit]; messages per"
-    " second are not limited: sleep in the handler, or count them there",
+    "rate_limit": "for bytes per second write filters=[partial(vespiary.filters.RateLimit,"
+    " received=...)]; to limit messages per second, sleep in the handler or count them there",
     "reload": "that is an option of the command: vespiary serve --reload",
     "log_level": "set it with logging.getLogger('vespiary').setLevel(...)",
     "workers": "it is an option of vespiary.serve and Server.run",

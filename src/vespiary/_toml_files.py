@@ -56,13 +56,13 @@ def parsed(path: Path, error: type[FileError] = FileError) -> tuple[str, dict[st
     except OSError as fault:
         raise error(path, [f"{path}: cannot be read: {fault.strerror}"]) from fault
     except UnicodeDecodeError as fault:
-        raise error(path, [f"{path}: is not a text in UTF-8"]) from fault
+        raise error(path, [f"{path}: is not valid UTF-8 text"]) from fault
     except tomllib.TOMLDecodeError as fault:
         match = re.search(r"(.*) \(at line (\d+), column (\d+)\)$", str(fault))
         what, number = (match[1], match[2]) if match else (str(fault), "1")
         if match is None and str(fault).endswith("(at end of document)"):
             number = str(max(1, len(text.splitlines())))
-        raise error(path, [f"{path}:{number}: is not TOML: {what}"]) from fault
+        raise error(path, [f"{path}:{number}: is not valid TOML: {what}"]) from fault
     return text, data
 
 

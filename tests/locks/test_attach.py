@@ -255,7 +255,7 @@ def test_what_cannot_be_looked_at_is_refused_with_the_reason() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         thread = next(int(task.name) for task in found if int(task.name) != process.pid)
-        assert f"is a thread: give its process, {process.pid}" in refusal(thread)
+        assert f"is a thread: pass its process, {process.pid}" in refusal(thread)
         process.kill()
 
 

@@ -132,7 +132,7 @@ def test_a_mistake_in_the_file_names_the_table_and_what_to_write(
 def test_a_file_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "memory.toml"
     file.write_bytes(b'["\xff"]\n')
-    with pytest.raises(ConfigurationError, match=r"is not TOML: .*utf-8"):
+    with pytest.raises(ConfigurationError, match=r"is not valid TOML: .*utf-8"):
         read(file)
 
 

@@ -110,7 +110,7 @@ SERVER, CLIENT = ServerOptions.__annotations__, ClientOptions.__annotations__
         (SERVER, "limitz", "did you mean 'limits'?"),
         (SERVER, "drain_second", "did you mean 'drain_seconds'? It is a field: deadlines="),
         (CLIENT, "message_byte_max", "did you mean 'message_bytes_max'? It is a field: limits="),
-        (SERVER, "rate_limit", "write filters=[vespiary.filters.RateLimit]"),
+        (SERVER, "rate_limit", "filters=[partial(vespiary.filters.RateLimit, received=...)]"),
         (SERVER, "reloads", "did you mean 'reload'? That is an option of the command"),
         (SERVER, "workerz", "did you mean 'workers'? It is an option of vespiary.serve"),
         (SERVER, "sea", "this has no 'sea': there are "),

@@ -100,7 +100,7 @@ def test_workers_are_not_forked_while_a_loop_is_open(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
     loop = Loop()
     try:
-        with pytest.raises(RuntimeError, match="while a loop of Vespiary is open"):
+        with pytest.raises(RuntimeError, match="while a Vespiary loop is open"):
             server().run(workers=2)
     finally:
         loop.close()

@@ -95,7 +95,9 @@ def _check(watch: float | None, stall: float | None) -> None:
     if watch is not None and watch < _WATCH_SECONDS_MIN:
         raise click.UsageError(f"--watch must be at least {_WATCH_SECONDS_MIN * 1000:.0f}ms")
     if stall is not None and watch is None:
-        raise click.UsageError("--stall needs --watch, such as --watch 5s: one look sees no stall")
+        raise click.UsageError(
+            "--stall needs --watch, such as --watch 5s: one check cannot find a stall"
+        )
     if stall is not None and stall <= 0:
         raise click.UsageError("--stall must be more than 0: a time such as 250ms or 5s")
 

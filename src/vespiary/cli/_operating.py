@@ -55,7 +55,9 @@ def ask(file: Path, method: str, path: str) -> Any:
         body = answer.read().decode()
     except (OSError, http.client.HTTPException) as error:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise click.ClickException(f"no answer from {url}: {text}; does the server run?") from None
+        raise click.ClickException(
+            f"no answer from {url}: {text}; is the server running?"
+        ) from None
     finally:
         connection.close()
     if answer.status != 200:
@@ -89,7 +91,7 @@ def _admin(file: Path) -> tuple[str, str | None]:
     source = read_source(file)
     if "admin" not in source.data:
         raise ConfigurationError(
-            f"{file} has no [admin], by which its server can be reached: add it, such as\n\n"
+            f"{file} has no [admin], which is needed to reach its server: add it, such as\n\n"
             '  [admin]\n  url = "http://127.0.0.1:9180/"',
             subject="admin",
         )

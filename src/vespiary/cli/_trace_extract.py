@@ -109,7 +109,7 @@ def extract_command(
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     if (show or show_candidates) and (accept or check or old):
         raise click.UsageError(
-            "--show and --candidates write nothing: leave out --accept, --check and --old"
+            "--show and --candidates write nothing: remove --accept, --check and --old"
         )
     text = files.specification(text_path)
     patterns = tuple(part.strip() for part in sections.split(",")) if sections else ()
@@ -177,7 +177,7 @@ def _tell(done: Extraction, path: Path) -> None:
         f"{path}: {counted(len(done.sentences), 'requirement')}: {len(revision.kept)} kept,"
         f" {len(revision.new)} new, {len(revision.changed)} changed,"
         f" {len(revision.moved)} moved, {len(revision.vanished)} vanished"
-        + (f"; {done.left_out} left out because the base has them" if done.left_out else "")
+        + (f"; {done.left_out} omitted because the base has them" if done.left_out else "")
     )
     for requirement, sentence in revision.changed:
         click.echo(f"  suspect: {sentence.id}: the sentence has changed (was {requirement.id})")

@@ -50,6 +50,6 @@ def _check(name: str) -> None:
         raise ConfigurationError(f"{name!r} is not a valid Python identifier{advice}", subject=name)
     if name in sys.stdlib_module_names or name == "vespiary":
         raise ConfigurationError(
-            f"{name!r} is the name of a module that is there already: choose another name",
+            f"{name!r} is the name of a module that already exists: choose another name",
             subject=name,
         )

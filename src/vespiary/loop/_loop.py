@@ -98,7 +98,7 @@ class Loop(asyncio.SelectorEventLoop):
             selector = self._open(driver, spin_microseconds, seed, faults)
         elif driver == "sim" or spin_microseconds:
             raise ConfigurationError(
-                "a loop on another selector has no driver: leave out selector, or driver and"
+                "a loop on another selector has no driver: remove selector, or driver and"
                 " spin_microseconds",
                 subject="selector",
             )

@@ -229,7 +229,7 @@ def address_of(url: str, path: str, scheme: str | None = None) -> str:
     if not path and scheme is None:
         return url
     if not endpoint.has_http:
-        raise ValueError(f"{url} has no paths: leave the path out; got {path!r}")
+        raise ValueError(f"{url} has no paths: remove the path; got {path!r}")
     return f"{scheme or endpoint.scheme}://{endpoint.authority}{path or '/'}"
 
 

@@ -95,4 +95,4 @@ def _contents(path: Path, name: str) -> str:
     except OSError as error:
         raise _Wrong(f"${{{name}}}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise _Wrong(f"${{{name}}}: {path} is not a text in UTF-8") from None
+        raise _Wrong(f"${{{name}}}: {path} is not valid UTF-8 text") from None

@@ -47,7 +47,7 @@ def check_fork() -> None:
         )
     if open_loops():
         raise RuntimeError(
-            "workers cannot be forked while a loop of Vespiary is open: close it before, or use it"
+            "workers cannot be forked while a Vespiary loop is open: close it before, or use it"
             " in on_start, which each worker calls"
         )
 

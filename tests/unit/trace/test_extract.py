@@ -348,7 +348,7 @@ def test_what_a_base_says_too_is_left_out_and_what_is_near_is_named(
     )
     done = desk.run("--base", f"hive={base}")
     assert "11 requirements" in done.output
-    assert "1 left out because the base has them" in done.output
+    assert "1 omitted because the base has them" in done.output
     assert "nest/2/2" not in desk.requirements()
     assert desk.requirements()["nest/2/1"]["near"] == "hive/1/2"
     again = desk.run()

@@ -95,11 +95,11 @@ def _check_kind(pid: int) -> None:
         )
     group = next((line for line in _status(pid, pid).splitlines() if line.startswith("Tgid:")), "")
     if group and int(group.split()[1]) != pid:
-        raise _refusal(pid, f"{pid} is a thread: give its process, {group.split()[1]}")
+        raise _refusal(pid, f"{pid} is a thread: pass its process, {group.split()[1]}")
     kernel_thread = 0x00200000  # PF_KTHREAD
     if int(status.rpartition(")")[2].split()[6]) & kernel_thread:
         raise _refusal(
-            pid, f"process {pid} is a thread of the kernel, which has no locks that can be examined"
+            pid, f"process {pid} is a kernel thread, which has no locks that can be examined"
         )
 
 

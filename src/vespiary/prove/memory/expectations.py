@@ -184,7 +184,7 @@ def read(path: Path) -> dict[str, Expectation]:
             f"{path} cannot be read: {error.strerror}; --learn writes it", subject=str(path)
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}", subject=str(path)) from error
+        raise ConfigurationError(f"{path} is not valid TOML: {error}", subject=str(path)) from error
     return {name: _expectation(path, name, table) for name, table in tables.items()}
 
 

@@ -105,7 +105,7 @@ def trend_text(trend: Trend) -> str:
     text = f"{trend.verdict}: {_slope(trend.per_second)} per second"
     if trend.verdict == "unclear":
         text += f"; {trend.reason}"
-    return f"{text}; the first {trend.warm_up_seconds:.1f} s were left out as warm-up"
+    return f"{text}; the first {trend.warm_up_seconds:.1f} s were not counted (warm-up)"
 
 
 def _slope(slope: Slope) -> str:

@@ -187,7 +187,7 @@ def _refuse_mismatch(request: Request, existing: Catalogue | None) -> None:
         )
     if existing.base and not request.base:
         raise ConfigurationError(
-            f"{request.path} leaves out the sentences of {existing.base}:"
+            f"{request.path} omits the sentences of {existing.base}:"
             f" pass its text with --base {existing.base}=FILE"
         )
 

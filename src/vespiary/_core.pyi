@@ -79,7 +79,7 @@ class Connection(Generic[_M_co]):
 
     `receive`, `ping`, `drain`, `close` and `wait_closed` return coroutines, which you can also pass
     to `asyncio.create_task` and `gather`. `send` queues the message and returns an awaitable that
-    is not a coroutine. You can call `send`, `ping` and `close` without `await`.
+    is not a coroutine. You need not await `send`, `ping` and `close`.
 
     A coroutine handler iterates over the connection: `async for message in connection`. The
     iteration ends when the peer closes the connection cleanly, and raises `ConnectionBroken`
@@ -136,11 +136,11 @@ class Connection(Generic[_M_co]):
 
     @property
     def is_shutting_down(self) -> bool:
-        """Whether the server is stopping, even after the end. Handlers should then finish soon."""
+        """Whether the server is stopping, also after the end. Handlers should then finish soon."""
 
     @property
     def tls(self) -> TLSInfo | None:
-        """The parameters of TLS, even after the end of the connection; None without TLS."""
+        """The parameters of TLS, also after the end of the connection; None without TLS."""
 
     @property
     def request(self) -> Request | None:

@@ -115,7 +115,7 @@ def test_what_is_learned_can_be_read_and_is_met(tmp_path: Path) -> None:
         ("[a]\npeek = 1\n", "[\"a\"] has no 'peek': did you mean 'peak'?"),
         ('[a]\npeak = "big"\n', "[\"a\"]: 'big' is not a peak"),
         ('peak = "1 MiB"\n', "'peak' is outside of a table"),
-        ("[a\n", "is not TOML"),
+        ("[a\n", "is not valid TOML"),
     ],
 )
 def test_a_mistake_in_the_file_names_the_table_and_what_to_write(

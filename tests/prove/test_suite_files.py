@@ -194,10 +194,10 @@ BROKEN = {
         'name = "good"',
         "name = " + "[" * 5000,
         1,
-        "is not TOML",
+        "is not valid TOML",
         "deeply",
     ),
-    "something that is not TOML": ('name = "good"', 'name = "good', 1, "is not TOML", ""),
+    "something that is not TOML": ('name = "good"', 'name = "good', 1, "is not valid TOML", ""),
 }
 """What is wrong: what to replace by what; the line, the key, and what the message says."""
 

@@ -64,9 +64,9 @@ STATIC = '[endpoints.a]\nurl = "http://127.0.0.1:0/"\nhost = "static"\n'
 TYPED = HEAD.replace("Echo", "Typed")
 
 BROKEN: dict[str, tuple[str, int, str]] = {
-    "what is not TOML": ('[endpoints.a]\nurl = "x\n', 2, "is not TOML:"),
-    "a table that is not closed": ("[endpoints.a\n", 1, "is not TOML:"),
-    "a key that is there twice": (HEAD + 'url = "tcp://127.0.0.1:1"\n', 4, "is not TOML:"),
+    "what is not TOML": ('[endpoints.a]\nurl = "x\n', 2, "is not valid TOML:"),
+    "a table that is not closed": ("[endpoints.a\n", 1, "is not valid TOML:"),
+    "a key that is there twice": (HEAD + 'url = "tcp://127.0.0.1:1"\n', 4, "is not valid TOML:"),
     "an empty file": ("", 1, "endpoints: is missing: expected a table"),
     "no endpoint": ("[endpoints]\n", 1, "endpoints: expected at least one endpoint"),
     "a misspelt table": (
@@ -396,7 +396,7 @@ def test_a_mistake_in_an_included_file_has_that_files_name_and_line(folder: Path
     (folder / "wasp.toml").write_text('include = ["more/*.toml"]\n' + HEAD)
     text = "\n".join(mistakes(folder / "wasp.toml"))
     assert f"{folder}/more/b.toml:3: endpoints.b.plugin: expected a string" in text
-    assert f"{folder}/more/c.toml:1: is not TOML" in text
+    assert f"{folder}/more/c.toml:1: is not valid TOML" in text
     assert f"{folder}/more/d.toml:1: endpoints.a: is in {folder}/wasp.toml:2 too" in text
 
 

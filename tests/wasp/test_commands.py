@@ -129,7 +129,7 @@ def test_a_new_project_passes_its_own_tests_and_is_served(tmp_path: Path, name: 
     ("name", "words"),
     [
         ("price-feed", "did you mean 'price_feed'?"),
-        ("json", "is the name of a module that is there already"),
+        ("json", "is the name of a module that already exists"),
         ("class", "is not a valid Python identifier"),
     ],
 )

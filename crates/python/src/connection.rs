@@ -80,7 +80,7 @@ unsafe impl Confine for Local {
 ///
 /// `receive`, `ping`, `drain`, `close` and `wait_closed` return coroutines, which you can also pass
 /// to `asyncio.create_task` and `gather`. `send` queues the message and returns an awaitable that
-/// is not a coroutine. You can call `send`, `ping` and `close` without `await`.
+/// is not a coroutine. You need not await `send`, `ping` and `close`.
 ///
 /// A coroutine handler iterates over the connection: `async for message in connection`. The
 /// iteration ends when the peer closes the connection cleanly, and raises `ConnectionBroken`

@@ -368,8 +368,8 @@ def test_show_prints_sentences_and_candidates_and_writes_nothing(desk: Desk) -> 
     [
         (["--text", "/no/such/file"], "/no/such/file cannot be read: No such file"),
         (["--base", "hive"], "--base takes SPEC=FILE"),
-        (["--show", "--accept"], "leave out --accept, --check and --old"),
-        (["--candidates", "--old", "old.txt"], "leave out --accept, --check and --old"),
+        (["--show", "--accept"], "remove --accept, --check and --old"),
+        (["--candidates", "--old", "old.txt"], "remove --accept, --check and --old"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

@@ -3,8 +3,13 @@
 Three functions do the same: one without a mark, one with a mark, and one whose marks `unmarked` has
 taken out. Each number is the least of several rounds; the time of an import is that of a new
 process, without what it has in common with one that imports nothing.
+
+On a busy machine, `--instructions` counts the processor's instructions instead, under callgrind:
+those of many calls without those of few.
 """
 
+import argparse
+import re
 import subprocess
 import sys
 import timeit
@@ -16,6 +21,7 @@ from vespiary_trace import requires, unmarked
 
 CALLS = 200_000
 ROUNDS = 15
+FEW, MANY = 1_000, 101_000
 SOURCES = Path(vespiary_trace.__file__).parents[1]
 
 
@@ -63,9 +69,50 @@ def import_milliseconds() -> float:
     return min(found)
 
 
+def repeated(function: Callable[[int], int], calls: int) -> None:
+    """Call a function many times."""
+    for _ in range(calls):
+        function(5)
+
+
+def counted(program: str) -> int:
+    """The instructions of a program of Python, its start included."""
+    done = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-S",
+         "-c", f"import sys; sys.path[:0] = [{str(SOURCES)!r}, '.']; {program}"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    assert found, done.stderr
+    return int(found[1])
+
+
+def instructions(function: Callable[[int], int]) -> float:
+    """One call of a function, with the loop around it."""
+    module = f"from benches.trace.marks import {function.__name__}, repeated"
+    few, many = (
+        counted(f"{module}; repeated({function.__name__}, {calls})") for calls in (FEW, MANY)
+    )
+    return (many - few) / (MANY - FEW)
+
+
 def main() -> None:
     """Print a line for each."""
-    for function in (bare, marked, without_its_mark):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--instructions", action="store_true", help="Count under callgrind.")
+    functions = (bare, marked, without_its_mark)
+    if parser.parse_args().instructions:
+        counted("import benches.trace.marks")  # Compiles it, for the runs that are compared.
+        for function in functions:
+            print(f"{function.__name__:18} {instructions(function):9.0f} instructions")
+        imports = counted("import vespiary_trace") - counted("import os")
+        print(f"{'import':18} {imports:9,} instructions")
+        return
+    for function in functions:
         print(f"{function.__name__:18} {nanoseconds(function):7.1f} ns")
     print(f"{'import':18} {import_milliseconds():7.2f} ms")
 

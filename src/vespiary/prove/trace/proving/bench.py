@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vespiary.prove.trace.proving.cargo import RustTest
+from vespiary.prove.trace.proving.panics import how_failed
 from vespiary.prove.trace.proving.record import (
-    ASSERTION,
-    BROKEN,
     COLLECTION,
     CRASH,
-    EXCEPTION,
     SKIPPED,
     TIMEOUT,
     last_lines,
@@ -32,15 +30,8 @@ from vespiary.trace import CLAIM, DISABLED, MARK, VARIABLE, Slot, Table
 
 __all__ = ["Bench", "Interrupted", "PythonTest", "Run", "Seen"]
 
-_ASSERTION = re.compile(rb"^assertion .*failed", re.MULTILINE)
-"""What a failed `assert!` says, on the line below the place of the panic."""
-
-
-_BROKEN = re.compile(
-    rb"^(?:index out of bounds: |attempt to |range (?:start|end) index |slice index |byte index )",
-    re.MULTILINE,
-)
-"""What the compiler's own checks say there: nobody expects that."""
+_PLACE = re.compile(r":\d+(?::\d+)?$")
+"""The line and the column at the end of a site."""
 
 
 class Interrupted(Exception):
@@ -234,12 +225,16 @@ class Bench:
             words = last_lines(told.decode(errors="replace").partition("\nfailures:\n    ")[0])
             if b"test result: FAILED. " not in told:
                 return "failed", CRASH, words
-            return "failed", _how(told), words
+            marked = {_PLACE.sub("", slot.site) for slot in self._reached() if slot.kind == MARK}
+            return "failed", how_failed(told, marked, test.binary.package), words
         return ("passed" if b"test result: ok. 1 passed" in told else "skipped"), "", ""
 
     def _clear(self) -> None:
         for slot in self._table.slots():
             slot.clear()
+
+    def _reached(self) -> list[Slot]:
+        return [slot for slot in self._table.slots() if slot.reached]
 
     def _told(
         self,
@@ -249,7 +244,7 @@ class Bench:
         claims: tuple[str, ...] | None,
         words: str = "",
     ) -> Run:
-        slots = [slot for slot in self._table.slots() if slot.reached]
+        slots = self._reached()
         marks = [slot for slot in slots if slot.kind == MARK]
         if claims is None:
             told = [name for slot in slots if slot.kind == CLAIM for name in slot.ids]
@@ -268,13 +263,6 @@ class Bench:
 
 def _files(tests: Iterable[PythonTest]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(test.id.partition("::")[0] for test in tests))
-
-
-def _how(told: bytes) -> str:
-    """How a test of Rust has failed that says so itself."""
-    if _ASSERTION.search(told):
-        return ASSERTION
-    return BROKEN if _BROKEN.search(told) else EXCEPTION
 
 
 def _seen(slot: Slot) -> Seen:

@@ -78,7 +78,7 @@ SHOWN_LESS: Final = {
 _WEAK_WORDS: Final = {
     COLLECTION: "that pytest cannot import",
     CRASH: "a crash of",
-    BROKEN: "a crash of the code (such as a NameError or an index out of bounds) in",
+    BROKEN: "a crash of the code (such as a NameError, an index out of bounds or an unwrap) in",
     TIMEOUT: "a timeout of",
 }
 

@@ -153,7 +153,7 @@ def test_a_wrong_argument_is_an_error_and_not_a_fault_of_the_handler() -> None:
     with pytest.raises(vespiary.ConfigurationError, match=r"write client=\{'headers': \.\.\.\}"):
         check_handler(Echo, headers={"X-Name": "bee"})  # type: ignore[call-arg]
     with pytest.raises(vespiary.ConfigurationError, match="did you mean 'headers'"):
-        check_handler(Echo, client={"header": {}})  # type: ignore[typeddict-unknown-key]
+        check_handler(Echo, client={"header": {}})  # type: ignore[arg-type]
     with pytest.raises(vespiary.ConfigurationError, match="needs a certificate"):
         check_handler(Echo, "wss://127.0.0.1:80")
 

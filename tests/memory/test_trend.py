@@ -197,7 +197,12 @@ def test_a_leak_is_found_in_a_program_whose_end_is_known_late() -> None:
 def test_memory_that_a_server_takes_before_it_is_ready_is_not_called_growth() -> None:
     """A server that loads its data for 5 s, and serves for 3 s."""
     samples = [
-        {"seconds": at, "private_bytes": (20 + 10 * min(at, 5.0)) * MIB, "shared_bytes": 0}
+        {
+            "seconds": at,
+            "private_bytes": (20 + 10 * min(at, 5.0)) * MIB,
+            "shared_bytes": 0,
+            "units": 0,
+        }
         for at in (number * 0.02 for number in range(400))
     ]
     assert trend_from({"samples": samples[:260]}, 0.0) == "grows"
@@ -220,3 +225,36 @@ def test_growth_per_unit_of_work_does_not_depend_on_when_the_work_is_done() -> N
     assert trend.per_unit.estimate == pytest.approx(100, rel=0.03)
     idle = judge(times, [50.0 * MIB] * 1500, [0] * 1500)
     assert idle.per_unit is None
+
+
+def paused(at: float) -> float:
+    """Half of a run of 10 s does nothing: the machine is busy."""
+    return 8000 * (min(at, 3.0) + max(0.0, at - 8.0))
+
+
+def hastened(at: float) -> float:
+    return 2000 * at + 6000 * max(0.0, at - 5.0)
+
+
+@pytest.mark.parametrize("work", [paused, hastened])
+def test_a_leak_per_message_grows_however_unevenly_the_messages_come(work: Level) -> None:
+    times = [number * 0.02 for number in range(500)]
+    units = [int(work(at)) for at in times]
+    levels = [30 * MIB + 184 * done // 4096 * 4096 for done in units]
+    trend = judge(times, levels, units)
+    assert (trend.verdict, trend.reason) == ("grows", "it grows steadily with the work")
+    assert trend.per_unit is not None
+    assert trend.per_unit.estimate == pytest.approx(184, rel=0.01)
+    assert judge(times, levels).verdict == "unclear"
+    assert judge(times, [30.0 * MIB] * 500, units).verdict == "flat"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_work_does_not_make_a_leak_of_what_slows_down_or_varies(seed: int) -> None:
+    times = [SECONDS * number / COUNT for number in range(COUNT)]
+    chance = random.Random(seed)
+    done = 0
+    units = [done := done + chance.choice([0, 0, 0, 900]) for _ in times]
+    for make, verdicts in ((still_filling, {"unclear"}), (garbage_collector, {"flat"})):
+        level = make(random.Random(seed))
+        assert judge(times, [level(at) for at in times], units).verdict in verdicts

@@ -18,6 +18,9 @@ runs of a garbage collector, while a heap fragments. What was chosen:
    matters besides the level, that stands out of what the blocks vary by, in both halves of the
    time, and that is not about to end. **"flat"** takes an interval so narrow that not much growth
    can hide in it. Everything else is **"unclear"**, with the reason.
+5. **Work.** A leak per message grows with the messages. On a busy machine these come unevenly, and
+   then so does the growth. So where units of work are reported and time gives no answer, growth is
+   judged once more over the work, in blocks that have the same share of it.
 
 A series of random steps deceives the interval, which takes blocks as independent; most are seen
 through by comparing growth with the blocks' variation, and the halves with each other.
@@ -26,6 +29,7 @@ through by comparing growth with the blocks' variation, and the halves with each
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -38,6 +42,7 @@ __all__ = ["CONFIDENCE", "Slope", "Trend", "Verdict", "judge"]
 
 Verdict = Literal["grows", "flat", "unclear"]
 
+_SLOWING = "it grows more and more slowly"
 CONFIDENCE = 0.99
 _DEVIATIONS = 2.5758
 """Of the normal distribution, for that confidence."""
@@ -80,6 +85,10 @@ _VARIATION_OF_LITTLE = 20.0
 
 _STEADY = 0.5
 """The share of the slope that each half of the time must have at least."""
+
+_SAME = 0.9
+"""The share that the lesser slope by work of both halves must have of the greater one: what a
+program loses with each unit is the same for each."""
 
 _SLOWER = 0.7
 """Growth whose later half has less than this share of the earlier half's slope may end."""
@@ -148,7 +157,11 @@ def judge(
     scales = [_blocks(seconds, units, levels, number) for number in _BLOCKS]
     slopes = [theil_sen(_points(blocks)) for blocks in scales]
     verdict, reason, chosen = _verdict(scales, slopes)
-    per_unit = _per_unit(scales[chosen:]) if units[-1] - units[0] >= _UNITS_MIN else None
+    has_work = units[-1] - units[0] >= _UNITS_MIN
+    is_uneven = verdict == "unclear" and not reason.startswith(_SLOWING)
+    if is_uneven and has_work and (by_work := _by_work(seconds, units, levels)):
+        return Trend("grows", "it grows steadily with the work", slopes[0], by_work, seconds[0])
+    per_unit = _per_unit(scales[chosen:]) if has_work else None
     return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])
 
 
@@ -171,6 +184,33 @@ def _per_unit(scales: Sequence[Sequence[_Block]]) -> Slope | None:
     return None
 
 
+def _by_work(
+    seconds: Sequence[float], units: Sequence[int], levels: Sequence[float]
+) -> Slope | None:
+    """The slope by work if memory grows steadily with it; None if it does not, or it is unknown."""
+    if seconds[-1] - seconds[0] < _GROWS_SECONDS_MIN:
+        return None
+    scales = []
+    for number in _BLOCKS:
+        done = units[-1] - units[0]
+        inner = [bisect_left(units, units[0] + done * each / number) for each in range(1, number)]
+        edges = [0, *inner, len(units)]
+        if any(start >= end for start, end in pairwise(edges)):
+            return None  # Too much was done at once to see what it took.
+        blocks = _cut(seconds, units, levels, edges)
+        scales.append([(block.units, block.level) for block in blocks])
+    slope = theil_sen(scales[0])
+    if slope.low <= 0 or any(theil_sen(each, _LOOSE_DEVIATIONS).low <= 0 for each in scales):
+        return None
+    gain = slope.estimate * (scales[0][-1][0] - scales[0][0][0])
+    level = max(1.0, median(level for _, level in scales[0]))
+    if not _matters(gain, level) or _doubt(scales[0], slope.estimate, _VARIATION_OF_LITTLE):
+        return None
+    half = len(scales[0]) // 2
+    earlier, later = (theil_sen(part).estimate for part in (scales[0][:half], scales[0][half:]))
+    return slope if min(earlier, later) >= _SAME * max(earlier, later) else None
+
+
 def theil_sen(points: Sequence[tuple[float, float]], deviations: float = _DEVIATIONS) -> Slope:
     """The median of the slopes between points, and Sen's interval for it."""
     count = len(points)
@@ -184,6 +224,12 @@ def _blocks(
     seconds: Sequence[float], units: Sequence[float], levels: Sequence[float], number: int
 ) -> list[_Block]:
     edges = [len(seconds) * each // number for each in range(number + 1)]
+    return _cut(seconds, units, levels, edges)
+
+
+def _cut(
+    seconds: Sequence[float], units: Sequence[float], levels: Sequence[float], edges: Sequence[int]
+) -> list[_Block]:
     blocks = []
     for start, end in pairwise(edges):
         level = _lowest(levels[start:end])
@@ -234,15 +280,14 @@ def _verdict(
     level = max(1.0, median(block.level for block in finest))
     gain = slopes[0].estimate * span
     loose = [theil_sen(_points(blocks), _LOOSE_DEVIATIONS) for blocks in scales]
-    hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level) * min(1.0, span / _HIDDEN_SECONDS)
-    hidden = max(_HIDDEN_BYTES_MIN, hidden)
+    hidden = _hidden(level, span)
     doubt = "it varies too much"
     if span < _GROWS_SECONDS_MIN:
         doubt = "it may still be starting"
     elif slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
         factor = _VARIATION if gain > hidden else _VARIATION_OF_LITTLE
-        doubt = _doubt(finest, slopes[0].estimate, factor)
-        if not doubt and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):
+        doubt = _doubt(_points(finest), slopes[0].estimate, factor)
+        if not doubt and _matters(gain, level):
             return "grows", "it grows steadily", 0
     for number, slope in enumerate(loose):
         if slope.high * span <= hidden:
@@ -250,26 +295,36 @@ def _verdict(
     return "unclear", f"{doubt}: a longer run may decide", len(slopes) - 1
 
 
-def _doubt(blocks: Sequence[_Block], slope: float, factor: float) -> str:
+def _hidden(level: float, span: float) -> float:
+    """The growth in so many seconds that may hide in what is called flat."""
+    most = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level) * min(1.0, span / _HIDDEN_SECONDS)
+    return max(_HIDDEN_BYTES_MIN, most)
+
+
+def _matters(gain: float, level: float) -> bool:
+    return gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level)
+
+
+def _doubt(points: Sequence[tuple[float, float]], slope: float, factor: float) -> str:
     """Why growth may not continue; empty if it does.
 
     It must be so many times (`factor`) what the blocks vary by.
     """
-    points, half = _points(blocks), len(blocks) // 2
+    half = len(points) // 2
     earlier, later = theil_sen(points[:half]), theil_sen(points[half:])
     if _slows_down(earlier, later):
-        return "it grows more and more slowly"
-    span = blocks[-1].seconds - blocks[0].seconds
-    if slope * span < factor * _variation(blocks, slope):
+        return _SLOWING
+    span = points[-1][0] - points[0][0]
+    if slope * span < factor * _variation(points, slope):
         return "its growth is small compared with its variation"
     # Both halves of a leak grow, and those of steps at random do not.
     is_steady = min(earlier.estimate, later.estimate) >= _STEADY * slope
     return "" if is_steady else "it grows only part of the time"
 
 
-def _variation(blocks: Sequence[_Block], slope: float) -> float:
+def _variation(points: Sequence[tuple[float, float]], slope: float) -> float:
     """The median distance of the blocks from the line."""
-    rest = [block.level - slope * block.seconds for block in blocks]
+    rest = [level - slope * at for at, level in points]
     middle = median(rest)
     return median(abs(each - middle) for each in rest)
 

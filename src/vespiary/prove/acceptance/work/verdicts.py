@@ -115,7 +115,8 @@ def trend_from(report: dict[str, Any], seconds: float) -> str:
     """Whether memory grows from this time of a run on."""
     samples = [each for each in report["samples"] if each["seconds"] >= seconds]
     levels = [each["private_bytes"] + each["shared_bytes"] for each in samples]
-    return trend.judge([each["seconds"] for each in samples], levels).verdict
+    units = [each["units"] for each in samples]
+    return trend.judge([each["seconds"] for each in samples], levels, units).verdict
 
 
 def _memory(

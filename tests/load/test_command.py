@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vespiary.prove.load import page
+
 if TYPE_CHECKING:
     from tests.load.conftest import Load, Serve
 
@@ -295,6 +297,14 @@ def test_the_page_shows_the_verdict_and_loads_nothing(
     assert "<h2>Latency by percentile</h2>" in page
     assert "src=" not in page
     assert "href=" not in page
+
+
+def test_a_moment_at_the_end_of_a_run_draws_no_peak() -> None:
+    assert page._rates([(100, 0.1), (100, 0.1), (50, 0.01)]) == (
+        [0.1, pytest.approx(0.21)],
+        [1000.0, pytest.approx(150 / 0.11)],
+    )
+    assert page._rates([(100, 0.1), (50, 0.1)])[1] == [1000.0, 500.0]
 
 
 def test_one_seed_sends_the_same_bytes_again(serve: Serve, load: Load) -> None:

@@ -83,6 +83,8 @@ class _Commands(click.Group):
         except VespiaryError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
+            if why := _why_unable(error):
+                raise _Unable(why) from error
             if error.errno not in _CANNOT_WRITE:
                 raise
             what = error.filename or "the output"
@@ -90,6 +92,21 @@ class _Commands(click.Group):
                 # Otherwise the interpreter flushes again at its exit, and fails with code 120.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise click.ClickException(f"{what} could not be written: {error.strerror}") from error
+
+
+class _Unable(click.ClickException):
+    """This system does not allow what was asked for."""
+
+    exit_code = 2
+
+
+def _why_unable(error: OSError) -> str:
+    """Why a command can do nothing on this system, and what to do; empty for any other error."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many open files: raise the limit, for example with `ulimit -n 4096`"
+    if str(error.filename).startswith("/proc/") and not os.path.exists("/proc/self"):  # noqa: PTH110
+        return f"{error.filename} cannot be read: /proc is not mounted, and this command needs it"
+    return ""
 
 
 def _open_closed_streams() -> None:

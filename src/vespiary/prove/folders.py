@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
+from vespiary.errors import ConfigurationError
+
 __all__ = ["SUFFIX", "Held", "dead", "hold"]
 
 SUFFIX = ".run"
@@ -83,6 +85,16 @@ def _is_there(path: Path, descriptor: int) -> bool:
         return False
 
 
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "no temporary folder can be written to: set TMPDIR to one with free space",
+            subject="TMPDIR",
+        ) from None
+
+
 class Held:
     """A temporary folder of this run, which is removed in the end.
 
@@ -96,8 +108,11 @@ class Held:
         Args:
             prefix: What its name begins with.
             parent: Where it is made; by default where temporary folders are.
+
+        Raises:
+            ConfigurationError: there is no place for temporary folders.
         """
-        parent = parent or Path(tempfile.gettempdir())
+        parent = parent or _temporary()
         for path in dead(parent, _PREFIX):
             shutil.rmtree(path, ignore_errors=True)
         self.path, self._descriptor = hold(lambda: Path(tempfile.mkdtemp(SUFFIX, prefix, parent)))

@@ -20,6 +20,9 @@ from vespiary.prove.plots import FOLDER, PER_SECOND, SECONDS, Line, plot
 __all__ = ["as_html"]
 
 _PERCENTS = (50, 75, 90, 95, 98, 99, 99.5, 99.9, 99.99, 100)
+_MOMENT = 0.2
+"""Of the interval before it: a shorter last interval is not drawn by itself."""
+
 _NAMES = (("p50", "50 %"), ("p90", "90 %"), ("p99", "99 %"), ("maximum", "maximum"))
 
 
@@ -62,7 +65,13 @@ def _throughput(report: Report) -> str:
 
 
 def _rates(counts: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
-    """The ends of intervals, and the counts per second in them."""
+    """The ends of intervals, and the counts per second in them.
+
+    The last interval may be a moment. Its rate would say nothing, so it belongs to the one before.
+    """
+    if len(counts) > 1 and counts[-1][1] < _MOMENT * counts[-2][1]:
+        (before, length), (last, moment) = counts[-2:]
+        counts = [*counts[:-2], (before + last, length + moment)]
     ends, values, end = [], [], 0.0
     for count, seconds in counts:
         end += seconds

@@ -104,7 +104,8 @@ def _why_unable(error: OSError) -> str:
     """Why a command can do nothing on this system, and what to do; empty for any other error."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "too many open files: raise the limit, for example with `ulimit -n 4096`"
-    if str(error.filename).startswith("/proc/") and not os.path.exists("/proc/self"):  # noqa: PTH110
+    has_proc = os.path.exists("/proc/self")  # noqa: PTH110 - pathlib would take time to import.
+    if str(error.filename).startswith("/proc/") and not has_proc:
         return f"{error.filename} cannot be read: /proc is not mounted, and this command needs it"
     return ""
 

@@ -85,9 +85,10 @@ conformance: $(stamps)/group-test build ## Run other people's conformance suites
 	@echo "==> Running the conformance suites, $(MESSAGES) messages a compression case"
 	@VESPIARY_AUTOBAHN_MESSAGES=$(MESSAGES) $(python) -m pytest tests/conformance
 
-suites: build-for-tests ## Run CPython's and uvloop's own tests on our loop, beside the stock one
+suites: build-for-tests ## Run other projects' own tests on our loop and our HTTP server
 	@$(python) -m tests.suites asyncio
 	@$(python) -m tests.suites uvloop
+	@$(python) -m tests.suites http --every-cut
 
 fuzz: ## Fuzz each target of fuzz/ for SECONDS (20 by default)
 	@$(PYTHON) tools/run_fuzz.py $(or $(SECONDS),20)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vespiary._site import Site
     from vespiary.server import Server
 
-__all__ = ["add_sites", "bind_addresses", "replace_sites", "unbind_addresses"]
+__all__ = ["add_sites", "bind_addresses", "hand_over", "replace_sites", "unbind_addresses"]
 
 logger = logging.getLogger("vespiary")
 
@@ -41,6 +41,15 @@ def add_sites(server: Server, sites: Sequence[Site]) -> None:
     for site in sites:
         place(server._addresses, site)
         server._sites.append(site)
+
+
+def hand_over(server: Server) -> None:
+    """Stop a server gracefully while another process accepts connections from its sockets.
+
+    A signal handler may call this.
+    """
+    server._is_handed_over = True
+    server.stop_soon()
 
 
 def bind_addresses(server: Server) -> None:
@@ -178,7 +187,14 @@ class _Replacement:
             await asyncio.sleep(0)
             for address in self._new:
                 address.accept_what_waits()
-            shutdown = Shutdown(sites + fronts, None, self.life.force, subject=f"the old {urls}")
+            shutdown = Shutdown(
+                sites + fronts,
+                None,
+                self.life.force,
+                subject=f"the old {urls}",
+                addresses=self._gone,
+                is_handed_over=True,
+            )
             await shutdown.run()
             await stop_handlers(self.life, sites, self.server)
         finally:

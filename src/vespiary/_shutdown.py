@@ -8,7 +8,8 @@
    blocks of a coroutine. Other connections, and those whose coroutine only waits for the end, are
    closed after their queued messages (1001 on WebSocket). If calls of the handler run on threads,
    the connection is closed after these calls; if a message in parts is being sent, after its last
-   part.
+   part. If others accept connections from the same sockets, as after a reload, connections whose
+   handshake has only begun complete it first.
 3. Before `drain_seconds` are over, the remaining connections are closed with 1001, and their tasks
    are cancelled. After `drain_seconds` they are reset. The last quarter of this time, but at most
    `close_seconds` and at least a second, is for the close frames. Tasks that ignore their
@@ -36,6 +37,7 @@ from vespiary.request import Response, native_response
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
+    from vespiary._listening import ListeningAddress
 
 __all__ = ["CANCEL_SECONDS", "Shutdown", "leave"]
 
@@ -44,6 +46,8 @@ logger = logging.getLogger("vespiary")
 _TEXT = "the server is going away"
 _TURNS = 3
 """Turns of the loop: one that asks the kernel, one that handles, and one for tasks."""
+_CLOSING_TURNS_MAX = 100
+"""In so many turns a listener has closed, and has passed on every connection before."""
 _POLL_SECONDS = 0.01
 _BUSY_SHARE = 0.1
 """At most this share of the time goes into looking at connections."""
@@ -75,6 +79,8 @@ class _Draining:
         self.left: set[asyncio.Task[Any]] = set()
         self.answering: list[Connection] = []
         self.working: list[Connection] = []
+        self.has_handshakes = False
+        self._seen: set[Connection] = set()
 
     def limit(self, began: float, seconds: float) -> None:
         """Let it end within so many seconds, unless it ends earlier anyway."""
@@ -91,6 +97,27 @@ class _Draining:
         states = [(self._cue(one), one) for one in connections]
         self.answering = [one for state, one in states if state == "answering"]
         self.working = [one for state, one in states if state in {"working", "sending"}]
+
+    def begin(self, *, keep_handshakes: bool) -> None:
+        """Let all connections end, or first complete their handshakes."""
+        assert self.site.native is not None
+        self.has_handshakes = self.site.native.close_unseen(keep_handshakes) > 0
+        connections = self.site.native.connections_of_handler()
+        if self.has_handshakes:
+            self._seen = set(connections)
+        self.cue(connections)
+
+    def look(self) -> None:
+        """Look again at connections that could not end yet, and at those that have opened."""
+        waiting = self.answering + self.working
+        if self.has_handshakes:
+            assert self.site.native is not None
+            self.has_handshakes = self.site.native.close_unseen(True) > 0
+            connections = self.site.native.connections_of_handler()
+            waiting += [one for one in connections if one not in self._seen]
+            self._seen = set(connections)
+        if waiting:
+            self.cue(waiting)
 
     def _cue(self, connection: Connection) -> str:
         if self._is_working(connection):
@@ -179,6 +206,9 @@ class Shutdown:
         drain_seconds: How long connections may take; None: each endpoint's own `drain_seconds`.
         force: Set when everything must end at once.
         subject: What stops, for the log, where the server continues.
+        addresses: What has listened for them. Their last connections may still be on their way.
+        is_handed_over: Others accept connections from the same sockets. Clients that have connected
+            just before must not notice, so their handshakes and first requests are completed.
     """
 
     def __init__(
@@ -187,7 +217,12 @@ class Shutdown:
         drain_seconds: float | None,
         force: asyncio.Event,
         subject: str = "",
+        *,
+        addresses: Sequence[ListeningAddress] = (),
+        is_handed_over: bool = False,
     ) -> None:
+        self._addresses = addresses
+        self._is_handed_over = is_handed_over
         self._subject = f" {subject}" if subject else ""
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -233,7 +268,9 @@ class Shutdown:
         Otherwise a request that has arrived would get a reset for an answer.
         """
         try:
-            for _ in range(_TURNS):
+            for turn in range(_CLOSING_TURNS_MAX):
+                if turn >= _TURNS and all(one.is_closed for one in self._addresses):
+                    break
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             self._force.set()
@@ -241,9 +278,7 @@ class Shutdown:
     def _begin(self) -> None:
         self._log_start()
         for one in self._draining:
-            assert one.site.native is not None
-            one.site.native.close_handshakes()
-            one.cue(one.site.native.connections_of_handler())
+            one.begin(keep_handshakes=self._is_handed_over)
 
     async def _finish(self) -> None:
         while True:
@@ -272,8 +307,7 @@ class Shutdown:
                 self._is_forced = True
                 logger.warning("Stopping at once, because of a second request")
             self._reset(one, now)
-        if one.answering or one.working:
-            one.cue(one.answering + one.working)
+        one.look()
         count = one.count
         tasks = one.site.tasks() - one.left if count == 0 or one.is_cut else set()
         is_busy = one.site.threads is not None and one.site.threads.is_busy
@@ -301,6 +335,8 @@ class Shutdown:
         one.reset_at = now + one.close_seconds
         assert one.site.native is not None
         tasks = one.site.tasks()
+        one.has_handshakes = False
+        one.site.native.close_unseen(False)
         left = _counts(one.count, len(tasks)) or "calls on threads"
         logger.warning("The time to finish is over: ending %s on %s", left, one.site.url)
         answering = set(one.answering)

@@ -129,6 +129,7 @@ class Server:
         self._own_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._supervisor: Supervisor | None = None
         self._worker: Worker | None = None
+        self._is_handed_over = False
         self._ended_workers: tuple[WorkerStatistics, ...] = ()
 
     def add(
@@ -378,7 +379,13 @@ class Server:
                 hook.cancel()
             requires("rfc6455/7.4.1/h7")
             fronts = [front for address in self._addresses for front in address.removed_front]
-            life.shutdown = Shutdown(self._sites + fronts, drain_seconds, life.force)
+            life.shutdown = Shutdown(
+                self._sites + fronts,
+                drain_seconds,
+                life.force,
+                addresses=self._addresses,
+                is_handed_over=self._is_handed_over,
+            )
             if life.shortened is not None:
                 life.shutdown.shorten(life.shortened)
             await life.shutdown.run()

@@ -1,10 +1,14 @@
-"""Run other people's tests of event loops on Vespiary's loop, and compare with the stock loop.
+"""Run other projects' tests: of event loops on Vespiary's loop, and of HTTP with its server.
 
     python -m tests.suites asyncio [--version 3.12] [--driver epoll] [PATTERN...]
     python -m tests.suites uvloop
+    python -m tests.suites http [--driver epoll] [--every-cut]
 
-PATTERNs choose modules: `test_unix*`. The exit status is 1 when a test that the stock loop passes
+PATTERN chooses modules: `test_unix*`. The exit status is 1 when a test that the stock loop passes
 does not pass on ours and is not listed in differences.toml, or when a listed one passes.
+
+`http` sends the requests of llhttp's and gunicorn's own tests to our HTTP server, and compares what
+it accepts and refuses; http_differences.toml lists what differs, and why.
 """
 
 import argparse
@@ -13,6 +17,8 @@ import sys
 from pathlib import Path
 
 from .differences import Difference, differing, known
+from .http_corpora import cases
+from .http_requests import differences, reasons
 from .runs import CHECKOUT, DRIVERS, asyncio_modules, interpreters, run_modules, version_of
 from .uvloop_tests import uvloop_modules
 
@@ -20,12 +26,15 @@ from .uvloop_tests import uvloop_modules
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
-    parser.add_argument("suite", choices=["asyncio", "uvloop"])
+    parser.add_argument("suite", choices=["asyncio", "uvloop", "http"])
     parser.add_argument("pattern", nargs="*", help="modules, such as test_unix*")
     parser.add_argument("--version", action="append", help="CPython versions; default: all here")
     parser.add_argument("--driver", action="append", choices=DRIVERS, help="default: both")
     parser.add_argument("--texts", action="store_true", help="print each failure's text")
+    parser.add_argument("--every-cut", action="store_true", help="http: cut each case everywhere")
     asked = parser.parse_intermixed_args()
+    if asked.suite == "http":
+        return _compare_requests(asked)
     if asked.suite == "uvloop":
         folder, modules = uvloop_modules(CHECKOUT / ".cache" / "suites")
         return _compare(asked, Path(sys.executable), modules, folder)
@@ -36,6 +45,20 @@ def main() -> int:
         return 1
     for python in found:
         status |= _compare(asked, python, asyncio_modules(python), None)
+    return status
+
+
+def _compare_requests(asked: argparse.Namespace) -> int:
+    sent, listed, status = cases(CHECKOUT / ".cache" / "suites"), reasons(), 0
+    for driver in asked.driver or DRIVERS:
+        found = differences(sent, driver, every_cut=asked.every_cut)
+        print(f"{driver}: {len(sent) - len(found)} of {len(sent)} requests as expected")
+        for name, text in found.items():
+            print(f"  {name}: {text}: {listed.get(name, 'NOT LISTED')}")
+            status |= name not in listed
+        for name in listed.keys() - found.keys():
+            print(f"  as expected, but listed as different: {name}")
+            status = 1
     return status
 
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.wasp.conftest import Lines, Run, address_of
 
 Connect = Callable[[str], Lines]
@@ -178,6 +180,44 @@ def test_no_connect_is_refused_while_an_endpoint_is_replaced(run: Run, folder: P
             server.until(lambda seen=seen: clients.answered > seen)  # type: ignore[misc]
     assert clients.refused == 0
     assert server.log.count("Reloaded: replaced a") == 20
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("head", ["", "workers = 1\n"], ids=["alone", "workers"])
+def test_requests_that_have_only_begun_are_answered_by_the_old_endpoint(
+    run: Run, folder: Path, head: str
+) -> None:
+    page = '[endpoints.page]\nurl = "http://127.0.0.1:0/"\nplugin = "plug.py:Page"\n'
+    chat = '[endpoints.chat]\nurl = "ws://127.0.0.1:0/"\nplugin = "plug.py:Greeter"\n'
+    server = run(head + page + chat)
+    page_url, chat_url = server.serves(2)
+    handshake = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    handshake += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    with (
+        socket.create_connection(address_of(page_url), timeout=60) as first,
+        socket.create_connection(address_of(page_url), timeout=60) as idle,
+        socket.create_connection(address_of(chat_url), timeout=60) as second,
+    ):
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+        first.sendall(b"GET / HTTP/1.1\r\nHo")
+        second.sendall(b"GET / HTTP/1.1\r\n")
+        plugin = folder / "plug.py"
+        plugin.write_text(plugin.read_text().replace('"process ', '"new process '))
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("Reloaded:")
+        assert idle.recv(4096) == b"", "a connection between two requests is closed"
+        first.sendall(b"st: x\r\n\r\n")
+        answer = first.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"\r\n\r\nprocess " in answer
+        second.sendall(b"Host: x\r\n" + handshake + b"\r\n")
+        stream = second.makefile("rb")
+        assert stream.readline() == b"HTTP/1.1 101 Switching Protocols\r\n"
+        # The old endpoint drains: it closes what has opened, with 1001.
+        while stream.readline() != b"\r\n":
+            pass
+        assert stream.read(4) == b"\x88\x1a\x03\xe9"
     assert server.stop() == 0
 
 

@@ -195,10 +195,9 @@ impl<H: Host> Listener<H> {
         self.pause_for(PAUSE_MILLISECONDS);
     }
 
+    /// The kernel has accepted a connection, perhaps just before this listener was closed. Its
+    /// client knows nothing of that, so the connection ends like all others of its endpoint.
     pub(crate) fn accepted(&self, socket: Descriptor) {
-        if self.closing.get() {
-            return self.engine.port.borrow_mut().close(socket, true);
-        }
         add(&self.endpoint.counters.accepted, 1);
         let (now, peer) = {
             let port = self.engine.port.borrow();

@@ -142,14 +142,23 @@ impl Site {
         Ok(self.connections()?.iter().filter_map(object).collect())
     }
 
-    /// Close the connections that the handler has not seen: their handshake has only begun.
-    fn close_handshakes(&self) -> PyResult<()> {
+    /// Close the connections that the handler has not seen, or not since their latest request.
+    /// Those whose handshake or request has only begun may complete it, if `keep_handshakes`.
+    /// Return how many are kept.
+    fn close_unseen(&self, keep_handshakes: bool) -> PyResult<usize> {
+        let mut kept = 0;
         for connection in self.connections()? {
-            if connection.user.borrow().is_none() {
+            if connection.user.borrow().is_some() {
+                continue;
+            }
+            if keep_handshakes && matches!(connection.state(), State::Securing | State::Handshaking)
+            {
+                kept += 1;
+            } else {
                 connection.close_unasked();
             }
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Reset every connection.

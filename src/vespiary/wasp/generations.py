@@ -10,8 +10,9 @@ same sockets, so none is refused. A generation that cannot start ends with an er
 nothing else changes. It has imported everything anew, so plug-ins are always those of the files.
 
 Signals: a terminal and some service managers signal every process of a group. So a generation has a
-process group of its own, ignores SIGTERM, and stops on SIGINT, which the main process sends. If the
-main process is killed, the kernel kills the generations (PR_SET_PDEATHSIG).
+process group of its own, ignores SIGTERM, and stops on SIGINT, which the main process sends, or on
+SIGUSR1 if others have taken over its sockets. If the main process is killed, the kernel kills the
+generations (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
 
+from vespiary._replacing import hand_over
 from vespiary._toml_files import FileError
 from vespiary.errors import VespiaryError
 from vespiary.wasp.configuration import Configuration
@@ -69,8 +71,15 @@ class _Generation:
 
     def stop(self) -> None:
         """Ask it to stop; a second time at once."""
+        self._signal(signal.SIGINT)
+
+    def hand_over(self) -> None:
+        """Ask it to stop, because others accept connections from its sockets."""
+        self._signal(signal.SIGUSR1)
+
+    def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGINT)
+            signal.pidfd_send_signal(self.pidfd, number)
 
 
 class Generations:
@@ -208,6 +217,9 @@ class Generations:
             for held in self._held:
                 held.file = None
             self._stops += 1
+            self._stops_sent += 1
+            for one in self._all:
+                one.hand_over()
         for each in (successor.control, successor.pidfd):
             self._selector.unregister(each)
         successor.close()
@@ -260,7 +272,7 @@ class Generations:
             self._predecessor = None
         if before is not None:
             logger.info("Reloaded: generation %d serves, the one before it drains", one.number)
-            before.stop()
+            before.hand_over()
 
     def _ended(self, one: _Generation) -> None:
         _, status = os.waitpid(one.pid, 0)
@@ -356,6 +368,7 @@ class Generations:
         for address, keys in platform.addresses():
             send_address(control, keys, address.leave_file(), address.bound_sockets)
         drop_privileges(platform.configuration.table)
+        signal.signal(signal.SIGUSR1, lambda *_: hand_over(platform.server))
         platform.serve_workers(lambda: control.send(json.dumps(_SERVING).encode()))
 
 

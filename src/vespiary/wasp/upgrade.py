@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from vespiary._replacing import hand_over
 from vespiary.wasp.handover import Held, Successor
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ async def upgrade(platform: Platform) -> int:
     for address in addresses:
         address.leave_file()
     # Once this has returned: the stop cancels upgrades that still wait.
-    asyncio.get_running_loop().call_soon(platform.server.stop_soon)
+    asyncio.get_running_loop().call_soon(hand_over, platform.server)
     return successor.pid
 
 

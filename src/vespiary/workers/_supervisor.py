@@ -51,7 +51,7 @@ from vespiary.workers._backplane import Inboxes
 from vespiary.workers._board import Board, State, Word
 from vespiary.workers._processes import Process, check_fork, fork, told_status
 from vespiary.workers._stacks import Stacks
-from vespiary.workers._worker import FORCE, SERVING, STOP, Worker, end_worker
+from vespiary.workers._worker import FORCE, HAND_OVER, SERVING, STOP, Worker, end_worker
 
 if TYPE_CHECKING:
     from vespiary.server import Server
@@ -391,7 +391,7 @@ class Supervisor:
             logger.info("Stopping %d workers", len(self._processes))
         for process in self._processes:
             process.is_leaving = True
-            process.ask(STOP)
+            process.ask(HAND_OVER if self._server._is_handed_over else STOP)
             self._limit_stop(process, now)
             if self._requests > 1:
                 process.ask(FORCE)

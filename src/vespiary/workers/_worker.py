@@ -40,11 +40,12 @@ if TYPE_CHECKING:
     from vespiary.workers._options import Workers
     from vespiary.workers._stacks import Stacks
 
-__all__ = ["FORCE", "SERVING", "STOP", "Worker", "end_worker"]
+__all__ = ["FORCE", "HAND_OVER", "SERVING", "STOP", "Worker", "end_worker"]
 
 logger = logging.getLogger("vespiary")
 
 STOP = b"stop"
+HAND_OVER = b"hand over"
 FORCE = b"force"
 SERVING = b"serving"
 
@@ -145,7 +146,8 @@ class Worker:
             message = self.control.recv(64)
         except BlockingIOError:
             return
-        if message == STOP:
+        if message in (STOP, HAND_OVER):
+            server._is_handed_over = message == HAND_OVER
             self._ask(server)
         elif message == FORCE:
             self._ask(server)

@@ -47,6 +47,7 @@ counters = [
     "allowed-child": ("child", 'port = "{port}"', "left_behind = 1", ""),
     "listener": ("grandchild", 'port = "{port}"', "", "left-behind port-open"),
     "children": ("children", 'port = "{port}"', "children_growth_max = 0", "children left-behind"),
+    "zombies": ("zombies", 'port = "{port}"', "children_growth_max = 0", "children"),
     "no-output": ("", 'port = "{port}"', 'output = ["^never$"]', "server-output"),
     "bad-output": ("", 'port = "{port}"', 'no_output = ["serving"]', "server-output"),
     "no-file": ("", 'port = "{port}"', 'files = [{ path = "{folder}/x" }]', "file"),

@@ -8,6 +8,7 @@ code=N        ends with this exit code
 child         leaves a process behind
 grandchild    leaves one behind that has left its session and listens on PORT
 children      starts a process for each request
+zombies       starts one that ends at once, and never waits for it
 eat           takes 400 MB of memory
 talk=N        writes N MiB before it is ready
 write=FILE    writes a file at the end
@@ -44,6 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
         if "children" in WORDS:
             subprocess.Popen(["sleep", "600"])
+        if "zombies" in WORDS:
+            os.posix_spawn("/bin/true", ["true"], os.environ)
         if "early" in WORDS and self.path == "/":
             os._exit(5)
 

@@ -13,7 +13,7 @@ from vespiary._counted import counted
 from vespiary.prove.acceptance.suite import Counter
 from vespiary.prove.acceptance.work.clients import check_output
 from vespiary.prove.acceptance.work.context import Context
-from vespiary.prove.acceptance.work.family import below, descriptors, name_of, orphans
+from vespiary.prove.acceptance.work.family import below, descriptors, name_of, orphans, zombies
 from vespiary.prove.acceptance.work.program import Program
 from vespiary.prove.acceptance.work.readiness import get
 from vespiary.prove.acceptance.work.sockets import is_bound
@@ -42,11 +42,16 @@ class Growth:
         self._context = context
         self._server = server
         self._descriptors = descriptors(self._pids())
-        self._processes = len(self._pids())
+        self._processes = len(self._all())
 
     def _pids(self) -> list[int]:
         pid = self._server.process.pid
         return [pid, *below(pid), *orphans(self._context.started)]
+
+    def _all(self) -> list[int]:
+        """Also those that have ended and were not waited for, which fill the table of processes."""
+        pids = self._pids()
+        return [*pids, *zombies(pids)]
 
     def check(self) -> None:
         """Compare with what was; the server has a moment to close what its clients left."""
@@ -54,8 +59,8 @@ class Growth:
         found = [0, 0]
 
         def is_enough() -> bool:
-            pids = self._pids()
-            found[:] = descriptors(pids) - self._descriptors, len(pids) - self._processes
+            more = descriptors(self._pids()) - self._descriptors
+            found[:] = more, len(self._all()) - self._processes
             return found[0] <= checks.descriptors_growth_max and (
                 checks.children_growth_max is None or found[1] <= checks.children_growth_max
             )
@@ -71,7 +76,7 @@ class Growth:
             self._context.result.add("descriptors", text, _open_files(self._pids()))
         if checks.children_growth_max is not None and children > checks.children_growth_max:
             text = f"the server has {counted(children, 'process', 'processes')} more than before"
-            names = "\n".join(map(name_of, self._pids()))
+            names = "\n".join(map(name_of, self._all()))
             self._context.result.add("children", f"{text} its clients", names)
 
 

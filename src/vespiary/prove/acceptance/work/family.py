@@ -13,7 +13,7 @@ import signal
 import time
 from pathlib import Path
 
-__all__ = ["adopt_orphans", "below", "children", "descriptors", "end_all", "name_of", "orphans"]
+__all__ = ["adopt_orphans", "below", "children", "descriptors", "end_all", "name_of", "orphans", "zombies"]
 
 _SET_CHILD_SUBREAPER = 36
 _PAUSE_SECONDS = 0.01
@@ -25,13 +25,22 @@ def adopt_orphans() -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process."""
+    """The children of a process that have not ended."""
+    return [each for each in _children(pid) if not _is_zombie(each)]
+
+
+def zombies(pids: list[int]) -> list[int]:
+    """The children of processes that have ended, and that nobody has waited for."""
+    return [child for pid in pids for child in _children(pid) if _is_zombie(child)]
+
+
+def _children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
             words = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
             found += map(int, words)
-    return [each for each in found if not _is_zombie(each)]
+    return found
 
 
 def below(pid: int) -> list[int]:

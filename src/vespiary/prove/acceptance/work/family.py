@@ -13,7 +13,16 @@ import signal
 import time
 from pathlib import Path
 
-__all__ = ["adopt_orphans", "below", "children", "descriptors", "end_all", "name_of", "orphans", "zombies"]
+__all__ = [
+    "adopt_orphans",
+    "below",
+    "children",
+    "descriptors",
+    "end_all",
+    "name_of",
+    "orphans",
+    "zombies",
+]
 
 _SET_CHILD_SUBREAPER = 36
 _PAUSE_SECONDS = 0.01

@@ -40,6 +40,7 @@ help: ## Print this list
 
 run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
 	@echo "==> Starting $(DEMO) (Ctrl-C stops it)"
+	@$(if $(filter %/wasp.toml,$(DEMO)),echo "==> The dashboard: http://127.0.0.1:9180/")
 	@$(if $(filter %/wasp.toml,$(DEMO)),echo "==> The chat: http://127.0.0.1:8080/")
 	@exec $(python) $(if $(filter %.toml,$(DEMO)),-m vespiary run) $(DEMO)
 

@@ -104,6 +104,7 @@ class ListeningAddress:
         """The endpoint that the listeners accept for: connections are its own until a request has
         come. It stays when it is removed and others share the address."""
         self._accepts = False
+        self.is_held = False
         self._keys = {socket_key(first)}
         self.socket_file: tuple[str, int, int] | None = None
         self._takes_ipv4 = False
@@ -344,8 +345,8 @@ class ListeningAddress:
         self.socket_file = (path, found.st_dev, found.st_ino)
 
     def resume(self) -> None:
-        """Accept connections from now on."""
-        if not self._accepts:
+        """Accept connections from now on, unless it is held."""
+        if not self._accepts and not self.is_held:
             self._accepts = True
             for listener in self.listeners:
                 listener.resume()

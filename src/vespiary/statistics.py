@@ -99,6 +99,7 @@ class EndpointStatistics:
             They count for `connections_max` and `connections_per_address_max`.
         connections_closed: Connections that were open and have ended.
         connections_broken: Connections among the closed ones that did not end cleanly.
+        close_codes: Connections among the closed ones that had a WebSocket close code, by the code.
         handshakes_pending: Connections in their opening handshake, now.
         connections_refused: Connections that never opened, by the name of the reason: a limit, the
             status of the latest answer (`status_404`), or what ended the connection before there
@@ -141,6 +142,7 @@ class EndpointStatistics:
     connections_finishing: int = 0
     connections_closed: int = 0
     connections_broken: int = 0
+    close_codes: Mapping[str, int] = field(default_factory=dict)
     handshakes_pending: int = 0
     connections_refused: Mapping[str, int] = field(default_factory=dict)
     requests_answered: Mapping[str, int] = field(default_factory=dict)

@@ -189,6 +189,26 @@ class Page:
         """Type a text where the cursor is."""
         self._browser.ask("Input.insertText", self._session, text=text)
 
+    def press(self, key: str) -> None:
+        """Press a key, such as `Tab` or `Enter`."""
+        code, text = {"Tab": (9, ""), "Enter": (13, "\r")}[key]
+        for kind in ("keyDown", "keyUp"):
+            self._browser.ask(
+                "Input.dispatchKeyEvent",
+                self._session,
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=code,
+                text=text if kind == "keyDown" else "",
+            )
+
+    def go(self, url: str) -> None:
+        """Open another page in this window."""
+        self.run("window.isOld = true")
+        self._browser.ask("Page.navigate", self._session, url=url)
+        self.wait_for("!window.isOld && document.readyState === 'complete'")
+
     def resize(self, width: int, height: int) -> None:
         """Make the window this large, in CSS pixels."""
         self._browser.ask(

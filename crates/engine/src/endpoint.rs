@@ -27,6 +27,8 @@ pub struct Counters {
     pub closed: Cell<u64>,
     /// Those among the closed that did not end cleanly.
     pub broken: Cell<u64>,
+    /// Those among the closed that had a close code, by the code.
+    pub close_codes: RefCell<BTreeMap<u16, u64>>,
     /// Connections that were never opened, by what stopped them: a limit, an HTTP status, the peer.
     pub refused: RefCell<BTreeMap<NotOpened, u64>>,
     /// HTTP requests answered without an upgrade, by status.
@@ -156,6 +158,11 @@ impl<H: Host> Endpoint<H> {
 
     pub(crate) fn count_refusal(&self, cause: NotOpened) {
         *self.counters.refused.borrow_mut().entry(cause).or_default() += 1;
+    }
+
+    pub(crate) fn count_close_code(&self, code: u16) {
+        let mut codes = self.counters.close_codes.borrow_mut();
+        *codes.entry(code).or_default() += 1;
     }
 
     pub(crate) fn count_answer(&self, status: u16) {

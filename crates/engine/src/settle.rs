@@ -318,6 +318,9 @@ impl<H: Host> Engine<H> {
                 &connection.endpoint().counters.broken,
                 u64::from(reason.manner == Manner::Broken),
             );
+            if let Some(code) = reason.code {
+                connection.endpoint().count_close_code(code);
+            }
             self.host.closed(connection, &reason);
         } else {
             if connection.admission.get() != Admission::Refused {

@@ -132,6 +132,7 @@ pub(crate) struct Copied {
     names: Cell<usize>,
     refused: Column<vespiary_engine::NotOpened>,
     answered: Column<u16>,
+    close_codes: Column<u16>,
     limits: Column<vespiary_engine::Limit>,
     datagrams_dropped: Column<vespiary_engine::Dropped>,
     datagram_errors: Column<i32>,
@@ -230,6 +231,8 @@ impl Copied {
             .copy(&counters.refused.borrow(), words, |key| add('r', key));
         self.answered
             .copy(&counters.answered.borrow(), words, |key| add('a', key));
+        self.close_codes
+            .copy(&counters.close_codes.borrow(), words, |key| add('c', key));
         self.limits
             .copy(&counters.limits.borrow(), words, |key| add('l', key));
         let dropped = counters.datagrams_dropped.borrow();
@@ -277,6 +280,7 @@ fn share_counters(
         names: Cell::new(0),
         refused: Column::default(),
         answered: Column::default(),
+        close_codes: Column::default(),
         limits: Column::default(),
         datagrams_dropped: Column::default(),
         datagram_errors: Column::default(),

@@ -66,6 +66,7 @@ mod site;
 mod statistics;
 mod steps;
 mod symbols;
+mod tap;
 mod task;
 mod thread_calls;
 mod thread_waits;
@@ -102,6 +103,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     load::register(module)?;
     symbols::register(module)?;
     options::register(module)?;
+    tap::register(module)?;
     task::register(module)?;
     tls::register(module)?;
     let class = module.py().get_type::<connection::Connection>();

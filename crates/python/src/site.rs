@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::core::Conn;
 use crate::host::PyHost;
 use crate::loop_handle::forked_error;
+use crate::options;
 use crate::thread_calls::{on_loop, wrong_thread};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -17,7 +18,7 @@ use std::fmt::Display;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use vespiary_engine::{Endpoint, Engine, State};
+use vespiary_engine::{Endpoint, Engine, Options, State};
 
 /// An endpoint of a server. Only the thread that made it may use it; it may be dropped on any.
 #[pyclass(frozen, module = "vespiary._core")]
@@ -88,6 +89,14 @@ impl Site {
         })
     }
 
+    fn note_shutdown(&self, is_shutting_down: bool) -> PyResult<()> {
+        if let Some(endpoint) = self.local()?.living() {
+            let lasting = &endpoint.host.lasting;
+            (lasting.is_shutting_down).store(is_shutting_down, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     fn connections(&self) -> PyResult<Vec<Rc<Conn>>> {
         if self.local.handle().is_forked() {
             // A child has none of its parent's connections.
@@ -122,11 +131,12 @@ impl Site {
 
     /// The server is stopping: connections say so from now on.
     fn begin_shutdown(&self) -> PyResult<()> {
-        if let Some(endpoint) = self.local()?.living() {
-            let lasting = &endpoint.host.lasting;
-            lasting.is_shutting_down.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+        self.note_shutdown(true)
+    }
+
+    /// The endpoint has stopped, and serves again.
+    fn end_shutdown(&self) -> PyResult<()> {
+        self.note_shutdown(false)
     }
 
     /// How many connections it has now, handshakes included.
@@ -140,6 +150,26 @@ impl Site {
     fn connections_of_handler(&self, py: Python<'_>) -> PyResult<Vec<Py<Connection>>> {
         let object = |it: &Rc<Conn>| Some(it.user.borrow().as_ref()?.object.clone_ref(py));
         Ok(self.connections()?.iter().filter_map(object).collect())
+    }
+
+    /// Use other limits and deadlines from now on: `options` are those of `Core.site`, of which
+    /// nothing else may differ.
+    fn set_bounds(&self, options: &Bound<'_, PyDict>) -> PyResult<()> {
+        let (new, _, _) = options::read(options)?;
+        let endpoint = self.endpoint()?;
+        let mut changed = Options::clone(&endpoint.options());
+        changed.limits = new.limits;
+        changed.deadlines = new.deadlines;
+        *endpoint.options.borrow_mut() = changed.into();
+        Ok(())
+    }
+
+    /// What waits to be sent on its connections: how many have some, and the bytes of all.
+    fn queues(&self) -> PyResult<(usize, usize)> {
+        let connections = self.connections()?;
+        let queued = connections.iter().map(|it| it.queued_bytes());
+        let waiting = queued.filter(|bytes| *bytes > 0);
+        Ok(waiting.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes)))
     }
 
     /// Close the connections that the handler has not seen, or not since their latest request.
@@ -204,6 +234,8 @@ fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound
         .iter()
         .map(|(status, count)| (status.to_string(), *count));
     statistics.set_item("requests_answered", answered.collect::<BTreeMap<_, _>>())?;
+    let codes = counters.close_codes.borrow().clone();
+    statistics.set_item("close_codes", named(py, codes)?)?;
     statistics.set_item("messages_received", counters.messages_in.get())?;
     statistics.set_item("messages_sent", counters.messages_out.get())?;
     statistics.set_item("bytes_received", counters.bytes_in.get())?;

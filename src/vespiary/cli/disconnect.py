@@ -1,31 +1,36 @@
-"""`vespiary disconnect ENDPOINT`: close connections."""
+"""`vespiary disconnect`: close connections."""
 
+import re
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 import click
 
 from vespiary.cli._configuration import configuration_file
 from vespiary.cli._help import Command
-from vespiary.cli._operating import ask
+from vespiary.cli._operating import ask, path_of
 
 __all__ = ["disconnect"]
 
+_ID = re.compile(r"\d+\.[0-9a-f]+\.\d+")
+
 
 @click.command(cls=Command)
-@click.argument("endpoint")
+@click.argument("target", metavar="ENDPOINT|CONNECTION")
 @configuration_file
 @click.option(
     "--peer",
     metavar="ADDRESS",
-    help="Close only the connections of this peer: an IP address, or an address with a port."
-    "  [default: all]",
+    help="Close only the connections of this peer: an IP address, an address with a port, or a"
+    " network.  [default: all]",
 )
-def disconnect(endpoint: str, file: Path, peer: str | None) -> None:
-    """Close connections of an endpoint of a running server.
+def disconnect(target: str, file: Path, peer: str | None) -> None:
+    """Close connections of an endpoint of a running server, or one connection.
 
-    The endpoint accepts new connections. FILE is wasp.toml by default.
+    A connection is named by its id, as 'vespiary connections' lists it. The endpoint accepts new
+    connections. FILE is wasp.toml by default.
     """
-    query = "" if peer is None else "?" + urlencode({"peer": peer})
-    path = f"/endpoints/{quote(endpoint, safe='')}/disconnect{query}"
+    if _ID.fullmatch(target):
+        path = path_of("connections", target, "disconnect")
+    else:
+        path = path_of("endpoints", target, "disconnect", peer=peer)
     click.echo(ask(file, "POST", path)["done"])

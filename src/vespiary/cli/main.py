@@ -16,11 +16,16 @@ __all__ = ["main"]
 _COMMANDS = {
     "cert": "Make a certificate for development.",
     "check": "Check a configuration file of `vespiary run`.",
-    "disconnect": "Close connections of an endpoint of `vespiary run`.",
+    "connections": "List the connections of `vespiary run`.",
+    "disconnect": "Close connections of `vespiary run`.",
     "drain": "Stop an endpoint of `vespiary run` gracefully.",
+    "endpoints": "List the endpoints of `vespiary run`.",
+    "inspect": "Show everything about a connection of `vespiary run`.",
     "install": "Write a systemd unit for `vespiary run`.",
+    "limit": "Set a limit of an endpoint of `vespiary run` until the next reload.",
     "load": "Send load to a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
+    "log-level": "Set the level of the log of `vespiary run` until the next reload.",
     "memory": "Run a program under a memory limit, and report whether its memory grows.",
     "new": "Write a new plug-in project.",
     "prove": "Run black-box tests of a server, optionally with the other tools.",
@@ -30,7 +35,9 @@ _COMMANDS = {
     "serve": "Serve a handler on one or more URLs.",
     "status": "Show what `vespiary run` serves.",
     "suspend": "Accept no new connections on an endpoint of `vespiary run`.",
+    "tap": "Show what passes on a connection of `vespiary run`.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
+    "top": "Show what `vespiary run` does, live in the terminal.",
     "trace": "Link the requirements of a specification to code and tests.",
     "upgrade": "Replace the program of `vespiary run` without refusing a connection.",
 }
@@ -51,8 +58,9 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"vespiary.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"vespiary.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def resolve_command(

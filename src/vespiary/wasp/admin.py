@@ -1,192 +1,292 @@
-"""The administration: health checks, metrics, status and the operator's commands, over HTTP.
+"""The administration over HTTP: health checks, metrics, the operator's commands, the dashboard.
 
-Who may use it: anyone who can open its Unix socket (mode 600 by default), every user of this
-machine if it is on a loopback address, or anyone who has its token. A page in a browser can send
-requests to a loopback address too. So requests with `Origin`, and those for another host name
-(DNS rebinding), are refused.
+`access` says who may use it. Requests of programs are answered with JSON, and those of the
+dashboard's forms with a line of HTML.
 """
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
+import contextlib
+import html
 import json
-import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vespiary._counted import counted
 from vespiary._site import Site
-from vespiary._toml_files import FileError, Problem
+from vespiary._toml_files import FileError
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import Handler
 from vespiary.server_options import ServerOptions
+from vespiary.wasp.access import CSRF_FIELD, Access, Who
+from vespiary.wasp.audit import Audit
+from vespiary.wasp.connections import ConnectionQuery
+from vespiary.wasp.control import Control
 from vespiary.wasp.handover import UpgradeFailed
-from vespiary.wasp.operations import Refused
-from vespiary.wasp.reading import Source
-from vespiary.wasp.schema import AdminTable
-from vespiary.wasp.settings import given, mode_of
+from vespiary.wasp.log_records import LEVELS
+from vespiary.wasp.settings import given, tls_of
+from vespiary.wasp.snapshots import snapshot
+from vespiary.wasp.taps import TapOptions
+from vespiary.wasp.worker_calls import Refused, WorkerSilent
 
 if TYPE_CHECKING:
     from vespiary.request import Request, Response
+    from vespiary.server import Server
     from vespiary.wasp.platform import Platform
+    from vespiary.wasp.reading import Source
+    from vespiary.wasp.schema import AdminTable
 
-__all__ = ["admin_site", "check_admin"]
+__all__ = ["Admin", "admin_sites"]
 
 _MODE = 0o600
 _COMMANDS = ("suspend", "resume", "drain", "disconnect")
 _OPEN = ("/healthz", "/readyz")
 """What load balancers ask for without a token."""
+_RECORDS_MAX = 1000
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+_THERE = """\
+there are
+GET   /healthz /readyz /metrics /status /snapshot /connections /connections/ID /log /audit
+GET   /endpoints/NAME/limits
+POST  /reload /upgrade /log-level /connections/ID/disconnect /connections/ID/tap
+POST  /endpoints/NAME/ with suspend, resume, drain, disconnect, limits
+"""
 
 
-def check_admin(source: Source, table: AdminTable | None) -> None:
-    """Report an administration that would be open to others."""
-    if table is None:
-        return
-    try:
-        endpoint = Endpoint.parse(table.url)
-    except ConfigurationError as error:
-        source.report(Problem(("admin", "url"), str(error)))
-        return
-    if endpoint.scheme not in ("http", "http+unix"):
-        text = f"expected a URL with http:// or http+unix://; got {table.url!r}"
-        source.report(Problem(("admin", "url"), text))
-    elif endpoint.target != "/":
-        source.report(Problem(("admin", "url"), "expected a URL without a path"))
-    elif not (endpoint.is_unix or _is_loopback(endpoint.host) or table.token):
-        text = (
-            f"is missing: {endpoint.host} is not a loopback address, so requests need a token:"
-            " write token = '${file:PATH}'"
-        )
-        source.report(Problem(("admin", "token"), text))
-    if table.token is not None and len(table.token) < _TOKEN_CHARACTERS_MIN:
-        text = f"is too short: expected at least {_TOKEN_CHARACTERS_MIN} characters"
-        source.report(Problem(("admin", "token"), text))
-    values = given(table)
-    if "mode" in values and not endpoint.is_unix:
-        source.report(Problem(("admin", "mode"), "is for http+unix:// only: remove it"))
-    elif "mode" in values:
-        mode_of(source, values["mode"], ("admin", "mode"))
+def admin_sites(platform: Platform, source: Source, table: AdminTable) -> list[Site]:
+    """The endpoints of the administration.
 
-
-_TOKEN_CHARACTERS_MIN = 16
-
-
-def admin_site(platform: Platform, table: AdminTable) -> Site:
-    """The endpoint of the administration.
+    Args:
+        platform: What is administered.
+        source: The files of the configuration.
+        table: Its table `[admin]`.
 
     Raises:
-        ConfigurationError: prometheus-client is missing.
+        ConfigurationError: prometheus-client or Jinja2 is missing.
     """
     options: ServerOptions = {}
-    if Endpoint.parse(table.url).is_unix:
+    endpoint = Endpoint.parse(table.url)
+    if endpoint.is_unix:
         values = given(table)
         options["mode"] = int(values["mode"], 8) if "mode" in values else _MODE
-    return Site.make(Admin(platform, table), table.url, options)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if table.tls is not None:
+        tls = tls_of(source, table.tls, ("admin", "tls"))
+        if tls is not None:
+            options["tls"] = tls
+    audit_file = None
+    if table.audit_file is not None:
+        audit_file = source.folder_of(("admin", "audit_file")) / table.audit_file
+    admin = Admin(platform, table, audit_file)
+    sites = [Site.make(admin, table.url, options)]
+    if admin.dashboard is not None:
+        live = endpoint.scheme.replace("http", "ws", 1)
+        url = table.url.replace(endpoint.scheme, live, 1).rstrip("/") + "/live"
+        sites.append(Site.make(admin.dashboard.live, url, options))
+    return sites
 
 
 class Admin(Handler):
     """Answers the requests of operators."""
 
-    def __init__(self, platform: Platform, table: AdminTable) -> None:
+    def __init__(self, platform: Platform, table: AdminTable, audit_file: Path | None) -> None:
         try:
+            from vespiary.wasp.dashboard import Dashboard
             from vespiary.wasp.metrics import Metrics
-        except ImportError:
+        except ImportError as error:
             raise ConfigurationError(
-                "[admin] needs prometheus-client: pip install 'vespiary[wasp]'", subject="admin"
+                f"[admin] needs {error.name}: pip install 'vespiary[wasp]'", subject="admin"
             ) from None
         self._platform = platform
-        self._token = table.token
-        self._is_local = _is_loopback(Endpoint.parse(table.url).host)
-        self._metrics = Metrics(platform)
+        self.access = Access(table)
+        self.control = Control(platform, Audit(audit_file))
+        self._metrics = Metrics(platform, self.control)
+        self.dashboard = Dashboard(platform, self.control, self.access) if table.dashboard else None
+
+    async def on_start(self, server: Server) -> None:
+        """Take part in what other workers do."""
+        await self.control.start(server)
+        self._platform.loop_delay.start()
+
+    def on_stop(self, server: Server) -> None:
+        """Take no part any more."""
+        del server
+        self.control.stop()
 
     async def on_request(self, request: Request) -> Response:
         """Answer a request."""
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        foreign = self.access.foreign(request)
+        if foreign is not None:
+            return foreign
+        who = self.access.who(request)
+        if self.dashboard is not None:
+            page = await self.dashboard.answer(request, who)
+            if page is not None:
+                return page
+        if who is None and request.path not in _OPEN:
+            headers = {"WWW-Authenticate": 'Bearer realm="vespiary"'}
+            return request.respond(401, "send Authorization: Bearer TOKEN\n", headers)
         if request.method in ("GET", "HEAD"):
-            return self._page(request)
+            return await self._answered(request, self._look(request))
         if request.method != "POST":
             return request.respond(405, "use GET or POST\n", {"Allow": "GET, HEAD, POST"})
-        return await self._command(request)
-
-    def _refusal(self, request: Request) -> Response | None:
-        if request.headers.get("origin") is not None:
-            return request.respond(403, "pages of browsers may not use this\n")
-        host = (request.authority or "").rpartition(":")[0] or request.authority or ""
-        if self._is_local and host and not _is_loopback(host.strip("[]")):
-            return request.respond(403, f"this is not {host}\n")
-        if self._token is None or request.path in _OPEN:
-            return None
-        sent = request.headers.get("authorization") or ""
-        if hmac.compare_digest(sent.encode(), f"Bearer {self._token}".encode()):
-            return None
-        headers = {"WWW-Authenticate": 'Bearer realm="vespiary"'}
-        return request.respond(401, "send Authorization: Bearer TOKEN\n", headers)
-
-    def _page(self, request: Request) -> Response:
-        if request.path == "/healthz":
-            return request.respond(200, "ok\n")
-        if request.path == "/readyz":
-            states = self._platform.operations.states()
-            late = [f"{name}: {state}" for name, state in states.items() if state != "serving"]
-            return request.respond(503 if late else 200, "\n".join(late or ["ok"]) + "\n")
-        if request.path == "/metrics":
-            body, content_type = self._metrics.written(request.headers.get("accept"))
-            return request.respond(200, body, {"Content-Type": content_type})
-        if request.path == "/status":
-            return _json(request, 200, self._platform.operations.status())
-        return request.respond(404, "there are /healthz, /readyz, /metrics and /status\n")
-
-    async def _command(self, request: Request) -> Response:
-        parts = request.path.strip("/").split("/")
+        assert who is not None or request.path in _OPEN
         try:
-            if parts == ["reload"]:
-                done = await self._platform.reload()
-                return _json(request, 200, {"done": str(done)})
-            if parts == ["upgrade"]:
-                return _json(request, 200, {"done": await self._upgrade()})
-            if len(parts) == 3 and parts[0] == "endpoints" and parts[2] in _COMMANDS:
-                return _json(request, 200, {"done": await self._operate(request, *parts[1:])})
+            fields = _fields(request)
+        except ValueError as error:
+            return request.respond(400, f"the form is not valid: {error}\n")
+        token = fields.pop(CSRF_FIELD, None)
+        if who is None or self.access.is_forged(request, token):
+            text = "this page is not of this server, or too old: load it again\n"
+            return request.respond(403, text)
+        if who.role != "admin":
+            return request.respond(403, "this is for the role admin only\n")
+        return await self._answered(request, self._command(request, who, fields))
+
+    async def _answered(self, request: Request, answer: Any) -> Response:
+        """The response for an answer, or for why there is none."""
+        try:
+            found = await answer
         except FileError as error:
-            return _json(request, 409, {"errors": list(error.lines)})
-        except (Refused, UpgradeFailed) as error:
-            return _json(request, 409, {"errors": [str(error)]})
+            return _failed(request, 409, list(error.lines))
+        except (Refused, WorkerSilent, UpgradeFailed) as error:
+            return _failed(request, 409, [str(error)])
         except Exception as error:
-            return _json(request, 500, {"errors": [f"{type(error).__name__}: {error}"]})
-        there = f"there are /reload, /upgrade and /endpoints/NAME/ with {', '.join(_COMMANDS)}\n"
-        return request.respond(404, there)
+            return _failed(request, 500, [f"{type(error).__name__}: {error}"])
+        if found is None:
+            return request.respond(404, _THERE)
+        response: Response = found
+        return response
 
-    async def _upgrade(self) -> str:
-        process = await self._platform.upgrade()
-        if self._platform.configuration.workers is None:
-            return f"process {process} serves, and process {os.getpid()} drains"
-        return f"process {process} starts the new program; its log says whether that serves"
+    async def _look(self, request: Request) -> Response | None:
+        operations, parts = self._platform.operations, request.path.strip("/").split("/")
+        match parts:
+            case ["healthz"]:
+                return request.respond(200, "ok\n")
+            case ["readyz"]:
+                states = operations.states()
+                late = [f"{name}: {state}" for name, state in states.items() if state != "serving"]
+                return request.respond(503 if late else 200, "\n".join(late or ["ok"]) + "\n")
+            case ["metrics"]:
+                body, content_type = await self._metrics.written(request.headers.get("accept"))
+                return request.respond(200, body, {"Content-Type": content_type})
+            case ["status"]:
+                return _json(request, 200, operations.status())
+            case ["snapshot"]:
+                return _json(request, 200, await snapshot(self._platform, self.control))
+            case ["connections"]:
+                query = ConnectionQuery.parse(dict(request.query_parameters))
+                return _json(request, 200, await self.control.connections(query))
+            case ["connections", connection_id]:
+                return _json(request, 200, await self.control.inspect(connection_id))
+            case ["endpoints", name, "limits"]:
+                return _json(request, 200, operations.limits(name))
+            case ["log"]:
+                return _json(request, 200, {"records": await self._records(request)})
+            case ["audit"]:
+                return _json(request, 200, {"entries": await self._entries()})
+        return None
 
-    async def _operate(self, request: Request, name: str, command: str) -> str:
-        operations = self._platform.operations
-        if command == "suspend":
-            operations.suspend(name)
-        elif command == "resume":
-            await operations.resume(name)
-        elif command == "drain":
-            await operations.drain(name)
-        else:
-            count = operations.disconnect(name, request.query_parameters.get("peer"))
-            return f"closing {counted(count, 'connection')} of {name}"
-        return f"{name}: {command}"
+    async def _records(self, request: Request) -> list[dict[str, Any]]:
+        text = request.query_parameters.get("count", "100")
+        level = request.query_parameters.get("level", "debug")
+        if not text.isdigit() or not 1 <= int(text) <= _RECORDS_MAX:
+            raise Refused(f"count: expected a number from 1 to {_RECORDS_MAX}; got {text!r}")
+        if level not in LEVELS:
+            raise Refused(f"level: expected one of {', '.join(LEVELS)}; got {level!r}")
+        return await log_records(self.control, int(text), level)
+
+    async def _entries(self) -> list[dict[str, Any]]:
+        answers = await self.control.gathered("audit", {})
+        found = [entry for _, entries in answers for entry in entries]
+        return sorted(found, key=lambda entry: str(entry["time"]))
+
+    async def _command(
+        self, request: Request, who: Who, fields: Mapping[str, str]
+    ) -> Response | None:
+        control, parts = self.control, request.path.strip("/").split("/")
+        match parts:
+            case ["reload"]:
+                return _done(request, await control.reload(who))
+            case ["upgrade"]:
+                return _done(request, await control.upgrade(who))
+            case ["log-level"]:
+                level, logger = _needed(fields, "level"), fields.get("logger", "")
+                return _done(request, await control.set_level(who, logger, level))
+            case ["connections", connection_id, "disconnect"]:
+                return _done(request, await control.disconnect_one(who, connection_id))
+            case ["connections", connection_id, "tap"]:
+                options = TapOptions.parse(dict(fields))
+                items = await control.tap(who, connection_id, options)
+                headers = {**_HEADERS, "Content-Type": "application/x-ndjson"}
+                return request.respond(200, _lines(items), headers)
+            case ["endpoints", name, "limits"]:
+                bound, value = _needed(fields, "name"), _needed(fields, "value")
+                return _done(request, await control.set_limit(who, name, bound, value))
+            case ["endpoints", name, "disconnect"]:
+                peer = fields.get("peer") or None
+                return _done(request, await control.disconnect(who, name, peer))
+            case ["endpoints", name, command] if command in _COMMANDS:
+                return _done(request, await control.endpoint(who, command, name))
+        return None
+
+
+async def log_records(control: Control, count: int, level: str) -> list[dict[str, Any]]:
+    """The latest records of all processes, the oldest first."""
+    answers = await control.gathered("log", {"count": count, "level": level})
+    found = [record | {"worker": number} for number, records in answers for record in records]
+    return sorted(found, key=lambda record: float(record["time"]))[-count:]
+
+
+def _fields(request: Request) -> dict[str, str]:
+    """The parameters of a command: those of the query, and those of a form."""
+    fields = dict(request.query_parameters)
+    kind = (request.headers.get("content-type") or "").partition(";")[0].strip()
+    if kind == "application/x-www-form-urlencoded":
+        fields |= dict(request.form)
+    return fields
+
+
+def _needed(fields: Mapping[str, str], name: str) -> str:
+    value = fields.get(name)
+    if not value:
+        raise Refused(f"the parameter {name} is missing", subject=name)
+    return value
+
+
+async def _lines(items: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    try:
+        async with contextlib.aclosing(items):
+            async for item in items:
+                yield json.dumps(item, ensure_ascii=False).encode() + b"\n"
+    except WorkerSilent as error:
+        yield json.dumps({"end": str(error)}).encode() + b"\n"
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("hx-request") is not None
+
+
+def _done(request: Request, text: str) -> Response:
+    if _is_form(request):
+        body = f'<p class="done">{html.escape(text)}</p>'
+        return request.respond(200, body, {**_HEADERS, "Content-Type": "text/html; charset=utf-8"})
+    return _json(request, 200, {"done": text})
+
+
+def _failed(request: Request, status: int, lines: list[str]) -> Response:
+    if _is_form(request):
+        body = f'<p class="failed">{"<br>".join(map(html.escape, lines))}</p>'
+        headers = {**_HEADERS, "Content-Type": "text/html; charset=utf-8"}
+        return request.respond(status, body, headers)
+    return _json(request, status, {"errors": lines})
 
 
 def _json(request: Request, status: int, value: dict[str, Any]) -> Response:
     body = json.dumps(value, indent=2) + "\n"
-    return request.respond(status, body, {"Content-Type": "application/json"})
+    return request.respond(status, body, {**_HEADERS, "Content-Type": "application/json"})

@@ -28,6 +28,7 @@ from vespiary.limits import Limits
 from vespiary.server_options import ServerOptions
 from vespiary.wasp.decoding import WRONG, decode
 from vespiary.wasp.hosts import HOSTS, Hosting
+from vespiary.wasp.latency import Histogram, measure_handler
 from vespiary.wasp.message_sizes import framing_filter
 from vespiary.wasp.plugins import name_start
 from vespiary.wasp.reading import Source, read_source
@@ -77,6 +78,11 @@ class Planned:
     def host(self) -> str:
         """How it is served."""
         return _host_of(self.table)
+
+    @property
+    def served_by(self) -> str:
+        """Its plug-in; of a host that needs none, the name of the host."""
+        return self.table.plugin or self.host
 
     def url_path(self, number: int) -> KeyPath:
         """Where a URL of it is in the file."""
@@ -191,7 +197,10 @@ def _changes(reference: str, folder: Path) -> tuple[object, ...]:
 
 
 def make_sites(
-    configuration: Configuration, names: list[str], sockets: Mapping[str, Sequence[int]] | None
+    configuration: Configuration,
+    names: list[str],
+    sockets: Mapping[str, Sequence[int]] | None,
+    histograms: dict[str, Histogram] | None = None,
 ) -> dict[str, list[Site]]:
     """Load the plug-ins of some endpoints, and make what a server serves.
 
@@ -200,6 +209,7 @@ def make_sites(
         names: The endpoints.
         sockets: The descriptors that a service manager has passed, by name; None if nothing is to
             be served.
+        histograms: Where the time of handlers is counted, by endpoint; None if it is not measured.
 
     Returns:
         By the name of the endpoint, a site for each of its URLs.
@@ -215,6 +225,8 @@ def make_sites(
         handler = _handler(source, planned, loaded, is_check=sockets is None)
         if handler is None:
             continue
+        if histograms is not None:
+            measure_handler(handler, histograms.setdefault(name, Histogram()))
         options = planned.options | _filters(source, planned, loaded)
         passed = _sockets(source, planned, sockets)
         sites = [

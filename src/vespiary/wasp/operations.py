@@ -1,23 +1,39 @@
-"""What an operator asks of endpoints while they run: suspend, resume, drain, disconnect, status."""
+"""What an operator asks of the endpoints of this process: suspend, resume, drain and so on.
+
+With workers, `control` has each process do it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-import os
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vespiary._core import __version__
+from vespiary._directory import slot_in
 from vespiary._listening import ListeningAddress
 from vespiary._replacing import replace_sites
+from vespiary._shutdown import Shutdown
 from vespiary._site import Site
 from vespiary._suggestions import advice
 from vespiary.close_code import CloseCode
-from vespiary.errors import ConfigurationError
 from vespiary.statistics import EndpointStatistics
-from vespiary.wasp.configuration import ADMIN, make_sites
+from vespiary.wasp.bounds import is_of_address, reset_bounds, set_bound, shown_bounds
+from vespiary.wasp.changes import Changed
+from vespiary.wasp.configuration import ADMIN
+from vespiary.wasp.connections import (
+    ConnectionQuery,
+    connection_facts,
+    connection_page,
+    peer_filter,
+)
+from vespiary.wasp.log_records import LEVELS, set_level
+from vespiary.wasp.taps import TapOptions, tapped
+from vespiary.wasp.worker_calls import Refused
 
 if TYPE_CHECKING:
+    from vespiary._core import Connection
     from vespiary.wasp.platform import Platform
 
 __all__ = ["Operations", "Refused"]
@@ -25,15 +41,12 @@ __all__ = ["Operations", "Refused"]
 _TEXT = "closed by the operator"
 
 
-class Refused(ConfigurationError):
-    """An operator's command cannot be carried out; the text says why."""
-
-
 class Operations:
-    """The operator's commands for the endpoints of a platform."""
+    """The operator's commands for the endpoints of a platform, in this process."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        self._drains: dict[str, asyncio.Task[None]] = {}
 
     def suspend(self, name: str) -> None:
         """Accept no new connections: they wait in the kernel, up to `backlog`.
@@ -44,7 +57,7 @@ class Operations:
             Refused: the endpoint is not known, is drained, or shares its address with another one.
         """
         for address in self._own_addresses(name, "suspend"):
-            address.suspend()
+            _hold(address, is_held=True)
 
     async def resume(self, name: str) -> None:
         """Accept connections again, after `suspend` or `drain`.
@@ -54,49 +67,172 @@ class Operations:
             Exception: a drained endpoint cannot be started: as for `Platform.reload`.
         """
         platform = self._platform
+        drain = self._drains.pop(name, None)
+        if drain is not None:
+            await drain
         if not self._sites(name):
-            made = make_sites(platform.configuration, [name], platform.sockets)
+            made = platform.make(platform.configuration, [name])
             await replace_sites(platform.server, [], made[name], {})
             platform.sites |= made
             return
         for address in self._own_addresses(name, "resume"):
-            address.resume()
+            _hold(address, is_held=False)
 
     async def drain(self, name: str) -> None:
-        """Stop listening, and let connections finish within `drain_seconds`, as a stop does.
+        """Accept no new connections, and let those that are open finish, as a stop does.
 
-        `resume` and a reload start the endpoint again.
+        Without workers, the endpoint does not listen any more, so new connections are refused. With
+        workers, their main process keeps the sockets, and connections wait in the kernel.
 
         Raises:
-            Refused: the endpoint is not known, or shares its address with another one.
+            Refused: the endpoint is not known, is drained already, or shares its address with
+                another one.
         """
         platform = self._platform
-        self._own_addresses(name, "drain")
+        addresses = self._own_addresses(name, "drain")
         gone = platform.sites[name]
-        platform.sites[name] = []
-        await replace_sites(platform.server, gone, [], {})
+        if platform.configuration.workers is None:
+            platform.sites[name] = []
+            await replace_sites(platform.server, gone, [], {})
+            return
+        for address in addresses:
+            _hold(address, is_held=True)
+        if name not in self._drains or self._drains[name].done():
+            self._drains[name] = asyncio.ensure_future(self._end_connections(name, gone))
+
+    async def _end_connections(self, name: str, sites: list[Site]) -> None:
+        """End the connections of an endpoint that stays."""
+        life = self._platform.server._running("drain")
+        await Shutdown(sites, None, life.force, subject=name).run()
+        for site in sites:
+            if site.native is not None and not life.stopping:
+                site.native.end_shutdown()
 
     def disconnect(self, name: str, peer: str | None = None) -> int:
         """Close connections of an endpoint, on WebSocket with 1001.
 
         Args:
             name: The endpoint.
-            peer: The address of the peer, with or without its port; default: all connections.
+            peer: The address of the peer, with or without its port, or a network; default: all
+                connections.
 
         Returns:
             How many are being closed.
 
         Raises:
-            Refused: the endpoint is not known.
+            Refused: the endpoint is not known, or the network is not valid.
         """
-        self._check_alone("disconnect")
-        count = 0
+        is_meant, count = peer_filter(peer), 0
         for site in self._sites(name):
             for connection in site.native.connections_of_handler() if site.native else ():
-                if peer is None or peer in _names(connection.peer):
+                if is_meant(connection):
                     connection.close(CloseCode.GOING_AWAY, _TEXT)
                     count += 1
         return count
+
+    def disconnect_one(self, connection_id: str) -> None:
+        """Close a connection of this process, on WebSocket with 1001.
+
+        Raises:
+            Refused: there is no such connection.
+        """
+        self._connection(connection_id)[2].close(CloseCode.GOING_AWAY, _TEXT)
+
+    def inspect(self, connection_id: str) -> dict[str, Any]:
+        """Everything that is known about a connection of this process.
+
+        Raises:
+            Refused: there is no such connection.
+        """
+        name, site, found = self._connection(connection_id)
+        return connection_facts(self._platform.server, name, site, found)
+
+    def tap(self, connection_id: str, options: TapOptions) -> AsyncGenerator[dict[str, Any]]:
+        """Iterate over what passes on a connection of this process: see `taps`.
+
+        Raises:
+            Refused: there is no such connection.
+        """
+        return tapped(self._connection(connection_id)[2], options)
+
+    def _connection(self, connection_id: str) -> tuple[str, Site, Connection]:
+        server = self._platform.server
+        try:
+            slot_in(connection_id)
+        except ValueError:
+            raise Refused(f"{connection_id!r} is not the id of a connection") from None
+        found = server._running("inspect").directory.find(connection_id)
+        if found is not None and found.close_reason is None:
+            for name, site in self.served():
+                if site.native is not None and found in site.native.connections_of_handler():
+                    return name, site, found
+        raise Refused(f"there is no connection {connection_id}: it has ended", subject="id")
+
+    async def connections(self, query: ConnectionQuery) -> dict[str, Any]:
+        """List connections of this process: see `connections`.
+
+        Raises:
+            Refused: the endpoint is not known.
+        """
+        if query.endpoint is not None:
+            self._sites(query.endpoint)
+        return await connection_page(self._platform.server, self.served(), query)
+
+    def set_limit(self, name: str, bound: str, text: str) -> list[str]:
+        """Set a limit or a deadline of an endpoint until the next reload.
+
+        One that applies to an address is set for all endpoints that share the address.
+
+        Returns:
+            The endpoints for which it is set.
+
+        Raises:
+            Refused: the endpoint or the limit is not known, or the value is not valid.
+        """
+        sites = self._sites(name)
+        if not sites:
+            raise Refused(f"the endpoint {name!r} is drained: resume starts it again")
+        if is_of_address(bound):
+            sites = [site for address in self._addresses(name) for site in address.sites]
+        table = self._platform.configuration.endpoints[name].table
+        has_own_framing = isinstance(table.framing, str) and ":" in table.framing
+        for site in sites:
+            set_bound(site, bound, text, has_own_framing=has_own_framing)
+        return [one for one, theirs in self._platform.sites.items() if set(theirs) & set(sites)]
+
+    def set_level(self, logger: str, level: str) -> None:
+        """Set the level of the log, or of one logger, until the next reload.
+
+        Raises:
+            Refused: there is no such level.
+        """
+        if level not in LEVELS:
+            raise Refused(f"there is no level {level!r}: {advice(level, LEVELS)}", subject="level")
+        set_level(logger, level)
+
+    def hold_changed(self, changed: Changed) -> None:
+        """In a new worker, before it accepts connections: do what operators have asked for."""
+        for name in changed.held:
+            for address in self._addresses(name):
+                _hold(address, is_held=True)
+        for name, bounds in changed.bounds.items():
+            for bound, text in bounds.items():
+                self.set_limit(name, bound, text)
+        for logger, level in changed.levels.items():
+            set_level(logger, level)
+
+    def forget(self, changed: Changed) -> None:
+        """After a reload: what operators have changed is as the configuration says again."""
+        for name, sites in self._platform.sites.items():
+            if name in changed.bounds:
+                for site in sites:
+                    reset_bounds(site)
+            if name in changed.held:
+                for address in self._addresses(name):
+                    _hold(address, is_held=False)
+        for logger in changed.levels:
+            if logger:
+                set_level(logger, None)
 
     def status(self) -> dict[str, Any]:
         """What runs, and what it has counted: an object for JSON."""
@@ -105,9 +241,10 @@ class Operations:
         counted = dict(zip(platform.server._sites, statistics.endpoints, strict=False))
         endpoints = {
             name: {
-                "plugin": planned.table.plugin,
+                "plugin": planned.served_by,
                 "urls": [site.url for site in platform.sites[name]],
                 "state": self._state(name),
+                "limits_set": platform.changes.read().bounds.get(name, {}),
                 **_numbers([counted[site] for site in platform.sites[name] if site in counted]),
             }
             for name, planned in platform.configuration.endpoints.items()
@@ -126,10 +263,35 @@ class Operations:
                     "process": worker.process,
                     "processes_started": worker.processes_started,
                     "connections_open": worker.total.connections_open,
+                    "connections_accepted": worker.total.connections_accepted,
+                    "messages_received": worker.total.messages_received,
+                    "messages_sent": worker.total.messages_sent,
+                    "handler_errors": worker.total.handler_errors,
                 }
                 for worker in statistics.workers
             ],
         }
+
+    def limits(self, name: str) -> dict[str, int | float | None]:
+        """The limits and deadlines of an endpoint, as they are now.
+
+        Raises:
+            Refused: the endpoint is not known, or is drained.
+        """
+        sites = self._sites(name)
+        if not sites:
+            raise Refused(f"the endpoint {name!r} is drained: resume starts it again")
+        return shown_bounds(sites[0])
+
+    def queues(self) -> dict[str, tuple[int, int]]:
+        """By endpoint: connections on which bytes wait to be sent, and these bytes."""
+        found: dict[str, tuple[int, int]] = {}
+        for name, site in self.served():
+            if site.native is not None:
+                count, waiting = site.native.queues()
+                before = found.get(name, (0, 0))
+                found[name] = (before[0] + count, before[1] + waiting)
+        return found
 
     def _reloads(self) -> dict[str, Any] | None:
         # With workers, another process reloads, and its counts are not known here.
@@ -140,15 +302,32 @@ class Operations:
         """Of each endpoint by name, whether it is `serving`, `suspended` or `drained`."""
         return {name: self._state(name) for name in self._platform.configuration.endpoints}
 
+    def served(self) -> list[tuple[str, Site]]:
+        """The endpoints of the configuration by name, with an entry for each URL."""
+        sites = self._platform.sites.items()
+        return [(name, site) for name, many in sites if name != ADMIN for site in many]
+
     def statistics(self) -> Iterator[tuple[str, EndpointStatistics]]:
         """What each endpoint has counted, for each of its URLs, with its name."""
         server = self._platform.server
-        names = {site: name for name, sites in self._platform.sites.items() for site in sites}
+        names = {site: name for name, site in self.served()}
         for site, counted in zip(server._sites, server.statistics().endpoints, strict=False):
-            if site in names and names[site] != ADMIN:
+            if site in names:
                 yield names[site], counted
 
+    def worker_statistics(self) -> Iterator[tuple[int, str, EndpointStatistics]]:
+        """The same for each worker, with its number and the name of the endpoint."""
+        server = self._platform.server
+        names = {site: name for name, site in self.served()}
+        for worker in server.statistics().workers:
+            for site, counted in zip(server._sites, worker.endpoints, strict=False):
+                if site in names:
+                    yield worker.number, names[site], counted
+
     def _state(self, name: str) -> str:
+        held = self._platform.changes.read().held.get(name)
+        if held is not None:
+            return held
         addresses = list(self._addresses(name))
         if not addresses:
             return "drained"
@@ -167,7 +346,6 @@ class Operations:
                 yield address
 
     def _own_addresses(self, name: str, command: str) -> list[ListeningAddress]:
-        self._check_alone(command)
         found = list(self._addresses(name))
         if not found:
             raise Refused(f"the endpoint {name!r} is drained: resume starts it again")
@@ -184,22 +362,17 @@ class Operations:
             )
         return found
 
-    def _check_alone(self, command: str) -> None:
-        if self._platform.configuration.workers is not None:
-            raise Refused(
-                f"{command} is not supported with workers: it would reach one of them only (process"
-                f" {os.getpid()})"
-            )
-
-
-def _names(peer: tuple[str, int] | str | None) -> tuple[str, ...]:
-    if isinstance(peer, tuple):
-        host, port = peer
-        return (host, f"{host}:{port}", f"[{host}]:{port}")
-    return (peer,) if peer else ()
-
 
 def _numbers(statistics: list[EndpointStatistics]) -> dict[str, Any]:
     total = dataclasses.asdict(sum(statistics, start=EndpointStatistics()))
     del total["url"]
     return total
+
+
+def _hold(address: ListeningAddress, *, is_held: bool) -> None:
+    """Let an address accept nothing, also if its server is about to start; or accept again."""
+    address.is_held = is_held
+    if is_held:
+        address.suspend()
+    else:
+        address.resume()

@@ -21,7 +21,9 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.loop import run, running_core
 from vespiary.server import Server
-from vespiary.wasp.admin import admin_site, check_admin
+from vespiary.wasp.admin import admin_sites
+from vespiary.wasp.admin_checks import check_admin
+from vespiary.wasp.changes import Changes
 from vespiary.wasp.configuration import (
     ADMIN,
     Configuration,
@@ -30,6 +32,8 @@ from vespiary.wasp.configuration import (
     read_configuration,
 )
 from vespiary.wasp.handover import Predecessor, UpgradeFailed, adopt
+from vespiary.wasp.latency import Histogram, LoopDelay
+from vespiary.wasp.log_records import LogRecords
 from vespiary.wasp.logs import configure_log
 from vespiary.wasp.operations import Operations
 from vespiary.wasp.pid_file import kept_pid_file, take_pid_file
@@ -38,6 +42,7 @@ from vespiary.wasp.privileges import check_user, drop_privileges
 from vespiary.wasp.schema import AdminTable
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
 from vespiary.wasp.upgrade import upgrade
+from vespiary.wasp.worker_calls import WorkerCalls
 
 if TYPE_CHECKING:
     from vespiary._life import Life
@@ -140,13 +145,18 @@ class Platform:
         self.sockets = sockets
         self.process = main or os.getpid()
         self.reloads = Reloads()
+        self.changes = Changes()
+        self.calls = WorkerCalls()
+        self.records = LogRecords()
+        self.loop_delay = LoopDelay()
+        self.histograms: dict[str, Histogram] = {}
         self.operations = Operations(self)
         self.server: Server = _Server()
         self.configuration = read_checked(path)
-        self.sites = self._make(self.configuration, list(self.configuration.endpoints))
+        self.sites = self.make(self.configuration, list(self.configuration.endpoints))
         admin = self.configuration.table.admin
         if admin is not None:
-            self.sites[ADMIN] = [self._admin_site(self.configuration, admin)]
+            self.sites[ADMIN] = self._admin_sites(self.configuration, admin)
         self._task: asyncio.Task[None] | None = None
         self._is_asked_again = False
         self._lock = asyncio.Lock()
@@ -154,12 +164,17 @@ class Platform:
         self._modules = _modules(self.configuration)
         add_sites(self.server, [site for sites in self.sites.values() for site in sites])
 
-    def _make(self, configuration: Configuration, names: list[str]) -> dict[str, list[Site]]:
-        return make_sites(configuration, names, self.sockets)
+    def make(self, configuration: Configuration, names: list[str]) -> dict[str, list[Site]]:
+        """Load the plug-ins of some endpoints, and make what the server serves."""
+        admin = configuration.table.admin
+        measured = None
+        if admin is not None and admin.handler_seconds:
+            measured = self.histograms
+        return make_sites(configuration, names, self.sockets, measured)
 
-    def _admin_site(self, configuration: Configuration, admin: AdminTable) -> Site:
+    def _admin_sites(self, configuration: Configuration, admin: AdminTable) -> list[Site]:
         try:
-            return admin_site(self, admin)
+            return admin_sites(self, configuration.source, admin)
         except ConfigurationError as error:
             configuration.source.report(Problem(("admin",), str(error)))
             configuration.source.check()
@@ -177,6 +192,7 @@ class Platform:
         """
         table = self.configuration.table
         configure_log(table.log, has_workers=False)
+        self.records.install()
         try:
             if predecessor is not None:
                 adopt(self.addresses(), predecessor.held)
@@ -201,6 +217,7 @@ class Platform:
         """Serve in worker processes until a signal stops the server."""
         table, workers = self.configuration.table, self.configuration.workers
         configure_log(table.log, has_workers=True)
+        self.records.install()
         self.server.run(driver=table.driver, workers=workers, on_serving=lambda _urls: on_serving())
 
     def addresses(self) -> list[tuple[ListeningAddress, frozenset[str]]]:
@@ -218,7 +235,7 @@ class Platform:
     def _urls(self, name: str) -> tuple[str, ...]:
         table = self.configuration.table
         if name == ADMIN and table.admin is not None:
-            return (table.admin.url,)
+            return tuple(table.admin.url for _ in self.sites[ADMIN])
         return self.configuration.endpoints[name].urls
 
     def _notify_ready(self) -> None:
@@ -355,11 +372,11 @@ class Platform:
         new = read_checked(old.path)
         dirty = _changed(old.endpoints, new.endpoints)
         dirty |= {name for name, sites in self.sites.items() if not sites}
-        made = self._make(new, [name for name in new.endpoints if name in dirty])
+        made = self.make(new, [name for name in new.endpoints if name in dirty])
         if old.table.admin != new.table.admin:
             dirty.add(ADMIN)
             if new.table.admin is not None:
-                made[ADMIN] = [self._admin_site(new, new.table.admin)]
+                made[ADMIN] = self._admin_sites(new, new.table.admin)
         gone = [site for name, sites in self.sites.items() if name in dirty for site in sites]
         added = [site for sites in made.values() for site in sites]
         pairs = {
@@ -371,8 +388,10 @@ class Platform:
             await replace_sites(self.server, gone, added, pairs)
         kept = {name: sites for name, sites in self.sites.items() if name not in dirty}
         _finish(old, new, kept)
+        self.records.install()
         self._warn_of_old_modules(new)
         self.configuration, self.sites = new, kept | made
+        self.operations.forget(self.changes.forget())
         before, after = old.endpoints.keys(), new.endpoints.keys()
         return Reload(
             started=tuple(name for name in after if name not in before),

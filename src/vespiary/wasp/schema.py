@@ -228,19 +228,35 @@ class LogTable(_Table, frozen=True):
 
 
 class AdminTable(_Table, frozen=True):
-    """Where operators' commands, metrics and health checks are served.
+    """Where the dashboard, operators' commands, metrics and health checks are served.
 
     Attributes:
-        url: `http://` on a loopback address, or `http+unix://`. Elsewhere a token is needed.
+        url: `http://` on a loopback address, `http+unix://`, or `https://`. On other addresses a
+            token or client certificates are needed.
         token: What requests have to send as `Authorization: Bearer TOKEN`.
+        read_token: The same for those who may look, but change nothing.
+        tls: Certificate and key for `https://`, and the authority of client certificates.
+        read_certificates: SHA-256 fingerprints of client certificates that may look only.
+        hosts: Host names by which browsers reach it; default: loopback names on a loopback address,
+            and any name elsewhere.
         mode: The permissions of the Unix socket; default: 600.
+        audit_file: A file to which a line of JSON is appended per change.
+        handler_seconds: Whether to measure how long handlers take, for a histogram.
+        dashboard: Whether to serve the dashboard.
     """
 
     url: str
     token: str | None = None
+    read_token: str | None = None
+    tls: TLSTable | None = None
+    read_certificates: Names = []
+    hosts: Names = []
     mode: (
         Annotated[str, _expected("expected permissions as an octal string, as '660'")] | UnsetType
     ) = UNSET
+    audit_file: str | None = None
+    handler_seconds: bool = False
+    dashboard: bool = True
 
 
 class ConfigurationTable(_Table, frozen=True):

@@ -30,7 +30,7 @@ from vespiary.wasp.schema import (
 from vespiary.websocket import WebSocket
 from vespiary.workers import Workers
 
-__all__ = ["given", "mode_of", "options_of", "workers_of"]
+__all__ = ["given", "mode_of", "options_of", "tls_of", "workers_of"]
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def options_of(source: Source, table: EndpointTable, path: KeyPath) -> dict[str,
     if "websocket" in values:
         options["websocket"] = _websocket(source, values["websocket"], (*path, "websocket"))
     if "tls" in values:
-        options["tls"] = _tls(source, values["tls"], (*path, "tls"))
+        options["tls"] = tls_of(source, values["tls"], (*path, "tls"))
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -162,7 +162,8 @@ def _websocket(source: Source, table: msgspec.Struct, path: KeyPath) -> WebSocke
     return _made(source, WebSocket, values, path)
 
 
-def _tls(source: Source, table: TLSTable, path: KeyPath) -> ServerTLS | None:
+def tls_of(source: Source, table: TLSTable, path: KeyPath) -> ServerTLS | None:
+    """The certificate and the key of an endpoint."""
     folder = source.folder_of(path)
     values = given(table)
     for name in ("certificate", "key", "client_ca"):

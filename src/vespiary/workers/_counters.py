@@ -48,6 +48,7 @@ _COMPRESSION = (
 _KINDS = {
     "r": "connections_refused",
     "a": "requests_answered",
+    "c": "close_codes",
     "l": "limits_reached",
     "d": "datagrams_dropped",
     "e": "datagram_errors",

@@ -1,0 +1,23 @@
+"""`vespiary log-level`: set the level of the log until the next reload."""
+
+from pathlib import Path
+
+import click
+
+from vespiary.cli._configuration import configuration_file
+from vespiary.cli._help import Command
+from vespiary.cli._operating import ask
+
+__all__ = ["log_level"]
+
+
+@click.command(cls=Command, name="log-level")
+@click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]))
+@configuration_file
+@click.option("--logger", default="", help="Only of this logger, such as 'vespiary'.")
+def log_level(level: str, file: Path, logger: str) -> None:
+    """Set the level of the log of a running server until the next reload.
+
+    FILE is wasp.toml by default.
+    """
+    click.echo(ask(file, "POST", "/log-level", {"level": level, "logger": logger})["done"])

@@ -1,0 +1,57 @@
+"""`vespiary tap ID`: show what passes on a connection."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vespiary._printable import escaped
+from vespiary.cli._configuration import configuration_file
+from vespiary.cli._help import Command
+from vespiary.cli._operating import asked, path_of
+
+__all__ = ["tap"]
+
+
+@click.command(cls=Command)
+@click.argument("connection")
+@configuration_file
+@click.option("--seconds", default=60.0, show_default=True, help="How long, at most 3600.")
+@click.option("--records", default=10_000, show_default=True, help="After how many it ends.")
+@click.option(
+    "--preview", default=64, show_default=True, help="Bytes of each that are shown, at most 1024."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print an object of JSON per record.")
+def tap(
+    connection: str, file: Path, seconds: float, records: int, preview: int, as_json: bool
+) -> None:
+    """Show what passes on a connection of a running server: direction, size, first bytes.
+
+    CONNECTION is an id, as 'vespiary connections' lists it. FILE is wasp.toml by default.
+
+    The connection never waits for the tap: if too much passes, records are dropped, and counted.
+    With TLS the decrypted bytes are shown. The tap is noted in the audit log.
+    """
+    fields = {"seconds": f"{seconds:g}", "records": str(records), "preview": str(preview)}
+    with asked(file, "POST", path_of("connections", connection, "tap"), fields) as answer:
+        for line in answer:
+            if as_json:
+                click.echo(line.decode().rstrip("\n"))
+            else:
+                _show(json.loads(line))
+            sys.stdout.flush()
+
+
+def _show(item: dict[str, Any]) -> None:
+    if "end" in item:
+        click.echo(f"The tap has ended: {item['end']}")
+    elif "dropped" in item:
+        click.echo(f"({item['dropped']} records with {item['dropped_bytes']} bytes were dropped)")
+    else:
+        time = f"{datetime.fromtimestamp(item['time'], UTC):%H:%M:%S.%f}"[:-3]
+        arrow = "<" if item["direction"] == "received" else ">"
+        text = escaped(item["text"]) if "text" in item else item["hex"]
+        click.echo(f"{time} {arrow} {item['bytes']:>7} {text}")

@@ -94,6 +94,7 @@ def row(results: list[Result]) -> list[str]:
     case = results[0].case
     right = sum(result.seconds is not None for result in results)
     times = [result.seconds for result in results if result.seconds is not None]
+    others = sorted({result.trend.verdict for result in results if result.seconds is None})
     last = results[-1].trend
     slope = ""
     if last.per_unit is not None:
@@ -104,7 +105,7 @@ def row(results: list[Result]) -> list[str]:
     return [
         case.name,
         case.verdict,
-        f"{right} of {len(results)}",
+        f"{right} of {len(results)}" + (f" (otherwise {', '.join(others)})" if others else ""),
         f"{max(times):.0f} s" if times else "",
         slope,
     ]

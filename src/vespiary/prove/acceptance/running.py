@@ -44,14 +44,26 @@ class Running:
     """
 
     def __init__(self, plan: Plan) -> None:
-        """Start its process, with a keeper that ends everything when this process ends."""
+        """Start its process, with a keeper that ends everything when this process ends.
+
+        Raises:
+            OSError, ConfigurationError: this system does not allow it, for example because the disk
+                is full.
+        """
         self.plan = plan
         self.result: Result | None = None
         self._held = Held("vespiary-prove-")
         self._root = self._held.path
-        plan.write(self._root / PLAN)
-        chosen = choose(plan.memory)
-        self._limiter = chosen.limiter
+        self._limiter = choose(plan.memory).limiter
+        try:
+            self._start()
+        except BaseException:
+            self._held.close()
+            self._limiter.close()
+            raise
+
+    def _start(self) -> None:
+        self.plan.write(self._root / PLAN)
         self._began = time.monotonic()
         self._next_look = 0.0
         self._samples: list[tuple[float, int]] = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from vespiary.errors import ConfigurationError
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.running import Running
@@ -81,6 +82,7 @@ class Here:
         self._resources = resources
         self._artifacts = artifacts
         self._running: list[Running] = []
+        self._not_started: list[Ended] = []
 
     def has_room(self, plan: Plan) -> bool:
         """Whether processors and memory are left."""
@@ -91,12 +93,17 @@ class Here:
         return is_free and used + plan.memory <= self._resources.memory
 
     def start(self, plan: Plan) -> None:
-        """Start a cell."""
-        self._running.append(Running(plan))
+        """Start a cell; the result of one that cannot be started comes with the next step."""
+        try:
+            self._running.append(Running(plan))
+        except (OSError, ConfigurationError) as error:
+            result = plan.result()
+            result.add("not-run", f"the case could not be started: {error}")
+            self._not_started.append(Ended(plan, result))
 
     def running(self) -> list[Plan]:
-        """The cells that run."""
-        return [each.plan for each in self._running]
+        """The cells that run, or have just not been started."""
+        return [each.plan for each in (*self._running, *self._not_started)]
 
     def descriptors(self) -> list[int]:
         """Those of the keepers."""
@@ -104,17 +111,17 @@ class Here:
 
     def step(self) -> list[Ended]:
         """The cells that have ended."""
-        ended = []
+        ended, self._not_started = self._not_started, []
         for each in list(self._running):
             each.hear_now()
             if not each.look():
                 continue
             self._running.remove(each)
+            assert each.result is not None
             try:
-                keep(each.artifacts, self._artifacts, each.plan)
+                keep(each.artifacts, self._artifacts, each.result)
             finally:
                 each.close()
-            assert each.result is not None
             ended.append(Ended(each.plan, each.result))
         return ended
 
@@ -124,11 +131,19 @@ class Here:
             each.close()
 
 
-def keep(source: Path, artifacts: Path | None, plan: Plan) -> None:
-    """Keep the files of a cell, if they are to be kept."""
+def keep(source: Path, artifacts: Path | None, result: Result) -> None:
+    """Keep the files of a cell, if they are to be kept; a note says where that was not possible."""
     if artifacts is None or not source.is_dir():
         return
-    target = artifacts / plan.cell.id
+    try:
+        _copy(source, artifacts / result.id)
+    except OSError as error:
+        # That of copytree has a list of files, each with its own reason.
+        why = error.args[0][0][-1] if isinstance(error, shutil.Error) else error.strerror
+        result.notes.append(f"the files of a case could not be kept in {artifacts}: {why}")
+
+
+def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with Held("vespiary-", target.parent) as held:
         new = held.path

@@ -58,6 +58,7 @@ class Remote:
         self._events: queue.Queue[tuple[Any, ...]] = queue.Queue()
         self._running: dict[int, Plan] = {}
         self._number = 0
+        self._unwritten = ""
         self._is_ready = self._is_shipping = False
         self._heard = self._said = time.monotonic()
         self._gateways = execnet.Group()
@@ -164,16 +165,22 @@ class Remote:
 
     def _take_file(self, number: int, name: str, offset: int, data: bytes) -> None:
         path = self._files / str(number) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("r+b" if path.exists() else "wb") as file:
-            file.seek(offset)
-            file.write(data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("r+b" if path.exists() else "wb") as file:
+                file.seek(offset)
+                file.write(data)
+        except OSError as error:  # The disk of this machine is full: the run goes on without.
+            self._unwritten = error.strerror or str(error)
 
     def _ended(self, number: int, text: str) -> Ended:
         plan = self._running.pop(number)
         result = Result.from_json(json.loads(text))
         result.ran_on = self.name
-        keep(self._files / str(number), self._artifacts, plan)
+        if self._unwritten:
+            text = f"files from hosts could not be stored in {self._files}: {self._unwritten}"
+            result.notes.append(text)
+        keep(self._files / str(number), self._artifacts, result)
         shutil.rmtree(self._files / str(number), ignore_errors=True)
         return Ended(plan, result)
 

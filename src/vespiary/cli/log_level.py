@@ -14,10 +14,10 @@ __all__ = ["log_level"]
 @click.command(cls=Command, name="log-level")
 @click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]))
 @configuration_file
-@click.option("--logger", default="", help="Only of this logger, such as 'vespiary'.")
-def log_level(level: str, file: Path, logger: str) -> None:
+@click.option("--logger", help="Only of this logger, such as 'vespiary'.  [default: all]")
+def log_level(level: str, file: Path, logger: str | None) -> None:
     """Set the level of the log of a running server until the next reload.
 
     FILE is wasp.toml by default.
     """
-    click.echo(ask(file, "POST", "/log-level", {"level": level, "logger": logger})["done"])
+    click.echo(ask(file, "POST", "/log-level", {"level": level, "logger": logger or ""})["done"])

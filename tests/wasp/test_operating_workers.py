@@ -1,5 +1,6 @@
 """The operator's commands with workers: each reaches all of them, and those that start later."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from tests.waiting import wait_until
 from tests.wasp.conftest import Lines, Run, Running, address_of
 from tests.wasp.operating import done, is_ended, vespiary
+from vespiary.wasp.worker_calls import Colleague, WorkerCalls, WorkerSilent
 
 Connect = Callable[[str], Lines]
 
@@ -155,3 +157,24 @@ def test_the_display_of_top_has_a_row_for_each_worker(server: Running, folder: P
     for worker in status(folder)["workers"]:
         assert str(worker["process"]) in output
     assert "sockets in TIME_WAIT" in output
+
+
+def test_a_worker_that_does_not_answer_is_named() -> None:
+    calls, other = WorkerCalls(), Colleague(2, os.getpid())
+
+    async def main() -> list[str]:
+        texts = []
+        for is_listening in (False, True):
+            with socket.socket(socket.AF_UNIX) as silent:
+                if is_listening:
+                    silent.bind(calls._path(other.process))
+                    silent.listen()
+                with pytest.raises(WorkerSilent) as got:
+                    await calls.ask(other, "measures", {}, 0.05)
+                texts.append(str(got.value))
+        return texts
+
+    unreachable, silent = asyncio.run(main())
+    name = f"worker 2 (process {os.getpid()})"
+    assert unreachable == f"{name} cannot be reached: Connection refused"
+    assert silent == f"{name} did not answer within 0.05 s"

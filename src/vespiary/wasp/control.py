@@ -23,7 +23,13 @@ from vespiary.wasp.changes import Changed
 from vespiary.wasp.connections import Ask, ConnectionQuery, merged_page
 from vespiary.wasp.host_counters import memory_bytes
 from vespiary.wasp.taps import TapOptions
-from vespiary.wasp.worker_calls import Colleague, Refused, WorkerSilent
+from vespiary.wasp.worker_calls import (
+    LOOK_SECONDS,
+    RESUME_SECONDS,
+    Colleague,
+    Refused,
+    WorkerSilent,
+)
 
 if TYPE_CHECKING:
     from vespiary.server import Server
@@ -245,7 +251,7 @@ class Control:
         others = self.calls.others()
         answers = await asyncio.gather(
             self.answer(command, arguments),
-            *(self.calls.ask(one, command, arguments) for one in others),
+            *(self.calls.ask(one, command, arguments, LOOK_SECONDS) for one in others),
             return_exceptions=True,
         )
         if isinstance(answers[0], BaseException):
@@ -339,9 +345,10 @@ class Control:
         if note is not None:
             with self._platform.changes.change() as changed:
                 note(changed)
-        others = self.calls.others()
+        limit = {"seconds": RESUME_SECONDS} if command == "resume" else {}
         answers = await asyncio.gather(
-            *(self.calls.ask(one, command, arguments) for one in others), return_exceptions=True
+            *(self.calls.ask(one, command, arguments, **limit) for one in self.calls.others()),
+            return_exceptions=True,
         )
         failed = [str(one) for one in answers if isinstance(one, Exception)]
         if failed:

@@ -28,7 +28,7 @@ from vespiary.workers._board import State, Word
 if TYPE_CHECKING:
     from vespiary.server import Server
 
-__all__ = ["Refused", "WorkerCalls", "WorkerSilent"]
+__all__ = ["LOOK_SECONDS", "RESUME_SECONDS", "Colleague", "Refused", "WorkerCalls", "WorkerSilent"]
 
 logger = logging.getLogger("vespiary.wasp")
 
@@ -36,6 +36,10 @@ _LINE_BYTES_MAX = 64 << 20
 """An answer with 10,000 connections has 5 MB."""
 _SECONDS = 10.0
 """How long a worker has to answer: its loop may be busy, but not for longer than that."""
+LOOK_SECONDS = 2.0
+"""The same for what is looked at only: the dashboard and Prometheus show the others meanwhile."""
+RESUME_SECONDS = 50.0
+"""The same for the resumption of an endpoint, which waits until its connections have drained."""
 
 Answer = Callable[[str, dict[str, Any]], Awaitable[Any]]
 Stream = Callable[[str, dict[str, Any]], AsyncIterator[Any]]
@@ -136,20 +140,22 @@ class WorkerCalls:
         is_there = slot[Word.STATE] != State.FREE and slot[Word.PROCESS]
         return Colleague(slot[Word.WORKER], slot[Word.PROCESS]) if is_there else None
 
-    async def ask(self, other: Colleague, command: str, arguments: dict[str, Any]) -> Any:
-        """Let another worker carry out a command, and return the result.
+    async def ask(
+        self, other: Colleague, command: str, arguments: dict[str, Any], seconds: float = _SECONDS
+    ) -> Any:
+        """Let another worker carry out a command, and return the result within so many seconds.
 
         Raises:
             Refused: the command cannot be carried out there.
             WorkerSilent: it does not answer.
         """
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(seconds):
                 async with contextlib.aclosing(self.stream(other, command, arguments)) as answers:
                     async for answer in answers:
                         return answer
         except TimeoutError:
-            raise WorkerSilent(f"{other} did not answer within {_SECONDS:g} s") from None
+            raise WorkerSilent(f"{other} did not answer within {seconds:g} s") from None
         return None
 
     async def stream(

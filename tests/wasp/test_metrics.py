@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
 from tests.waiting import wait_until
-from tests.wasp.conftest import Lines, Run, Running
+from tests.wasp.conftest import Lines, Run, Running, address_of
 from tests.wasp.operating import ask, is_ended
 from vespiary.wasp.host_counters import host_counters
 from vespiary.wasp.latency import BOUNDS_SECONDS, Histogram, quantile
@@ -42,6 +42,25 @@ plugin = "plug.py:Greeter"
 [endpoints.page]
 url = "http://127.0.0.1:0/"
 plugin = "plug.py:Page"
+
+[endpoints.asgi]
+url = "http://127.0.0.1:0/"
+plugin = "apps.py:asgi"
+
+[endpoints.wsgi]
+url = "http://127.0.0.1:0/"
+plugin = "apps.py:wsgi"
+"""
+
+APPLICATIONS = """\
+async def asgi(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+def wsgi(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"hello"]
 """
 
 
@@ -73,8 +92,16 @@ def values(found: Families, name: str, *labels: str) -> dict[Any, float]:
     return made
 
 
+@pytest.fixture(autouse=True)
+def applications(folder: Path) -> None:
+    """The file with the applications."""
+    (folder / "apps.py").write_text(APPLICATIONS)
+
+
 def use(server: Running, lines: Callable[[str], Lines]) -> None:
     """A message on each endpoint, a close code, a limit that is reached."""
+    for url in server.urls[3:5]:
+        assert ask(address_of(url)[1], "GET", "/").text == "hello"
     client, other = lines(server.urls[0]), lines(server.urls[0])
     assert client.ask("Ann") == "hello Ann 1"
     other.socket.sendall(b"x" * 200 + b"\n")
@@ -88,7 +115,7 @@ def use(server: Running, lines: Callable[[str], Lines]) -> None:
 
 def test_what_happens_is_counted(run: Run, lines: Callable[[str], Lines], port: int) -> None:
     server = run(TEXT.format(workers="", port=port))
-    server.serves(5)
+    server.serves(7)
     use(server, lines)
     wait_until(lambda: values(families(port), "vespiary_close_codes", "code"))
     found = families(port)
@@ -97,7 +124,7 @@ def test_what_happens_is_counted(run: Run, lines: Callable[[str], Lines], port: 
     assert reached == {("lines", "message_bytes_max"): 1}
     assert values(found, "vespiary_messages_received", "endpoint")["lines"] == 1
     plugins = values(found, "vespiary_plugin_messages_received", "plugin")
-    assert plugins == {"plug.py:Greeter": 2, "plug.py:Page": 0}
+    assert plugins["plug.py:Greeter"] == 2
     assert values(found, "vespiary_endpoint_serving", "endpoint")["page"] == 1
     assert values(found, "vespiary_write_queue_bytes", "endpoint")["lines"] == 0
     handled = found["vespiary_handler_seconds"].samples
@@ -106,7 +133,7 @@ def test_what_happens_is_counted(run: Run, lines: Callable[[str], Lines], port: 
         for sample in handled
         if sample.name == "vespiary_handler_seconds_count"
     }
-    assert counts == {"lines": 1, "socket": 1, "page": 0}
+    assert counts == {"lines": 1, "socket": 1, "page": 0, "asgi": 1, "wsgi": 1}
     if "time_wait" in host_counters():
         assert found["vespiary_host_time_wait"].samples[0].value >= 0
     wait_until(lambda: loop_delays(port)[""] > 0)
@@ -125,13 +152,13 @@ def test_each_worker_is_measured_and_the_sums_are_those_of_all(
     run: Run, lines: Callable[[str], Lines], port: int
 ) -> None:
     server = run(TEXT.format(workers="workers = 2", port=port))
-    server.serves(5)
+    server.serves(7)
     use(server, lines)
     wait_until(lambda: set(loop_delays(port)) == {"1", "2"})
     found = families(port)
     accepted = values(found, "vespiary_worker_connections_accepted", "worker")
     assert set(accepted) == {"1", "2"}
-    assert sum(accepted.values()) == 3
+    assert sum(accepted.values()) == 5
     assert values(found, "vespiary_close_codes", "endpoint", "code") == {("socket", "4000"): 1}
     memory = values(found, "vespiary_process_memory_bytes", "worker")
     assert all(value > 1 << 20 for value in memory.values())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import Any
 
 from vespiary._hooks import defined
 from vespiary.handler import Handler
+from vespiary.http import ASGI, WSGI
 
 __all__ = ["BOUNDS_SECONDS", "Histogram", "LoopDelay", "measure_handler", "quantile"]
 
@@ -36,16 +38,19 @@ _METHODS = ("on_request", "on_open", "on_message", "on_part", "on_datagram")
 class Histogram:
     """Counts of durations by range, and their sum."""
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("_lock", "counts", "sum")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS_SECONDS) + 1)
         self.sum = 0.0
+        self._lock = threading.Lock()
 
     def observe(self, seconds: float) -> None:
-        """Count a duration."""
-        self.counts[bisect_left(BOUNDS_SECONDS, seconds)] += 1
-        self.sum += seconds
+        """Count a duration, in any thread."""
+        index = bisect_left(BOUNDS_SECONDS, seconds)
+        with self._lock:
+            self.counts[index] += 1
+            self.sum += seconds
 
     def values(self) -> dict[str, Any]:
         """The same as an object for JSON."""
@@ -82,9 +87,14 @@ class LoopDelay:
 def measure_handler(handler: object, histogram: Histogram) -> None:
     """Measure each call of the methods of a handler from now on.
 
-    An async method is measured until it returns, with the time that it waits. Async functions and
-    applications are not measured: their connections, and not their calls, are what takes time.
+    An async method is measured until it returns, with the time that it waits. Of an application its
+    HTTP requests are measured: with ASGI until it returns, with WSGI until it has returned the
+    body. Async functions are not measured: each has its connection as long as that lasts.
     """
+    if isinstance(handler, ASGI | WSGI) and not hasattr(handler._hosting.app, _MARK):
+        measure = _measured_asgi if isinstance(handler, ASGI) else _measured
+        handler._hosting.app = measure(handler._hosting.app, histogram)
+        return
     if not isinstance(handler, Handler):
         return
     for name in _METHODS:
@@ -96,6 +106,23 @@ def measure_handler(handler: object, histogram: Histogram) -> None:
 
 def _measured(method: Callable[..., Any], histogram: Histogram) -> Callable[..., Any]:
     measured = _timed(method, histogram)
+    setattr(measured, _MARK, True)
+    return measured
+
+
+def _measured_asgi(app: Any, histogram: Histogram) -> Any:
+    clock, observe = time.perf_counter, histogram.observe
+
+    async def measured(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        began = clock()
+        try:
+            await app(scope, receive, send)
+        finally:
+            observe(clock() - began)
+
     setattr(measured, _MARK, True)
     return measured
 

@@ -203,6 +203,9 @@ if not TYPE_CHECKING:  # A type checker would take any name for a public one.
                 globals()[name] = value
                 return value
         text = f"module {__name__!r} has no attribute {name!r}"
+        for module in () if name.startswith("_") else ("filters", "testing"):
+            if name in import_module(f"{__name__}.{module}").__all__:
+                text += f": it is {__name__}.{module}.{name}"
         raise AttributeError(text, name=name, obj=sys.modules[__name__])
 
     def __dir__():

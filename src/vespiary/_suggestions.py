@@ -63,8 +63,12 @@ def check_names(
 
 def checks_names(
     error: type[ConfigurationError] = ConfigurationError,
+    others: Mapping[str, str] = _NO_OTHERS,
 ) -> Callable[[type[T]], type[T]]:
-    """Let a dataclass answer an unknown field with a suggestion, instead of a TypeError."""
+    """Let a dataclass answer an unknown field with a suggestion, instead of a TypeError.
+
+    `others` as for `advice`.
+    """
 
     def decorate(cls: type[T]) -> type[T]:
         make: Callable[..., None] = cls.__init__
@@ -72,7 +76,7 @@ def checks_names(
 
         @functools.wraps(make)
         def initialise(self: T, *values: Any, **named: Any) -> None:
-            check_names(named, known, cls.__name__, error)
+            check_names(named, known, cls.__name__, error, others)
             make(self, *values, **named)
 
         cls.__init__ = initialise  # type: ignore[method-assign,assignment]

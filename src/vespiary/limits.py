@@ -48,6 +48,15 @@ _SMALL_COUNTS = frozenset(
 _ZERO_ALLOWED = frozenset({"body_bytes_max"})
 """Limits that may be 0: nothing of the kind is accepted then."""
 
+_RATES = (
+    "vespiary.filters.RateLimit limits the bytes per second; to limit messages per second, sleep in"
+    " the handler or count them there"
+)
+_ELSEWHERE = dict.fromkeys(
+    ("messages_per_second_max", "bytes_per_second_max", "rate_max", "rate_limit"), _RATES
+)
+"""Names that look like one of a limit, and what to write."""
+
 
 class _Settings:
     """What `Limits` and `Deadlines` share: reading fields from texts and telling what is wrong."""
@@ -66,14 +75,14 @@ class _Settings:
                 a value, or a value out of range.
         """
         known = _fields(cls)
-        check_names(texts, known, cls.__name__, LimitsError)
+        check_names(texts, known, cls.__name__, LimitsError, _ELSEWHERE)
         values: dict[str, Any] = {}
         for name, text in texts.items():
             values[name] = _parse(cls, name, text)
         return cls(**values)
 
 
-@checks_names(LimitsError)
+@checks_names(LimitsError, _ELSEWHERE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits(_Settings):
     """How much the peers of an endpoint may use. `None` means no limit, if the type allows it.

@@ -196,3 +196,11 @@ def test_the_settings_of_a_connection_leave_no_memory_behind() -> None:
     words = [sys.executable, "-c", SETTINGS_AGAIN_AND_AGAIN]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100)
     assert int(done.stdout) < 100
+
+
+@pytest.mark.parametrize("name", ["messages_per_second_max", "rate_limit"])
+def test_a_limit_of_rates_names_what_there_is(name: str) -> None:
+    with pytest.raises(LimitsError, match="RateLimit limits the bytes per second"):
+        Limits(**{name: 3})
+    with pytest.raises(LimitsError, match="RateLimit limits the bytes per second"):
+        Limits.from_texts({name: "3"})

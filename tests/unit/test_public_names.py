@@ -36,6 +36,13 @@ def test_a_name_that_is_not_public_is_refused_with_the_nearest() -> None:
     assert "Did you mean: 'Server'?" in done.stderr
 
 
+def test_a_name_of_another_module_is_named_with_it() -> None:
+    with pytest.raises(AttributeError, match=r"it is vespiary\.filters\.RateLimit"):
+        _ = vespiary.RateLimit  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"it is vespiary\.testing\.TestClient"):
+        _ = vespiary.TestClient  # type: ignore[attr-defined]
+
+
 def test_all_public_names_come_by_a_star() -> None:
     names: dict[str, object] = {}
     exec("from vespiary import *", names)

@@ -92,7 +92,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         4,
         "endpoints.a.config.folder: folder does not exist",
     ),
-    "no folder": (STATIC, 1, "endpoints.a.config.folder: is missing: expected a text"),
+    "no folder": (STATIC, 1, "endpoints.a.config.folder: is missing: expected a string"),
     "a misspelt option of files": (
         STATIC + "config = { folder = '.', indx = ['a'] }\n",
         4,

@@ -159,7 +159,7 @@ def _host_of(table: EndpointTable) -> str:
 def _plan(source: Source, name: str, table: EndpointTable) -> Planned:
     path: KeyPath = ("endpoints", name)
     if not table.plugin and _host_of(table) not in HOSTS_WITHOUT_PLUGIN:
-        source.report(Problem((*path, "plugin"), "is missing: expected a text"))
+        source.report(Problem((*path, "plugin"), "is missing: expected a string"))
     if name == ADMIN:
         source.report(Problem(path, "this name is reserved: give the endpoint another one"))
     given = [key for key in ("url", "urls") if getattr(table, key) is not UNSET]

@@ -170,7 +170,7 @@ class Remote:
             with path.open("r+b" if path.exists() else "wb") as file:
                 file.seek(offset)
                 file.write(data)
-        except OSError as error:  # The disk of this machine is full: the run goes on without.
+        except OSError as error:  # The disk of this machine is full: the run continues without.
             self._unwritten = error.strerror or str(error)
 
     def _ended(self, number: int, text: str) -> Ended:

@@ -61,6 +61,7 @@ def plain(connection):
 HEAD = '[endpoints.a]\nurl = "tcp://127.0.0.1:0"\nplugin = "plug.py:Echo"\n'
 WS = '[endpoints.a]\nurl = "ws://127.0.0.1:0/"\nplugin = "plug.py:Echo"\n'
 STATIC = '[endpoints.a]\nurl = "http://127.0.0.1:0/"\nhost = "static"\n'
+GATEWAY = STATIC.replace("static", "gateway")
 TYPED = HEAD.replace("Echo", "Typed")
 
 BROKEN: dict[str, tuple[str, int, str]] = {
@@ -112,6 +113,47 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         STATIC.replace("http:", "tcp:") + "config.folder = '.'\n",
         1,
         "StaticFiles applications are served on http:// and https:// endpoints",
+    ),
+    "no servers of a gateway": (GATEWAY, 1, "endpoints.a.config.upstreams: is missing"),
+    "an empty list of servers": (
+        GATEWAY + "config.upstreams = []\n",
+        4,
+        "endpoints.a.config.upstreams: expected at least one URL",
+    ),
+    "a server of another protocol": (
+        GATEWAY + "config.upstreams = ['http://a:1', 'udp://a:2']\n",
+        4,
+        "a gateway on http:// does not pass anything on to udp://a:2: expected a URL that begins",
+    ),
+    "a server with a path": (
+        GATEWAY + "config.upstreams = ['http://a:1/app']\n",
+        4,
+        "http://a:1/app has a path, but requests keep their own",
+    ),
+    "a misspelt option of a gateway": (
+        GATEWAY + "config = { upstreams = ['http://a:1'], retry_max = 1 }\n",
+        4,
+        "endpoints.a.config.retry_max: unknown key: did you mean 'retries_max'?",
+    ),
+    "a form of forwarding that does not exist": (
+        GATEWAY + "config = { upstreams = ['http://a:1'], forwarded = 'forward' }\n",
+        4,
+        "endpoints.a.config.forwarded: expected one of 'x-forwarded', 'forwarded', 'both', 'none'",
+    ),
+    "an option of another kind of gateway": (
+        GATEWAY + "config = { upstreams = ['http://a:1'], clients_max = 1 }\n",
+        4,
+        "endpoints.a.config.clients_max: has no effect here",
+    ),
+    "a response later than the handshake": (
+        GATEWAY + "config = { upstreams = ['http://a:1'], response_seconds = 60 }\n",
+        4,
+        "a request is answered with 503 after deadlines.handshake_seconds (10)",
+    ),
+    "a health check without a path": (
+        GATEWAY + "config = { upstreams = ['http://a:1'], health.path = 'up' }\n",
+        4,
+        "endpoints.a.config.health.path: expected a path such as '/health'; there is 'up'",
     ),
     "a limit in the wrong table": (
         HEAD + "message_bytes_max = 10\n",

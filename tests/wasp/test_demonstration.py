@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from tests.wasp.conftest import Lines, Run, address_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-NAMES = ("ADMIN", "CHAT", "ECHO", "LINES", "PACKETS", "DATAGRAMS", "FILES")
+NAMES = ("ADMIN", "CHAT", "ECHO", "LINES", "PACKETS", "DATAGRAMS", "FILES", "LINE_GATEWAY", "PROXY")
 
 
 def free_ports() -> dict[str, str]:
@@ -54,6 +54,16 @@ def test_every_endpoint_of_the_demonstration_serves(
         datagrams.settimeout(60)
         datagrams.sendto(b"hello", address_of(f"udp://127.0.0.1:{ports['DATAGRAMS_PORT']}"))
         assert datagrams.recv(100) == b"hello"
+    with connect(f"ws://127.0.0.1:{ports['LINE_GATEWAY_PORT']}/") as client:
+        client.send("Dan\n")
+        assert client.recv() == b"hello, Dan: you are number 2\n"
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['PROXY_PORT']}/") as answer:
+        assert answer.read().startswith(b"<!doctype html>")
+    metrics = f"http://127.0.0.1:{ports['ADMIN_PORT']}/metrics"
+    with urllib.request.urlopen(metrics) as answer:
+        upstream = f'upstream="http://127.0.0.1:{ports["FILES_PORT"]}"'
+        name = f'vespiary_upstream_available{{endpoint="proxy",{upstream}}} 1.0'
+        assert name in answer.read().decode()
     files = urllib.request.Request(f"http://127.0.0.1:{ports['FILES_PORT']}/")
     files.add_header("Range", "bytes=0-14")
     with urllib.request.urlopen(files) as answer:
@@ -61,7 +71,7 @@ def test_every_endpoint_of_the_demonstration_serves(
         assert answer.read() == b"<!doctype html>"
     with urllib.request.urlopen(f"http://127.0.0.1:{ports['ADMIN_PORT']}/status") as answer:
         endpoints = json.load(answer)["endpoints"]
-    assert endpoints["lines"]["messages_received"] == 1
+    assert endpoints["lines"]["messages_received"] == 2
     assert endpoints["datagrams"]["datagrams_received"] == 1
     line.close()
     assert server.stop() == 0

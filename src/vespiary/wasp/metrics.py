@@ -59,6 +59,12 @@ _SUMMED = (
 """What is also summed over the endpoints of a worker, and of a plug-in."""
 _PROCESS_GAUGES = ("threads", "threads_busy", "calls_waiting", "timers_waiting")
 _TOPIC_COUNTERS = ("published", "deliveries", "retained_refused")
+_UPSTREAM = (
+    ("available", GaugeMetricFamily, "Whether a server behind a gateway is used."),
+    ("active", GaugeMetricFamily, "Requests or connections in progress with a server."),
+    ("requests", CounterMetricFamily, "Requests or connections passed on to a server."),
+    ("failures", CounterMetricFamily, "Those that failed on the side of the server."),
+)
 
 
 class Metrics:
@@ -102,6 +108,21 @@ class Metrics:
         for name, state in self._platform.operations.states().items():
             serving.add_metric([name, plugins[name].served_by], float(state == "serving"))
         yield serving
+        yield from self._of_upstreams()
+
+    def _of_upstreams(self) -> Iterator[Metric]:
+        """The servers behind gateways, as this process sees them."""
+        found = [
+            (name, one)
+            for name, sites in self._platform.sites.items()
+            if sites
+            for one in getattr(sites[0].handler, "upstream_statistics", list)()
+        ]
+        for key, kind, text in _UPSTREAM if found else ():
+            family = kind(f"vespiary_upstream_{key}", text, labels=["endpoint", "upstream"])
+            for name, one in found:
+                family.add_metric([name, one.url], float(getattr(one, key)))
+            yield family
 
     def _rest(self, measures: list[tuple[int | None, Any]]) -> Iterator[Metric]:
         platform = self._platform

@@ -58,7 +58,7 @@ _TIME = _expected("expected a time such as 10, '250ms' or '2min', or 'none' for 
 Count = Annotated[int | str, _COUNT]
 Time = Annotated[int | float | str, _TIME]
 Names = list[str]
-Hosts = Literal["inline", "static"]
+Hosts = Literal["inline", "static", "gateway"]
 HostName = Annotated[
     Hosts,
     _expected(
@@ -68,7 +68,7 @@ HostName = Annotated[
 ]
 """How a plug-in runs: see `vespiary.wasp.hosts`."""
 DEFAULT_HOST: Hosts = "inline"
-HOSTS_WITHOUT_PLUGIN = ("static",)
+HOSTS_WITHOUT_PLUGIN = ("static", "gateway")
 """Hosts that serve by themselves: their endpoints have no plug-in."""
 FramingName = Annotated[
     str,

@@ -5,10 +5,14 @@ Each module here has one, as a function that makes the handler of an endpoint.
 
 from __future__ import annotations
 
-from vespiary.wasp.hosts import inline, static
+from vespiary.wasp.hosts import gateway, inline, static
 from vespiary.wasp.hosts.hosting import Host, Hosting
 
 __all__ = ["HOSTS", "Hosting"]
 
-HOSTS: dict[str, Host] = {"inline": inline.make, "static": static.make}
+HOSTS: dict[str, Host] = {
+    "inline": inline.make,
+    "static": static.make,
+    "gateway": gateway.make,
+}
 """Every host, by its name in `schema.HostName`."""

@@ -147,7 +147,7 @@ def test_an_endpoint_is_suspended_limited_and_resumed_by_mouse(page: Page, serve
     page.write("soon")
     page.click("#limit-set")
     message(page, "must be a number such as 1000")
-    assert page.run("document.querySelector('#message p').className") == "failed"
+    assert page.run("document.querySelector('#message p').classList.contains('failed')")
     page.run("document.querySelector('#limit-value').value = ''")
     page.click("#limit-value")
     page.write("5000")
@@ -297,11 +297,13 @@ def test_a_browser_logs_in_with_a_token(chromium: Chromium, tmp_path: Path) -> N
 def test_a_page_with_10_000_connections_stays_responsive(
     chromium: Chromium, tmp_path: Path
 ) -> None:
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if most < MANY + 1000:
-        pytest.skip(f"the hard limit for open files is {most}: raise it above {MANY + 1000}")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = MANY + 1000
+    try:
+        # Only root may raise the hard limit.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(before[1], needed)))
+    except ValueError:
+        pytest.skip(f"the hard limit for open files is {before[1]}: raise it to {needed}")
     try:
         with contextlib.ExitStack() as stack, serving(tmp_path) as server:
             for _ in range(MANY):

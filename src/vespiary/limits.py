@@ -211,8 +211,8 @@ class Deadlines(_Settings):
             a peer that is still there begins a new connection with its next datagram.
         write_seconds: Time without progress while bytes wait to be sent, even while the connection
             closes. A slow peer that still reads is not disconnected: progress means that it accepts
-            512 bytes in this time (in the first period, only its second half counts). 60: a peer
-            that reads nothing for a minute is dead or malicious.
+            512 bytes in this time (in the first period, in its second half). 60: a peer that reads
+            nothing for a minute is dead or malicious.
         drain_seconds: How long a graceful stop may take. Then the remaining connections are reset.
             The last quarter of this time, at most `close_seconds`, is for close frames. 8: common
             container platforms kill a process after 10 seconds, and `on_stop` needs time too.

@@ -63,3 +63,22 @@ def test_a_library_is_found_by_the_path_in_the_programs_own_file(
 ) -> None:
     result = watched(built / "with_path", "library.so", "healthy")
     assert result.status == 0, result.output
+
+
+def test_a_lock_ends_with_the_library_that_has_it(
+    tmp_path: Path, watched: Callable[..., Result]
+) -> None:
+    source = tmp_path / "own.c"
+    source.write_text(
+        "#include <pthread.h>\npthread_mutex_t own_mutex = PTHREAD_MUTEX_INITIALIZER;\n"
+    )
+    libraries = [tmp_path / "first.so", tmp_path / "second.so"]
+    for library in libraries:
+        subprocess.run([COMPILER, "-shared", "-fPIC", source, "-o", library], check=True)
+    program = tmp_path / "unloads"
+    words = ["-O1", "-g", "-pthread", str(SOURCES / "unloads.c"), "-ldl", "-o", str(program)]
+    subprocess.run([COMPILER, *words], check=True)
+    result = watched(program, *libraries)
+    if result.status == 77:
+        pytest.skip("the second library came to another address")
+    assert result.status == 0, result.output

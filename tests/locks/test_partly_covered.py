@@ -132,3 +132,12 @@ def test_an_interpreter_without_a_gil_says_what_was_not_tested(
     whys = [gap.why for gap in gaps.of_interpreters([Note("P", 1, 2, "-", version)])]
     assert any("a GIL that it enables" in why for why in whys) == is_free
     assert any("not been tested" in why for why in whys) == is_untested
+
+
+def test_a_limit_of_the_size_of_files_does_not_end_the_program(
+    compiled: Compiled, watched: Watched
+) -> None:
+    result = watched("sh", "-c", f"ulimit -f 100; {compiled('two_orders')}")
+    # It ends by itself, and not by SIGXFSZ. Without a record it is not watched, and does not pass.
+    assert result.status == 124, result.output
+    assert "found no room in the record" in result.output

@@ -1,10 +1,12 @@
-//! Freeing memory that may contain locks ([`memory`]).
+//! Freeing and unmapping memory that may contain locks ([`memory`]).
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 
 use crate::{loader, memory, real, region};
 
 type Free = unsafe extern "C" fn(*mut c_void);
+type Unmap = unsafe extern "C" fn(*mut c_void, usize) -> c_int;
+type Detach = unsafe extern "C" fn(*const c_void) -> c_int;
 type Reallocate = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
 
 #[unsafe(no_mangle)]
@@ -43,4 +45,22 @@ unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mut c_void {
         }
         new
     }
+}
+
+/// Before the memory is gone: afterwards it may be another thread's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn munmap(address: *mut c_void, bytes: usize) -> c_int {
+    memory::unmap(address as u64, bytes as u64);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::UNMAP.get::<Unmap>()(address, bytes) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn shmdt(address: *const c_void) -> c_int {
+    // SAFETY: the same.
+    let result = unsafe { real::DETACH.get::<Detach>()(address) };
+    if result == 0 {
+        memory::end_unmapped();
+    }
+    result
 }

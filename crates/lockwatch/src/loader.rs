@@ -25,7 +25,7 @@ use crate::calls::{self, Wanted, export};
 use crate::layout::Kind;
 use crate::mutexes::Mutex;
 use crate::real::{self, OnMutex};
-use crate::{clock, frame_rules, notes, python, region, symbols};
+use crate::{clock, frame_rules, memory, notes, python, region, symbols};
 
 /// Where the lock lies; 0 where it was not found.
 static LOCK: AtomicU64 = AtomicU64::new(0);
@@ -138,6 +138,7 @@ unsafe extern "C" fn close(library: *mut c_void, site: u64) -> c_int {
     // SAFETY: what the caller gave is passed on.
     let result = unsafe { real::DLCLOSE.get::<Close>()(library) };
     frame_rules::forget();
+    memory::end_unmapped();
     drop(held);
     result
 }

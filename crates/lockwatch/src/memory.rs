@@ -9,7 +9,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::layout::Lock;
+use crate::layout::{ALIVE, Lock};
 use crate::readable::Stack;
 use crate::{locks, region, stacks, threads};
 
@@ -90,6 +90,41 @@ pub(crate) fn leave(block: *mut c_void) {
     let bytes = unsafe { libc::malloc_usable_size(block) } as u64;
     if (is_near || bytes >= 1 << PAGE_BITS) && has_lock(address, bytes) {
         end_all(address, bytes);
+    }
+}
+
+/// Memory is unmapped: the locks in it end.
+pub(crate) fn unmap(address: u64, bytes: u64) {
+    const FILTERED_BYTES_MAX: u64 = 1 << 24;
+    if bytes != 0
+        && region::present().is_some()
+        && (bytes > FILTERED_BYTES_MAX || has_lock(address, bytes))
+    {
+        end_all(address, bytes);
+    }
+}
+
+/// A library or a segment of shared memory may be gone: the locks end whose memory is.
+pub(crate) fn end_unmapped() {
+    let Some(region) = region::present().filter(|_| !threads::is_aside()) else {
+        return;
+    };
+    let count = region.header.locks.load(Ordering::Relaxed) as usize;
+    // Neighbours are mostly on one page.
+    let mut page = 0;
+    let mut is_there = true;
+    for lock in &region.locks[..count.min(region.locks.len())] {
+        let address = lock.address.load(Ordering::Relaxed);
+        if lock.state.load(Ordering::Relaxed) != ALIVE || address == 0 {
+            continue;
+        }
+        if address >> PAGE_BITS != page {
+            page = address >> PAGE_BITS;
+            is_there = is_mapped(address);
+        }
+        if !is_there {
+            locks::end(region, address);
+        }
     }
 }
 

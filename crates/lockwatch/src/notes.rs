@@ -83,6 +83,32 @@ pub(crate) fn with_folder<T>(act: impl FnOnce(&[u8]) -> T) -> Option<T> {
     Some(act(&bytes[..length]))
 }
 
+/// Makes a file longer. Where files are limited in size (`ulimit -f`), that fails; without the
+/// signal that would end the program (setrlimit(2), SIGXFSZ).
+pub(crate) fn enlarge<T>(act: impl FnOnce() -> T) -> T {
+    // SAFETY: sets of signals that are ours and are filled before they are read; this thread's mask
+    // is as it was afterwards, and its `errno`.
+    unsafe {
+        let mut limit = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut limit);
+        libc::sigaddset(&raw mut limit, libc::SIGXFSZ);
+        let mut waiting = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigpending(&raw mut waiting);
+        let is_anothers = libc::sigismember(&raw const waiting, libc::SIGXFSZ) == 1;
+        let mut before = std::mem::zeroed::<libc::sigset_t>();
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const limit, &raw mut before);
+        let result = act();
+        if !is_anothers {
+            let errno = *libc::__errno_location();
+            let at_once = std::mem::zeroed::<libc::timespec>();
+            libc::sigtimedwait(&raw const limit, std::ptr::null_mut(), &raw const at_once);
+            *libc::__errno_location() = errno;
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        result
+    }
+}
+
 /// Writes a note about this process.
 pub(crate) fn note(kind: Kind, time: u64, flags: &str, text: &[u8]) {
     note_of(std::process::id(), kind, time, flags, text);
@@ -128,7 +154,7 @@ fn write(
         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
         let file = libc::open(path.as_ptr().cast(), flags);
         if file >= 0 {
-            libc::writev(file, parts.as_ptr(), 3);
+            enlarge(|| libc::writev(file, parts.as_ptr(), 3));
             libc::close(file);
         }
     }

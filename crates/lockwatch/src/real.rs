@@ -257,6 +257,8 @@ functions! {
     WAITID = c"waitid", How::Next;
     FREE = c"free", How::Next;
     REALLOC = c"realloc", How::Next;
+    UNMAP = c"munmap", How::Alone;
+    DETACH = c"shmdt", How::Next;
     EXECVE = c"execve", How::Next;
     EXECV = c"execv", How::Next;
     EXECVP = c"execvp", How::Next;

@@ -14,7 +14,7 @@ use crate::layout::{
     MAGIC, MODULES_MAX, Module, Place, SHARED_MAX, Shared, TEXT_MAX, THREADS_MAX, Thread,
     WORDS_MAX,
 };
-use crate::notes::RECORD_BYTES;
+use crate::notes::{self, RECORD_BYTES};
 
 /// The mapped file.
 pub(crate) struct Region {
@@ -210,7 +210,7 @@ fn map_file(stem: &[u8], bytes: usize) -> Option<*mut Header> {
             return None;
         }
         let mut base = libc::MAP_FAILED;
-        if libc::ftruncate(file, bytes as libc::off_t) == 0 {
+        if notes::enlarge(|| libc::ftruncate(file, bytes as libc::off_t)) == 0 {
             let access = libc::PROT_READ | libc::PROT_WRITE;
             base = libc::mmap(ptr::null_mut(), bytes, access, libc::MAP_SHARED, file, 0);
         }

@@ -209,6 +209,34 @@ def _ffmpeg(room: Room) -> list[str]:
     return [tool("ffmpeg"), *quiet, *source, *sound, *filters, *codec, f"{room.folder}/out.mp4"]
 
 
+DOCUMENT = """<?xml version="1.0" encoding="UTF-8"?>
+<office:document xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
+ xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" office:version="1.2"
+ office:mimetype="application/vnd.oasis.opendocument.text"><office:body><office:text>{}
+</office:text></office:body></office:document>
+"""
+
+
+def _libreoffice(room: Room) -> list[str]:
+    """The text that comes out is compared with the one that went in."""
+    lines = [f"Chapter {number} of many, in a document of its own" for number in range(200)]
+    (room.folder / "expected").write_text("\n".join(lines) + "\n")
+    paragraphs = "".join(f"<text:p>{line}</text:p>" for line in lines)
+    (room.folder / "text.fodt").write_text(DOCUMENT.format(paragraphs))
+    rows = (f"{number},{number * number},=A{number}+B{number}" for number in range(1, 1000))
+    (room.folder / "table.csv").write_text("\n".join(rows))
+    profile = f"-env:UserInstallation=file://{room.folder}/profile"
+    office = f"{tool('soffice')} {profile} --headless --convert-to"
+    steps = [
+        f"cd {room.folder}",
+        f"{office} pdf text.fodt table.csv",
+        "test -s text.pdf -a -s table.pdf",
+        f"{office} txt:Text text.fodt",
+        "sed '1s/^\\xEF\\xBB\\xBF//' text.txt | cmp - expected",
+    ]
+    return ["sh", "-c", " && ".join(steps)]
+
+
 def _git(room: Room) -> list[str]:
     text = _text(room, 8)
     repository = room.folder / "repository"
@@ -371,6 +399,13 @@ MORE = [
         "ffmpeg",
         "8 s of video and sound through filters to x264 and AAC",
         _ffmpeg,
+    ),
+    Program(
+        "libreoffice",
+        "libreoffice-writer-nogui libreoffice-calc-nogui",
+        "soffice",
+        "a text and a table to PDF, and the text to plain text, which is compared",
+        _libreoffice,
     ),
     Program("git", "git", "git", "repack, grep and fsck with 4 to 6 threads", _git),
     Program(

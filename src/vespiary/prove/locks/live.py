@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vespiary.prove.locks.facts import Thread
+from vespiary.prove.locks.kinds import KINDS
+from vespiary.prove.locks.layout import Kind
 from vespiary.prove.locks.record import Record, records
-from vespiary.prove.locks.target import is_blocked_at
+from vespiary.prove.locks.target import is_blocked_at, may_wait
 from vespiary.prove.locks.together import Together, families
 
 __all__ = ["Deadlock", "View", "Watch"]
@@ -20,6 +22,8 @@ __all__ = ["Deadlock", "View", "Watch"]
 _TASKS_PATIENCE_SECONDS = 0.5
 _RELOCK_PATIENCE_SECONDS = 5
 _MANY = 128
+_SPIN = KINDS[Kind.SPIN]
+"""The kind of lock for which a thread waits without a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Watch:
             for each in view.deadlocks():
                 identity = view.identity(each.threads)
                 self._suspected.add(identity)
-                if identity in before and _is_settled(each):
+                if identity in before and _is_settled(each) and view.may_last(each):
                     return view.together, each
         return None
 
@@ -138,6 +142,16 @@ class View:
         return frozenset(
             (self.together.record(thread.number).pid, thread.tid, thread.waiting_since)
             for thread in threads
+        )
+
+    def may_last(self, found: Deadlock) -> bool:
+        """Whether all of its threads wait as they have recorded, as far as the kernel says."""
+        return all(
+            thread.carrier is not None
+            or thread.waiting is None
+            or self.together.lock(thread.waiting).kind == _SPIN
+            or may_wait(self.together.record(thread.number).pid, thread.tid)
+            for thread in found.threads
         )
 
     def deadlocks(self) -> list[Deadlock]:

@@ -112,8 +112,9 @@ class Places:
             for module in self._modules:
                 if module.start <= address < module.end:
                     return module
-            if attempt == 0:
-                self._modules = self._record.modules()
+            if attempt == 0 and self._record.module_count == len(self._modules):
+                return None
+            self._modules = self._record.modules()
         return None
 
 

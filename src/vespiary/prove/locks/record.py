@@ -253,6 +253,11 @@ class Record:
         """How many locks were seen."""
         return len(self._rows(_LOCKS, self._header.locks))
 
+    @property
+    def module_count(self) -> int:
+        """How many loaded objects stacks have met."""
+        return len(self._rows(_MODULES, self._header.modules))
+
     def edges(self) -> Iterator[Edge]:
         """All orders."""
         for at in self._rows(_EDGES, self._header.edges):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from vespiary.prove.locks import sources
@@ -37,16 +38,17 @@ def lock_part(name: str, made: Sequence[Frame]) -> str:
     return f"{_PLACE_OF_RUN.sub('', name)}@{stack_part(made)}"
 
 
-def _file(path: str) -> str:
+@cache
+def _file(path: str, folder: str) -> str:
     """A file from the folder that the program was started in, or else with its folder's name."""
     try:
-        return str(Path(path).relative_to(Path.cwd()))
+        return str(Path(path).relative_to(folder))
     except ValueError:
         return "/".join(Path(path).parts[-_FILE_PARTS:])
 
 
 def _function(frame: Frame) -> str:
-    file = _file(frame.file or "")
+    file = _file(frame.file or "", str(Path.cwd()))
     text = f"{frame.module}:{file}:{frame.function}"
     return f"{text}:{sources.line(frame)}" if _NAMELESS.search(frame.function) else text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from vespiary.prove.locks.places import Frame
@@ -121,6 +121,7 @@ def is_folded(frame: Frame) -> bool:
     return bool(frame.module) and is_cpp_library(frame)
 
 
+@cache
 def _unparameterized(function: str) -> str:
     """A demangled name without parameters, those of its templates too, and what it returns."""
     before = ""

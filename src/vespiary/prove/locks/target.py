@@ -13,6 +13,9 @@ from vespiary.prove.locks.binaries import inspect
 
 __all__ = ["Target", "Task", "opened", "process_of", "tasks", "thread_name"]
 
+_WAITING_CALLS = {"x86_64": {"202", "219"}, "aarch64": {"98", "128"}}.get(os.uname().machine)
+"""Calls of a thread that waits for a lock: futex(2), and restart_syscall(2) after a stop."""
+
 _PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
 
 
@@ -191,6 +194,18 @@ def is_blocked_at(pid: int, tid: int, address: int) -> bool:
         return address in task(pid, tid).call[1:2]
     except OSError:
         return False
+
+
+def may_wait(pid: int, tid: int) -> bool:
+    """Whether a thread may be waiting for a lock: not while it runs or is in another call.
+
+    A handler of a signal can leave the wait with siglongjmp(3), which no function sees.
+    """
+    try:
+        words = Path(f"/proc/{pid}/task/{tid}/syscall").read_text().split()
+    except OSError:
+        return True  # It may not be looked at.
+    return _WAITING_CALLS is None or not words or words[0] in _WAITING_CALLS
 
 
 def process_of(tid: int) -> int | None:

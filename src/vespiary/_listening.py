@@ -19,13 +19,15 @@ import errno as errnos
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from vespiary._acceptors import Acceptor, delegate_of
 from vespiary._datagrams import socket_maker
 from vespiary._listening_errors import explained
+from vespiary._listening_shared import disagreement
 from vespiary._listening_sockets import (
     BoundSocket,
     given_socket,
@@ -64,30 +66,6 @@ class _Socket(Protocol):
 
 S = TypeVar("S", bound=_Socket)
 
-_LIMITS = (
-    "connections_max",
-    "connections_per_address_max",
-    "accepts_per_second_max",
-    "handshakes_pending_max",
-    "header_bytes_max",
-    "headers_max",
-    "requests_per_connection_max",
-)
-_DEADLINES = ("handshake_seconds", "keep_alive_seconds")
-_OPTIONS = (
-    "tls",
-    "filters",
-    "proxy_protocol_from",
-    "forwarded_from",
-    "forwarded_field",
-    "backlog",
-    "reuse_port",
-    "sock",
-    "fd",
-    "mode",
-)
-"""What acts before the path of a request is known."""
-
 _PORT_ATTEMPTS = 10
 _UNAVAILABLE = (errnos.EADDRNOTAVAIL, errnos.EAFNOSUPPORT)
 
@@ -110,6 +88,8 @@ class ListeningAddress:
         self._takes_ipv4 = False
         self._bound: list[BoundSocket] = []
         """Sockets that worker processes share."""
+        self.delegate = delegate_of(first.handler)
+        self._acceptors: Sequence[Acceptor] = ()
         if first.route is not None:
             self.router.add(first.route, first)
 
@@ -145,28 +125,7 @@ class ListeningAddress:
                 " another path, or a host=",
                 subject=site.url,
             )
-        return self._disagreement(site)
-
-    def _disagreement(self, site: Site) -> ConfigurationError | None:
-        first = self.sites[0]
-        pairs = [
-            *((name, getattr(first.limits, name), getattr(site.limits, name)) for name in _LIMITS),
-            *(
-                (name, getattr(first.deadlines, name), getattr(site.deadlines, name))
-                for name in _DEADLINES
-            ),
-            *((name, _option(first, name), _option(site, name)) for name in _OPTIONS),
-        ]
-        for name, ours, theirs in pairs:
-            if ours != theirs:
-                return ConfigurationError(
-                    f"{first.url} and {site.url} share an address, but {name} applies before "
-                    f"the path of a request is known, and is different for them ({ours!r} and "
-                    f"{theirs!r}): pass the same to both",
-                    subject=name,
-                    value=theirs,
-                )
-        return None
+        return disagreement(self.sites[0], site)
 
     def add(self, site: Site) -> None:
         """Serve one more endpoint here, from now on."""
@@ -220,6 +179,14 @@ class ListeningAddress:
         is_alone = len(self.sites) == 1
         if route is not None and not (is_alone and route.serves_everything):
             self._choose()
+        delegate = self.delegate
+        self._acceptors = self.listeners if delegate is None else [delegate.acceptor(self)]
+
+    def accept_here(self) -> None:
+        """Accept in this process what a delegate was to accept, if anything is accepted."""
+        self.delegate, self._acceptors = None, self.listeners
+        for listener in self.listeners if self._accepts else ():
+            listener.resume()
 
     def _choose(self) -> None:
         """Have each request go to the endpoint that serves it, and 404 answer the others."""
@@ -348,19 +315,19 @@ class ListeningAddress:
         """Accept connections from now on, unless it is held."""
         if not self._accepts and not self.is_held:
             self._accepts = True
-            for listener in self.listeners:
-                listener.resume()
+            for acceptor in self._acceptors:
+                acceptor.resume()
 
     def suspend(self) -> None:
         """Accept no connections until `resume`; they wait in the kernel meanwhile."""
         if self._accepts:
             self._accepts = False
-            for listener in self.listeners:
-                listener.suspend()
+            for acceptor in self._acceptors:
+                acceptor.suspend()
 
     def accept_what_waits(self) -> None:
         """Accept again if a connection waits: see `BoundSocket.is_awaited`."""
-        if self._accepts and any(one.is_awaited() for one in self._bound):
+        if self.delegate is None and self._accepts and any(one.is_awaited() for one in self._bound):
             self.suspend()
             self.resume()
 
@@ -394,6 +361,8 @@ class ListeningAddress:
         """Stop listening; connections stay."""
         for listener in self.listeners:
             listener.close()
+        for acceptor in self._acceptors if self.delegate is not None else ():
+            acceptor.close()
         self._remove_socket_file()
 
     def _remove_socket_file(self) -> None:
@@ -419,19 +388,10 @@ class ListeningAddress:
         """Release everything native."""
         for listener in self.listeners:
             listener.release()
-        self.listeners, self.datagram_sockets = [], []
+        self.listeners, self.datagram_sockets, self._acceptors = [], [], ()
         for site in self.sites + self.removed_front:
             site.release()
         self.front = None
-
-
-def _option(site: Site, name: str) -> object:
-    """The value of an option; that of proxies as the engine takes it, however it was written."""
-    if name == "proxy_protocol_from":
-        return site.native_options["proxies"]
-    if name in ("forwarded_from", "forwarded_field"):
-        return site.native_options["forwarders"]
-    return site.options.get(name)
 
 
 def place(addresses: list[ListeningAddress], site: Site) -> ListeningAddress:

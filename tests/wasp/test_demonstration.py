@@ -15,7 +15,19 @@ from websockets.sync.client import connect
 from tests.wasp.conftest import Lines, Run, address_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-NAMES = ("ADMIN", "CHAT", "ECHO", "LINES", "PACKETS", "DATAGRAMS", "FILES", "LINE_GATEWAY", "PROXY")
+NAMES = (
+    "ADMIN",
+    "CHAT",
+    "ECHO",
+    "LINES",
+    "PACKETS",
+    "DATAGRAMS",
+    "FILES",
+    "LINE_GATEWAY",
+    "PROXY",
+    "APART",
+    "SHOUT",
+)
 
 
 def free_ports() -> dict[str, str]:
@@ -30,7 +42,8 @@ def test_every_endpoint_of_the_demonstration_serves(
     run: Run, folder: Path, lines: Callable[[str], Lines]
 ) -> None:
     shutil.copytree(EXAMPLES / "websocket_chat", folder / "websocket_chat")
-    shutil.copy(EXAMPLES / "wasp" / "plugins.py", folder)
+    for name in ("plugins.py", "shout.wat"):
+        shutil.copy(EXAMPLES / "wasp" / name, folder)
     ports = free_ports()
     text = (EXAMPLES / "wasp" / "wasp.toml").read_text().replace('"../', '"')
     server = run(text, environment=ports)
@@ -46,6 +59,12 @@ def test_every_endpoint_of_the_demonstration_serves(
         assert client.recv() == "hello"
     line = lines(f"tcp://127.0.0.1:{ports['LINES_PORT']}")
     assert line.ask("Ben") == "hello, Ben: you are number 1"
+    apart = lines(f"tcp://127.0.0.1:{ports['APART_PORT']}")
+    assert apart.ask("Dan") == "hello from another process, Dan: you are number 1"
+    apart.close()
+    shout = lines(f"tcp://127.0.0.1:{ports['SHOUT_PORT']}")
+    assert shout.ask("hello") == "HELLO"
+    shout.close()
     with socket.create_connection(("127.0.0.1", int(ports["PACKETS_PORT"])), 60) as packets:
         packets.sendall(b"\0\0\0\3Cem")
         expected = b"GOOD DAY, CEM: YOU ARE NUMBER 1"
@@ -72,6 +91,7 @@ def test_every_endpoint_of_the_demonstration_serves(
     with urllib.request.urlopen(f"http://127.0.0.1:{ports['ADMIN_PORT']}/status") as answer:
         endpoints = json.load(answer)["endpoints"]
     assert endpoints["lines"]["messages_received"] == 2
+    assert endpoints["apart"]["messages_received"] == 1
     assert endpoints["datagrams"]["datagrams_received"] == 1
     line.close()
     assert server.stop() == 0

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,8 +36,19 @@ def status(file: Path, as_json: bool) -> None:
             f" {endpoint['connections_open']} open, {endpoint['connections_accepted']} accepted,"
             f" {counted(endpoint['handler_errors'], 'error')} of its handler"
         )
+        if "plugin_process" in endpoint:
+            _show_process(endpoint["plugin_process"])
     for worker in found["workers"]:
         click.echo(
             f"worker {worker['number']}: process {worker['process']},"
             f" {worker['connections_open']} open"
         )
+
+
+def _show_process(facts: dict[str, Any]) -> None:
+    """Show the process of a plug-in."""
+    last = f"; the last one {facts['last_end']}" if facts["last_end"] else ""
+    click.echo(
+        f"  process {facts['process'] or 'restarting'}, {facts['memory_bytes'] >> 20} MiB,"
+        f" {counted(facts['processes_started'], 'start')}{last}"
+    )

@@ -41,6 +41,7 @@ __all__ = ["Admin", "admin_sites"]
 
 _MODE = 0o600
 _COMMANDS = ("suspend", "resume", "drain", "disconnect")
+_READY = ("serving", "not installed")
 _OPEN = ("/healthz", "/readyz")
 """What load balancers ask for without a token."""
 _RECORDS_MAX = 1000
@@ -170,7 +171,7 @@ class Admin(Handler):
                 return request.respond(200, "ok\n")
             case ["readyz"]:
                 states = operations.states()
-                late = [f"{name}: {state}" for name, state in states.items() if state != "serving"]
+                late = [f"{name}: {state}" for name, state in states.items() if state not in _READY]
                 return request.respond(503 if late else 200, "\n".join(late or ["ok"]) + "\n")
             case ["metrics"]:
                 body, content_type = await self._metrics.written(request.headers.get("accept"))

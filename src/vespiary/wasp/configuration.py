@@ -6,6 +6,7 @@ an object of each is made. Nothing is bound and no `on_start` is called.
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 from msgspec import UNSET
 
+from vespiary._acceptors import delegate_of
 from vespiary._listening import ListeningAddress, place
 from vespiary._loading import load_object
 from vespiary._served import as_filter
@@ -27,7 +29,7 @@ from vespiary.handler import AnyHandler, Handler
 from vespiary.limits import Limits
 from vespiary.server_options import ServerOptions
 from vespiary.wasp.decoding import WRONG, decode
-from vespiary.wasp.hosts import HOSTS, Hosting
+from vespiary.wasp.hosts import HOSTS, Hosting, HostMissing, Where
 from vespiary.wasp.latency import Histogram, measure_handler
 from vespiary.wasp.message_sizes import framing_filter
 from vespiary.wasp.plugins import name_start
@@ -39,10 +41,20 @@ from vespiary.wasp.schema import (
     ConfigurationTable,
     EndpointTable,
 )
-from vespiary.wasp.settings import options_of, workers_of
+from vespiary.wasp.settings import options_of, process_of, workers_of
+from vespiary.wasp.wasm_limits import wasm_of
 from vespiary.workers import Workers
 
-__all__ = ["ADMIN", "Configuration", "Planned", "make_sites", "read_configuration"]
+__all__ = [
+    "ADMIN",
+    "Configuration",
+    "Planned",
+    "configuration_of",
+    "make_sites",
+    "read_configuration",
+]
+
+logger = logging.getLogger("vespiary.wasp")
 
 ADMIN = "admin"
 """The name that the administration's own endpoint has among the others."""
@@ -129,11 +141,19 @@ def read_configuration(path: Path) -> Configuration:
     Raises:
         FileError: something is wrong; each mistake is named with file, line and key.
     """
-    source = read_source(path)
+    return configuration_of(read_source(path))
+
+
+def configuration_of(source: Source) -> Configuration:
+    """Check what was read; the same source gives the same configuration in any process.
+
+    Raises:
+        FileError: as for `read_configuration`.
+    """
     table = decode(source, ConfigurationTable, source.data, ())
     if table is WRONG:
         # There are mistakes. Check the endpoints without any further, and report all at once.
-        unreported = Source(path, written=source.written)
+        unreported = Source(source.path, written=source.written)
         for name, value in _tables_of(source).items():
             made = decode(unreported, EndpointTable, value, ("endpoints", name))
             if made is not WRONG:
@@ -143,6 +163,9 @@ def read_configuration(path: Path) -> Configuration:
     if not table.endpoints:
         source.report(Problem(("endpoints",), "expected at least one endpoint: [endpoints.NAME]"))
     workers = workers_of(source, table.workers)
+    for planned in endpoints.values():
+        process_of(source, planned.table, planned.path)
+        wasm_of(source, planned.table, planned.path)
     source.check()
     return Configuration(source, table, endpoints, workers)
 
@@ -186,8 +209,8 @@ def _plan(source: Source, name: str, table: EndpointTable) -> Planned:
 
 def _changes(reference: str, folder: Path) -> tuple[object, ...]:
     """What is known of the file of a plug-in, where it is a file."""
-    name = reference.rpartition(":")[0]
-    if not name.endswith(".py"):
+    name = reference.rpartition(":")[0] or reference
+    if not name.endswith((".py", ".wasm", ".wat")):
         return ()
     try:
         found = (folder / name).stat()
@@ -201,6 +224,7 @@ def make_sites(
     names: list[str],
     sockets: Mapping[str, Sequence[int]] | None,
     histograms: dict[str, Histogram] | None = None,
+    where: Where | None = None,
 ) -> dict[str, list[Site]]:
     """Load the plug-ins of some endpoints, and make what a server serves.
 
@@ -210,6 +234,7 @@ def make_sites(
         sockets: The descriptors that a service manager has passed, by name; None if nothing is to
             be served.
         histograms: Where the time of handlers is counted, by endpoint; None if it is not measured.
+        where: Which process this is; default: the server, or `vespiary check` without sockets.
 
     Returns:
         By the name of the endpoint, a site for each of its URLs.
@@ -218,17 +243,22 @@ def make_sites(
         FileError: a plug-in cannot be loaded or made, or an option does not fit its endpoint.
     """
     source = configuration.source
+    if where is None:
+        where = Where.CHECK if sockets is None else Where.SERVER
     made: dict[str, list[Site]] = {}
     loaded = _Loaded()
     for name in names:
         planned = configuration.endpoints[name]
-        handler = _handler(source, planned, loaded, is_check=sockets is None)
+        hosting = Hosting(configuration, planned, loaded.files, where)
+        handler = _handler(hosting, loaded)
         if handler is None:
+            made[name] = []
             continue
         if histograms is not None:
             measure_handler(handler, histograms.setdefault(name, Histogram()))
-        options = planned.options | _filters(source, planned, loaded)
-        passed = _sockets(source, planned, sockets)
+        options = planned.options | (_filters(hosting) if delegate_of(handler) is None else {})
+        is_own = where is Where.SERVER
+        passed = _sockets(source, planned, sockets if is_own else None)
         sites = [
             _site(source, planned, handler, number, options | own)
             for number, own in zip(range(len(planned.urls)), passed, strict=True)
@@ -269,13 +299,18 @@ class _Loaded:
     users: dict[int, tuple[str, object]] = field(default_factory=dict)
 
 
-def _handler(
-    source: Source, planned: Planned, loaded: _Loaded, *, is_check: bool
-) -> AnyHandler | None:
+def _handler(hosting: Hosting, loaded: _Loaded) -> AnyHandler | None:
+    source, planned = hosting.source, hosting.planned
     table, path = planned.table, planned.path
     host = HOSTS[planned.host]
     try:
-        handler = host(Hosting(source, planned, loaded.files, is_check))
+        handler = host(hosting)
+    except HostMissing as error:
+        if table.optional:
+            logger.warning("Not serving endpoints.%s, which is optional: %s", planned.name, error)
+        else:
+            source.report(Problem((*path, "host"), str(error)))
+        return None
     except ConfigurationError as error:
         is_option = error.subject in ApplicationTable.__struct_fields__
         where = ("application", error.subject) if is_option else ("plugin",)
@@ -311,18 +346,19 @@ def _is_shared(
     return True
 
 
-def _filters(source: Source, planned: Planned, loaded: _Loaded) -> dict[str, Any]:
+def _filters(hosting: Hosting) -> dict[str, Any]:
     """The filters of an endpoint; what finds the messages of a framing's plug-in is the last."""
+    source, planned, files = hosting.source, hosting.planned, hosting.files
     table, found = planned.table, []
     for number, reference in enumerate([] if table.filters is UNSET else table.filters):
         try:
-            made = load_object(reference, planned.folder, loaded.files)
+            made = load_object(reference, planned.folder, files)
             found.append(as_filter(made, reference))
         except ConfigurationError as error:
             source.report(Problem((*planned.path, "filters", number), str(error)))
     if isinstance(table.framing, str) and ":" in table.framing:
         try:
-            made = load_object(table.framing, planned.folder, loaded.files)
+            made = load_object(table.framing, planned.folder, files)
             limits = planned.options.get("limits") or Limits()
             found.append(framing_filter(made, table.framing, limits.message_bytes_max))
         except ConfigurationError as error:

@@ -278,7 +278,7 @@ class Control:
             case "drain":
                 return await operations.drain(arguments["endpoint"])
             case "disconnect":
-                return operations.disconnect(arguments["endpoint"], arguments["peer"])
+                return await operations.disconnect(arguments["endpoint"], arguments["peer"])
             case "disconnect-one":
                 return operations.disconnect_one(arguments["id"])
             case "set-limit":

@@ -144,6 +144,7 @@ class Metrics:
             name = f"topics_{item.name}".replace("topics_topics", "topics")
             kind = _counter if item.name in _TOPIC_COUNTERS else _gauge
             yield kind(name, item.name.replace("_", " "), value)
+        yield from _of_plugin_processes(platform)
         if statistics.workers:
             started = CounterMetricFamily(
                 "vespiary_worker_processes_started", "Processes of a worker.", labels=["worker"]
@@ -253,6 +254,25 @@ _HOST = {
 def _of_host() -> Iterator[Metric]:
     for name, value in host_counters().items():
         yield _gauge(f"host_{name}", _HOST[name], value)
+
+
+def _of_plugin_processes(platform: Platform) -> Iterator[Metric]:
+    """Of the processes of plug-ins that have one of their own."""
+    started = CounterMetricFamily(
+        "vespiary_plugin_processes_started", "Processes of a plug-in.", labels=["endpoint"]
+    )
+    serving = GaugeMetricFamily(
+        "vespiary_plugin_process_serving", "Whether it serves.", labels=["endpoint"]
+    )
+    memory = GaugeMetricFamily(
+        "vespiary_plugin_process_memory_bytes", "The memory that it uses.", labels=["endpoint"]
+    )
+    for name, host in platform.operations.hosts():
+        facts = host.facts()
+        started.add_metric([name], facts["processes_started"])
+        serving.add_metric([name], facts["is_serving"])
+        memory.add_metric([name], facts["memory_bytes"])
+    yield from (started, serving, memory)
 
 
 def _of_reloads(reloads: Reloads) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vespiary._core import __version__
@@ -18,6 +18,7 @@ from vespiary._shutdown import Shutdown
 from vespiary._site import Site
 from vespiary._suggestions import advice
 from vespiary.close_code import CloseCode
+from vespiary.errors import ConfigurationError
 from vespiary.statistics import EndpointStatistics
 from vespiary.wasp.bounds import is_of_address, reset_bounds, set_bound, shown_bounds
 from vespiary.wasp.changes import Changed
@@ -26,8 +27,9 @@ from vespiary.wasp.connections import (
     ConnectionQuery,
     connection_facts,
     connection_page,
-    peer_filter,
 )
+from vespiary.wasp.hosts.disconnecting import TEXT, disconnect
+from vespiary.wasp.hosts.process import ProcessHost
 from vespiary.wasp.log_records import LEVELS, set_level
 from vespiary.wasp.taps import TapOptions, tapped
 from vespiary.wasp.worker_calls import Refused
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from vespiary.wasp.platform import Platform
 
 __all__ = ["Operations", "Refused"]
-
-_TEXT = "closed by the operator"
 
 
 class Operations:
@@ -91,6 +91,11 @@ class Operations:
         platform = self._platform
         addresses = self._own_addresses(name, "drain")
         gone = platform.sites[name]
+        if platform.configuration.workers is not None and process_host(gone) is not None:
+            raise Refused(
+                f"the endpoint {name!r} has a process of its own in each worker, which cannot be"
+                " drained alone: suspend it, and disconnect its connections"
+            )
         if platform.configuration.workers is None:
             platform.sites[name] = []
             await replace_sites(platform.server, gone, [], {})
@@ -108,7 +113,7 @@ class Operations:
             if site.native is not None and not life.stopping:
                 site.native.end_shutdown()
 
-    def disconnect(self, name: str, peer: str | None = None) -> int:
+    async def disconnect(self, name: str, peer: str | None = None) -> int:
         """Close connections of an endpoint, on WebSocket with 1001.
 
         Args:
@@ -122,12 +127,14 @@ class Operations:
         Raises:
             Refused: the endpoint is not known, or the network is not valid.
         """
-        is_meant, count = peer_filter(peer), 0
-        for site in self._sites(name):
-            for connection in site.native.connections_of_handler() if site.native else ():
-                if is_meant(connection):
-                    connection.close(CloseCode.GOING_AWAY, _TEXT)
-                    count += 1
+        sites = self._sites(name)
+        host = process_host(sites)
+        if host is None:
+            return disconnect(sites, peer)
+        try:
+            count: int = await host.ask("disconnect", peer=peer)
+        except ConfigurationError as error:
+            raise Refused(str(error)) from None
         return count
 
     def disconnect_one(self, connection_id: str) -> None:
@@ -136,7 +143,7 @@ class Operations:
         Raises:
             Refused: there is no such connection.
         """
-        self._connection(connection_id)[2].close(CloseCode.GOING_AWAY, _TEXT)
+        self._connection(connection_id)[2].close(CloseCode.GOING_AWAY, TEXT)
 
     def inspect(self, connection_id: str) -> dict[str, Any]:
         """Everything that is known about a connection of this process.
@@ -175,7 +182,7 @@ class Operations:
             Refused: the endpoint is not known.
         """
         if query.endpoint is not None:
-            self._sites(query.endpoint)
+            _check_here(query.endpoint, self._sites(query.endpoint))
         return await connection_page(self._platform.server, self.served(), query)
 
     def set_limit(self, name: str, bound: str, text: str) -> list[str]:
@@ -192,6 +199,7 @@ class Operations:
         sites = self._sites(name)
         if not sites:
             raise Refused(f"the endpoint {name!r} is drained: resume starts it again")
+        _check_here(name, sites)
         if is_of_address(bound):
             sites = [site for address in self._addresses(name) for site in address.sites]
         table = self._platform.configuration.endpoints[name].table
@@ -245,7 +253,8 @@ class Operations:
                 "urls": [site.url for site in platform.sites[name]],
                 "state": self._state(name),
                 "limits_set": platform.changes.read().bounds.get(name, {}),
-                **_numbers([counted[site] for site in platform.sites[name] if site in counted]),
+                **_numbers(self._counted(platform.sites[name], counted)),
+                **_hosted(platform.sites[name]),
             }
             for name, planned in platform.configuration.endpoints.items()
         }
@@ -281,6 +290,7 @@ class Operations:
         sites = self._sites(name)
         if not sites:
             raise Refused(f"the endpoint {name!r} is drained: resume starts it again")
+        _check_here(name, sites)
         return shown_bounds(sites[0])
 
     def queues(self) -> dict[str, tuple[int, int]]:
@@ -299,7 +309,11 @@ class Operations:
         return None if has_workers else dataclasses.asdict(self._platform.reloads)
 
     def states(self) -> dict[str, str]:
-        """Of each endpoint by name, whether it is `serving`, `suspended` or `drained`."""
+        """Of each endpoint by name, whether it is `serving`, `suspended` or `drained`.
+
+        The process of a plug-in may also be `restarting`, and what an optional endpoint needs `not
+        installed`.
+        """
         return {name: self._state(name) for name in self._platform.configuration.endpoints}
 
     def served(self) -> list[tuple[str, Site]]:
@@ -312,8 +326,26 @@ class Operations:
         server = self._platform.server
         names = {site: name for name, site in self.served()}
         for site, counted in zip(server._sites, server.statistics().endpoints, strict=False):
-            if site in names:
+            if site in names and process_host([site]) is None:
                 yield names[site], counted
+        for name, host in self.hosts():
+            for statistics in host.statistics():
+                yield name, statistics
+
+    def hosts(self) -> Iterator[tuple[str, ProcessHost]]:
+        """The endpoints that are served by processes of their own, by name."""
+        for name, sites in self._platform.sites.items():
+            host = process_host(sites)
+            if host is not None:
+                yield name, host
+
+    def _counted(
+        self, sites: list[Site], counted: dict[Site, EndpointStatistics]
+    ) -> list[EndpointStatistics]:
+        host = process_host(sites)
+        if host is not None:
+            return host.statistics()
+        return [counted[site] for site in sites if site in counted]
 
     def worker_statistics(self) -> Iterator[tuple[int, str, EndpointStatistics]]:
         """The same for each worker, with its number and the name of the endpoint."""
@@ -330,8 +362,12 @@ class Operations:
             return held
         addresses = list(self._addresses(name))
         if not addresses:
-            return "drained"
-        return "serving" if all(one.is_accepting for one in addresses) else "suspended"
+            is_optional = self._platform.configuration.endpoints[name].table.optional
+            return "not installed" if is_optional else "drained"
+        if not all(one.is_accepting for one in addresses):
+            return "suspended"
+        host = process_host(self._sites(name))
+        return "serving" if host is None or host.state is None else host.state
 
     def _sites(self, name: str) -> list[Site]:
         endpoints = self._platform.configuration.endpoints
@@ -361,6 +397,30 @@ class Operations:
                 f" {', '.join(others)}, which {command} would affect too"
             )
         return found
+
+
+def process_host(sites: Sequence[Site]) -> ProcessHost | None:
+    """What stands for the plug-in's own process at an endpoint; None if it has none."""
+    handler = sites[0].handler if sites else None
+    return handler if isinstance(handler, ProcessHost) else None
+
+
+def _check_here(name: str, sites: Sequence[Site]) -> None:
+    """Refuse what is not possible for a plug-in in a process of its own.
+
+    Raises:
+        Refused: it has one.
+    """
+    if process_host(sites) is not None:
+        raise Refused(
+            f"the endpoint {name!r} is served by a process of its own: its connections cannot be"
+            " listed here, and its limits are those of the configuration, which a reload changes"
+        )
+
+
+def _hosted(sites: Sequence[Site]) -> dict[str, Any]:
+    host = process_host(sites)
+    return {} if host is None else {"plugin_process": host.facts()}
 
 
 def _numbers(statistics: list[EndpointStatistics]) -> dict[str, Any]:

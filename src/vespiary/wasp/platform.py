@@ -35,7 +35,7 @@ from vespiary.wasp.handover import Predecessor, UpgradeFailed, adopt
 from vespiary.wasp.latency import Histogram, LoopDelay
 from vespiary.wasp.log_records import LogRecords
 from vespiary.wasp.logs import configure_log
-from vespiary.wasp.operations import Operations
+from vespiary.wasp.operations import Operations, process_host
 from vespiary.wasp.pid_file import kept_pid_file, take_pid_file
 from vespiary.wasp.plugins import module_state
 from vespiary.wasp.privileges import check_user, drop_privileges
@@ -448,6 +448,10 @@ def _finish(old: Configuration, new: Configuration, kept: Mapping[str, Sequence[
     certificates = {site.tls for sites in kept.values() for site in sites if site.tls is not None}
     for tls in certificates:
         tls.reload_logged("the configuration is reloaded")
+    for sites in kept.values():
+        host = process_host(sites)
+        if host is not None and sites[0].tls is not None:
+            host.reload_certificates()
 
 
 def _changed(old: dict[str, Planned], new: dict[str, Planned]) -> set[str]:

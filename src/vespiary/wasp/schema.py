@@ -30,7 +30,9 @@ __all__ = [
     "LengthPrefixTable",
     "LimitsTable",
     "LogTable",
+    "ProcessTable",
     "TLSTable",
+    "WasmTable",
     "WebSocketTable",
     "WorkersTable",
     "json_schema",
@@ -58,7 +60,7 @@ _TIME = _expected("expected a time such as 10, '250ms' or '2min', or 'none' for 
 Count = Annotated[int | str, _COUNT]
 Time = Annotated[int | float | str, _TIME]
 Names = list[str]
-Hosts = Literal["inline", "static", "gateway"]
+Hosts = Literal["inline", "process", "static", "gateway", "wasm"]
 HostName = Annotated[
     Hosts,
     _expected(
@@ -165,6 +167,37 @@ class ApplicationTable(_Table, frozen=True):
     threads: int | UnsetType = UNSET
 
 
+class ProcessTable(_Table, frozen=True):
+    """The process of a plug-in with the host `process`; defaults: those of `vespiary.Workers`.
+
+    Attributes:
+        memory_bytes_max: The most memory that it may have, with all processes that it starts. At
+            this limit it is killed. Default: no limit.
+        hang_seconds: It is killed if its loop has run nothing for so long.
+        start_seconds: It is killed if it has not started by then.
+        stop_seconds: It is killed if it has not ended so long after `drain_seconds`.
+        restart_seconds_max: The longest wait before it starts again.
+    """
+
+    memory_bytes_max: Count | UnsetType = UNSET
+    hang_seconds: Time | UnsetType = UNSET
+    start_seconds: Time | UnsetType = UNSET
+    stop_seconds: Time | UnsetType = UNSET
+    restart_seconds_max: Time | UnsetType = UNSET
+
+
+class WasmTable(_Table, frozen=True):
+    """The limits of a plug-in with the host `wasm`.
+
+    Attributes:
+        fuel_per_call: How much one call may compute: about one unit per instruction.
+        memory_bytes_max: The most memory that the instance of a connection may have.
+    """
+
+    fuel_per_call: Count | UnsetType = UNSET
+    memory_bytes_max: Count | UnsetType = UNSET
+
+
 class EndpointTable(_Table, frozen=True):
     """An endpoint: where it listens, which plug-in serves it, and its options.
 
@@ -173,10 +206,13 @@ class EndpointTable(_Table, frozen=True):
 
     plugin: str = ""
     host: HostName | UnsetType = UNSET
+    optional: bool = False
     url: str | UnsetType = UNSET
     urls: Names | UnsetType = UNSET
     config: dict[str, Any] | UnsetType = UNSET
     application: ApplicationTable | UnsetType = UNSET
+    process: ProcessTable | UnsetType = UNSET
+    wasm: WasmTable | UnsetType = UNSET
     framing: FramingName | LengthPrefixTable | UnsetType = UNSET
     filters: Names | UnsetType = UNSET
     limits: LimitsTable | UnsetType = UNSET  # type: ignore[valid-type]
@@ -314,6 +350,12 @@ OTHER_KEYS: dict[type, dict[str, str]] = {
         "certfile": "write certificate",
         "keyfile": "write key",
     },
+    ProcessTable: {
+        "memory": "write memory_bytes_max",
+        "memory_max": "write memory_bytes_max",
+        "limits": "write memory_bytes_max here; other limits belong to the endpoint",
+    },
+    WasmTable: {"fuel": "write fuel_per_call", "memory": "write memory_bytes_max"},
     LogTable: {"file": "the log goes to standard error: redirect it"},
     WebSocketTable: {"origin": "write origins", "protocols": "write subprotocols"},
 }

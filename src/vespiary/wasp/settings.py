@@ -5,6 +5,7 @@ They check themselves. So what is wrong is what they say, and their defaults are
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -30,9 +31,20 @@ from vespiary.wasp.schema import (
 from vespiary.websocket import WebSocket
 from vespiary.workers import Workers
 
-__all__ = ["given", "mode_of", "options_of", "tls_of", "workers_of"]
+__all__ = [
+    "PROCESS_HOSTS",
+    "given",
+    "mode_of",
+    "options_of",
+    "process_of",
+    "tls_of",
+    "workers_of",
+]
 
 T = TypeVar("T")
+
+PROCESS_HOSTS = ("process",)
+"""Hosts that run a plug-in in a process of its own."""
 
 _FRAMINGS = ("raw", "line", "crlf", "length")
 _AS_THEY_ARE = (
@@ -213,11 +225,32 @@ def workers_of(source: Source, value: int | WorkersTable | None) -> Workers | No
         except ConfigurationError as error:
             source.report(Problem(("workers",), str(error)))
             return None
-    values = given(value)
+    return _made(source, Workers, _worker_values(source, value, ("workers",)), ("workers",))
+
+
+def process_of(source: Source, table: EndpointTable, path: KeyPath) -> Workers:
+    """When the process of a plug-in is replaced.
+
+    It starts again however often it fails, because other endpoints serve meanwhile.
+    """
+    once = {"count": 1, "start_failures_max": sys.maxsize}
+    if table.process is UNSET:
+        return Workers(**once)
+    place = (*path, "process")
+    if table.host not in PROCESS_HOSTS:
+        hosts = " and ".join(PROCESS_HOSTS)
+        text = f"is for the host {hosts}: write host = '{PROCESS_HOSTS[0]}', or remove the table"
+        source.report(Problem(place, text))
+    values = _worker_values(source, table.process, place)
+    return _made(source, Workers, {**once, **values}, place) or Workers(**once)
+
+
+def _worker_values(source: Source, table: msgspec.Struct, path: KeyPath) -> dict[str, Any]:
+    values = given(table)
     for name in ("hang_seconds", "start_seconds", "stop_seconds", "restart_seconds_max"):
         if name in values:
-            values[name] = _seconds(source, values[name], ("workers", name))
+            values[name] = _seconds(source, values[name], (*path, name))
     for name in ("memory_bytes_max", "backplane_bytes_max"):
         if name in values:
-            values[name] = _bytes(source, values[name], ("workers", name))
-    return _made(source, Workers, values, ("workers",))
+            values[name] = _bytes(source, values[name], (*path, name))
+    return values

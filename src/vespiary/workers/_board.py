@@ -1,6 +1,6 @@
 """The memory that a supervisor and its workers share: what each process does and has counted.
 
-Anonymous memory, mapped before the first fork, so that every process has it, and what a killed
+Memory that is mapped before the first fork, so that every process has it, and what a killed
 worker has counted stays. It consists of words of 64 bits, which the processors write and read
 whole. A **slot** belongs to one process at a time, which alone writes it, besides the supervisor
 before its start and after its end. A worker that drains and the one that replaces it both need a
@@ -15,6 +15,7 @@ who reads begins again if it was odd or is another one at the end.
 from __future__ import annotations
 
 import mmap
+import os
 import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -82,9 +83,11 @@ class Board:
     Args:
         workers: How many there are.
         urls: The endpoints that the server has at its start.
+        descriptor: A file in memory, where a process that is not forked from this one has the same
+            board; default: anonymous memory.
     """
 
-    def __init__(self, workers: int, urls: Sequence[str]) -> None:
+    def __init__(self, workers: int, urls: Sequence[str], descriptor: int = -1) -> None:
         self.workers, self.urls = workers, list(urls)
         self.count = 2 * workers
         counts = WORDS * len(self.urls)
@@ -92,7 +95,10 @@ class Board:
         self._words_per_past = len(_PastWord) + counts
         self._past = self.count * self.words_per_slot
         self._sequence = self._past + workers * self._words_per_past
-        self.memory = mmap.mmap(-1, (self._sequence + 1) * _WORD_BYTES)
+        size = (self._sequence + 1) * _WORD_BYTES
+        if descriptor >= 0:
+            os.ftruncate(descriptor, size)
+        self.memory = mmap.mmap(descriptor, size)
         self.words = memoryview(self.memory).cast("Q")
         self.slots = [Slot(self, index) for index in range(self.count)]
 
@@ -118,6 +124,13 @@ class Board:
             total.write(self.words, place)
         slot.clear()
         self.words[self._sequence] += 1
+
+    def clear_up(self) -> None:
+        """Give back the slots that a supervisor which was killed has left."""
+        self.words[self._sequence] += self.words[self._sequence] % 2
+        for slot in self.slots:
+            if slot[Word.STATE] != State.FREE:
+                self.give_back(slot)
 
     def statistics(self) -> tuple[WorkerStatistics, ...]:
         """What each worker has counted, with its earlier processes."""

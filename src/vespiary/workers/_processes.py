@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vespiary._counted import counted
 from vespiary.loop._loop import open_loops
+from vespiary.workers._board import Word
 from vespiary.workers._stacks import Stacks
 
 if TYPE_CHECKING:
     from vespiary.workers._board import Slot
 
-__all__ = ["Process", "check_fork", "fork", "told_status"]
+__all__ = ["Place", "Process", "capital", "check_fork", "fork", "rest_of", "told_status"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -58,6 +60,7 @@ class Process:
 
     Attributes:
         number: The number of the worker.
+        title: What logs call it.
         slot: Its slot in the shared memory.
         control: This end of the control socket.
         stacks: Where it writes its stacks.
@@ -70,9 +73,11 @@ class Process:
         leaves_since: When it began to stop, as far as the supervisor knows.
         kill_at: When it is killed if it has not ended.
         is_killed: Whether the supervisor has killed it.
+        lost_at: When it closed its control socket.
     """
 
     number: int
+    title: str
     slot: Slot
     control: socket.socket
     stacks: Stacks
@@ -85,9 +90,15 @@ class Process:
     leaves_since: float | None = None
     kill_at: float | None = None
     is_killed: bool = False
+    lost_at: float | None = None
 
     def __str__(self) -> str:
-        return f"worker {self.number} (process {self.pid})"
+        return f"{self.title} (process {self.pid})"
+
+    @property
+    def sentence(self) -> str:
+        """The same at the beginning of a sentence."""
+        return capital(str(self))
 
     def ask(self, message: bytes) -> None:
         """Send it a request; one that has ended gets none."""
@@ -146,6 +157,11 @@ def fork(process: Process) -> bool:
     return is_child
 
 
+def capital(text: str) -> str:
+    """A text as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def told_status(status: int) -> str:
     """How a process has ended, in words."""
     if os.WIFSIGNALED(status):
@@ -154,3 +170,30 @@ def told_status(status: int) -> str:
             return f"was killed by {signal.Signals(number).name}"
         return f"was killed by signal {number}"
     return f"ended with status {os.WEXITSTATUS(status)}"
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """The place of one worker among all.
+
+    Attributes:
+        number: Its number, from 1.
+        process: What has it now.
+        start_at: When the next process starts in it.
+        wait_seconds: How long the latest wait before a start was.
+        failures: How many processes in a row could not start.
+    """
+
+    number: int
+    process: Process | None = None
+    start_at: float | None = 0.0
+    wait_seconds: float = 0.0
+    failures: int = 0
+
+
+def rest_of(process: Process) -> str:
+    """What a process that stops still does, in words."""
+    if not process.is_serving:
+        return "its start has not returned"
+    count = process.slot[Word.OPEN]
+    return f"it has {counted(count, 'connection')}" if count else "its on_stop may still run"

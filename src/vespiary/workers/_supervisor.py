@@ -17,6 +17,7 @@ again at any time, one thread without a loop, which waits in `select`.
   tried again, with waits, up to `start_failures_max`; then the server stops with an error.
 * A worker hangs: its loop has run nothing for `hang_seconds`. Its stacks are logged, and it is
   killed.
+* A worker has closed its descriptors, by mistake: it is killed.
 * A worker has more memory than it may: it drains, and another takes its place meanwhile.
 * The supervisor gets SIGTERM or SIGINT: all workers drain. A second signal ends them at once, and
   what has not ended some seconds later is killed.
@@ -41,15 +42,21 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from vespiary._counted import counted
 from vespiary.errors import ConfigurationError, WorkerFailed
 from vespiary.workers._backplane import Inboxes
 from vespiary.workers._board import Board, State, Word
-from vespiary.workers._processes import Process, check_fork, fork, told_status
+from vespiary.workers._processes import (
+    Place,
+    Process,
+    capital,
+    check_fork,
+    fork,
+    rest_of,
+    told_status,
+)
 from vespiary.workers._stacks import Stacks
 from vespiary.workers._worker import FORCE, HAND_OVER, SERVING, STOP, Worker, end_worker
 
@@ -64,30 +71,12 @@ logger = logging.getLogger("vespiary")
 
 _LOOK_SECONDS = 0.5
 """How often workers are checked: a hang or too much memory is noticed this much later."""
+_LOST_SECONDS = 2.0  # A process that has closed its control socket is usually ending.
 _FORCE_SECONDS = 5.0
 """How long a worker has to end at once."""
 _YOUNG_SECONDS = 60.0
 """A worker that ends within this time after its start is replaced after a wait."""
 _FIRST_WAIT_SECONDS = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """The place of one worker among all.
-
-    Attributes:
-        number: Its number, from 1.
-        process: What has it now.
-        start_at: When the next process starts in it.
-        wait_seconds: How long the latest wait before a start was.
-        failures: How many processes in a row could not start.
-    """
-
-    number: int
-    process: Process | None = None
-    start_at: float | None = 0.0
-    wait_seconds: float = 0.0
-    failures: int = 0
 
 
 class Supervisor:
@@ -100,14 +89,15 @@ class Supervisor:
         driver: str | None,
         spin_microseconds: int,
         on_serving: Callable[[Sequence[str]], object] | None,
+        board: Board | None = None,
     ) -> None:
         self._server = server
         self._settings = settings
         self._driver, self._spin_microseconds = driver, spin_microseconds
         self._on_serving = on_serving
-        self._places = [_Place(number) for number in range(1, settings.count + 1)]
+        self._places = [Place(number) for number in range(1, settings.count + 1)]
         self._processes: set[Process] = set()
-        self.board = Board(settings.count, server.urls)
+        self.board = board or Board(settings.count, server.urls)
         self._inboxes = Inboxes(self.board.count)
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
@@ -232,7 +222,7 @@ class Supervisor:
             if place.start_at is not None and place.start_at <= now:
                 self._start(place)
 
-    def _start(self, place: _Place) -> None:
+    def _start(self, place: Place) -> None:
         try:
             check_fork()
         except RuntimeError as error:
@@ -246,8 +236,9 @@ class Supervisor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.setblocking(False)
-        process = Process(place.number, slot, ours, Stacks())
+        process = Process(place.number, self._title(place.number), slot, ours, Stacks())
         supervisor = os.getpid()
+        self._starts(process)
         if fork(process):
             self._leave_to_child(process)
             worker = Worker(
@@ -261,13 +252,25 @@ class Supervisor:
                 driver=self._driver,
                 spin_microseconds=self._spin_microseconds,
             )
-            end_worker(worker, self._server, supervisor)
+            self._become(process, worker, supervisor)
         theirs.close()
+        self._forked(process)
         place.process, place.start_at = process, None
         self._processes.add(process)
         read, ended = selectors.EVENT_READ, lambda: self._ended(process)
         self._selector.register(ours, read, lambda: self._receive(process))
         self._selector.register(process.pidfd, read, ended)
+
+    def _starts(self, process: Process) -> None:
+        """Prepare for a process that is about to be forked."""
+
+    def _forked(self, process: Process) -> None:
+        """Do what is due after the fork."""
+
+    def _become(self, process: Process, worker: Worker, supervisor: int) -> NoReturn:
+        """Be a worker, in the process that was forked."""
+        del process
+        end_worker(worker, self._server, supervisor)
 
     def _leave_to_child(self, own: Process) -> None:
         """Close in a child what belongs to the supervisor."""
@@ -287,11 +290,15 @@ class Supervisor:
             message = b""
         if not message:
             self._selector.unregister(process.control)
+            process.lost_at = time.monotonic()
         elif message == SERVING:
             self._serves(process)
         elif message == STOP and not self._is_stopping:
-            logger.info("The program stops the server, in %s", process)
-            self.stop_soon()
+            self._stopped_by(process)
+
+    def _stopped_by(self, process: Process) -> None:
+        logger.info("The program stops the server, in %s", process)
+        self.stop_soon()
 
     def _serves(self, process: Process) -> None:
         process.is_serving = True
@@ -303,13 +310,27 @@ class Supervisor:
         place = self._places[process.number - 1]
         place.failures = 0
         if self._has_served:
-            logger.info("Worker %d is back, as process %d", process.number, process.pid)
+            logger.info("%s is back, as process %d", capital(process.title), process.pid)
         elif all(one.process is not None and one.process.is_serving for one in self._places):
             self._has_served = True
-            for url in self._server.urls:
-                logger.info("Serving %s", url)
+            self._log_urls()
             if self._on_serving is not None and not self._is_stopping:
                 self._on_serving(self._server.urls)
+
+    def _log_urls(self) -> None:
+        for url in self._server.urls:
+            logger.info("Serving %s", url)
+
+    def _title(self, number: int) -> str:
+        """What logs call the processes of a place."""
+        return f"worker {number}"
+
+    def _report(self, process: Process) -> str:
+        """What is known about the end of a process: for the log."""
+        return process.stacks.read()
+
+    def _gone(self, process: Process, how: str) -> None:
+        """A process has ended, and was reported."""
 
     def _ended(self, process: Process) -> None:
         status = process.reap()
@@ -323,20 +344,21 @@ class Supervisor:
             place.process = None
         if process.is_leaving:
             level = logging.INFO if status == 0 else logging.WARNING
-            logger.log(level, "%s %s", _sentence(process), told_status(status))
+            logger.log(level, "%s %s", process.sentence, told_status(status))
         else:
-            stacks = process.stacks.read()
-            text = f"\n{stacks}" if stacks else ""
-            logger.error("%s %s%s", _sentence(process), told_status(status), text)
+            report = self._report(process)
+            text = f"\n{report}" if report else ""
+            logger.error("%s %s%s", process.sentence, told_status(status), text)
         self.board.give_back(process.slot)
         process.close()
+        self._gone(process, told_status(status))
         if has_place and not self._is_stopping:
             if process.is_serving:
                 self._start_later(place, time.monotonic() - process.started)
             else:
                 self._could_not_start(place, told_status(status))
 
-    def _start_later(self, place: _Place, lived_seconds: float) -> None:
+    def _start_later(self, place: Place, lived_seconds: float) -> None:
         """Start a worker in the place of one that has served for so long."""
         if lived_seconds >= _YOUNG_SECONDS:
             place.wait_seconds = 0.0
@@ -345,9 +367,10 @@ class Supervisor:
         longer = max(_FIRST_WAIT_SECONDS, 2 * place.wait_seconds)
         place.wait_seconds = min(longer, self._settings.restart_seconds_max)
         place.start_at = time.monotonic() + place.wait_seconds
-        logger.warning("Worker %d starts again in %g s", place.number, place.wait_seconds)
+        title = capital(self._title(place.number))
+        logger.warning("%s starts again in %g s", title, place.wait_seconds)
 
-    def _could_not_start(self, place: _Place, how: str) -> None:
+    def _could_not_start(self, place: Place, how: str) -> None:
         place.failures += 1
         most = self._settings.start_failures_max if self._has_served else 1
         if place.failures >= most:
@@ -356,7 +379,7 @@ class Supervisor:
         else:
             self._start_later(place, 0.0)
 
-    def _fail(self, place: _Place, why: str) -> None:
+    def _fail(self, place: Place, why: str) -> None:
         if self._is_stopping:
             return
         self._failure = WorkerFailed(place.number, why)
@@ -412,6 +435,8 @@ class Supervisor:
     def _why_to_kill(self, process: Process, now: float) -> str | None:
         """Why a process is to be killed now; None if it is not."""
         since, limits = process.leaves_since, self._settings
+        if process.lost_at is not None and now - process.lost_at > _LOST_SECONDS:
+            return "it has closed the descriptors of its server"
         if not process.is_serving and since is None:
             limit = limits.start_seconds
             if limit is None or now - process.started < limit:
@@ -428,7 +453,7 @@ class Supervisor:
         own_end = process.slot.drained_at + (limits.stop_seconds or 0.0)
         if own_end > now and self._requests < 2:
             return None
-        return f"it has not ended {now - since:.1f} s after it began to stop; {_rest(process)}"
+        return f"it has not ended {now - since:.1f} s after it began to stop; {rest_of(process)}"
 
     def _kill(self, process: Process, why: str) -> None:
         stacks = process.stacks.ask(process.pid) or "its stacks are not known: it takes no signal"
@@ -473,16 +498,3 @@ class Supervisor:
         self._wake.close()
         self._woken.close()
         self.board.close()
-
-
-def _rest(process: Process) -> str:
-    """What a process that stops still does, in words."""
-    if not process.is_serving:
-        return "its start has not returned"
-    count = process.slot[Word.OPEN]
-    return f"it has {counted(count, 'connection')}" if count else "its on_stop may still run"
-
-
-def _sentence(process: Process) -> str:
-    text = str(process)
-    return text[:1].upper() + text[1:]

@@ -22,7 +22,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from vespiary._core import share_connections, share_counters
 from vespiary.errors import ConnectionClosed
@@ -31,6 +31,7 @@ from vespiary.workers._backplane import Addressed, LocalBackplane
 from vespiary.workers._board import State, Word
 from vespiary.workers._counters import NAMES_MAX
 from vespiary.workers._parent import end_with
+from vespiary.workers._processes import capital
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -67,6 +68,7 @@ class Worker:
         driver: The driver of its loop.
         spin_microseconds: See `vespiary.loop.Loop`.
         is_asked: Whether the supervisor, or a signal, has asked it to stop.
+        label: Its name in the log; default: that of its number.
     """
 
     number: int
@@ -79,11 +81,17 @@ class Worker:
     driver: str | None
     spin_microseconds: int
     is_asked: bool = False
+    label: str = ""
     backplane: Backplane | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the log."""
+        return self.label or f"worker-{self.number}"
 
     def run(self, server: Server) -> None:
         """Run the server in this process until it has stopped."""
-        multiprocessing.current_process().name = f"worker-{self.number}"
+        multiprocessing.current_process().name = self.name
         self.stacks.register()
         server._enter_worker(self)
         for site in server._sites:
@@ -204,7 +212,16 @@ def _deliver_to(connection: Connection | None, addressed: Addressed) -> None:
             connection.send(addressed.message, compress=addressed.compress)
 
 
-def end_worker(worker: Worker, server: Server, supervisor: int) -> NoReturn:
+class Runner(Protocol):
+    """What runs in a worker process, with its name in the log."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, server: Server) -> None: ...
+
+
+def end_worker(worker: Runner, server: Server, supervisor: int) -> NoReturn:
     """Be a worker, and end the process: a fork's child never returns to its parent's program."""
     status = 1
     try:
@@ -214,7 +231,7 @@ def end_worker(worker: Worker, server: Server, supervisor: int) -> NoReturn:
     except SystemExit as error:
         status = _status(error)
     except BaseException:
-        logger.exception("Worker %d failed", worker.number)
+        logger.exception("%s failed", capital(worker.name))
     finally:
         with contextlib.suppress(BaseException):
             logging.shutdown()

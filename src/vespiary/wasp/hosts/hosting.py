@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,26 @@ from vespiary.handler import AnyHandler
 from vespiary.wasp.decoding import decode
 
 if TYPE_CHECKING:
-    from vespiary.wasp.configuration import Planned
+    from vespiary.wasp.configuration import Configuration, Planned
     from vespiary.wasp.reading import Source
 
-__all__ = ["Host", "Hosting"]
+__all__ = ["Host", "HostMissing", "Hosting", "Where"]
+
+
+class HostMissing(ConfigurationError):
+    """What a host needs is not installed; the text says what."""
+
+
+class Where(Enum):
+    """Which process makes a handler."""
+
+    CHECK = auto()
+    """That of `vespiary check`, which loads every plug-in and serves nothing."""
+    SERVER = auto()
+    KEEPER = auto()
+    """The keeper of a plug-in's process, which loads no plug-in."""
+    PROCESS = auto()
+    """The process of the plug-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +44,21 @@ class Hosting:
     """An endpoint whose handler is wanted.
 
     Attributes:
-        source: The files: mistakes are reported to it.
+        configuration: What it belongs to.
         planned: The endpoint.
         files: The files of plug-ins: each is executed once.
-        is_check: Whether nothing is going to be served: then the plug-in is loaded too.
+        where: Which process this is.
     """
 
-    source: Source
+    configuration: Configuration
     planned: Planned
     files: dict[Path, ModuleType]
-    is_check: bool
+    where: Where
+
+    @property
+    def source(self) -> Source:
+        """The files: mistakes are reported to it."""
+        return self.configuration.source
 
     @property
     def config(self) -> dict[str, Any] | None:

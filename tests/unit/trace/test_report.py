@@ -296,7 +296,10 @@ def test_a_gate_passes_what_is_high_enough_and_what_it_is_not_for(folder: Folder
     ("change", "words"),
     [
         ({"proofs": []}, "is executed, should be proven: no claiming test fails while a.rs:1"),
-        ({"proofs": [], "tests": []}, "is implemented, should be proven: no claiming test that"),
+        (
+            {"proofs": [], "tests": []},
+            "is implemented, should be proven: the tests that claim it",
+        ),
     ],
 )
 def test_a_gate_names_each_offender_and_what_to_do(

@@ -3,6 +3,9 @@
 import json
 from html.parser import HTMLParser
 
+from click.testing import CliRunner
+
+from vespiary.cli.main import main
 from vespiary.prove.trace.normative import digest
 from vespiary.prove.trace.page_parts import MEANINGS
 from vespiary.prove.trace.report import STATUSES
@@ -190,3 +193,13 @@ def test_the_page_says_what_each_status_means_and_shows_a_sentence_once(folder: 
     for status, meaning in MEANINGS.items():
         assert status in page.words
         assert meaning in page.words
+
+
+def test_without_a_traced_run_no_test_is_said_to_have_run(folder: Folder) -> None:
+    path = folder.root / "page.html"
+    config = ["--config", str(folder.root / "trace.toml")]
+    CliRunner().invoke(main, ["trace", "report", *config, "--html", str(path)])
+    words = Page(path.read_text()).words
+    assert "There was no traced run" in words
+    assert "the tests that claim it have not run: run vespiary trace prove" in words
+    assert "no claiming test that passed" not in words

@@ -163,6 +163,8 @@ def _advice(standing: Standing) -> str:
         where = ", ".join(item.mark.place for item in standing.code)
         if not standing.tests:
             return f"add a claim to a test of {where}"
+        if all(test.outcome == "not run" for test in standing.tests):
+            return "the tests that claim it have not run: run vespiary trace prove"
         if all(test.outcome in SKIPPED for test in standing.tests):
             names = ", ".join(f"{test.id} ({test.outcome})" for test in standing.tests)
             return f"its claiming tests were skipped or expected to fail, and show nothing: {names}"

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from contextvars import Context
 from typing import Any, Generic, Literal, Self, final
 
-from typing_extensions import Buffer, TypeVar
+from typing_extensions import Buffer, TypeVar, TypeVarTuple, Unpack, disjoint_base
 
 from vespiary.errors import CloseReason
 from vespiary.filters import Filter
@@ -30,8 +30,10 @@ __all__ = [
     "Hooks",
     "Listener",
     "LoadRun",
+    "LoopBase",
     "ServerTls",
     "Site",
+    "Stream",
     "Timer",
     "Topics",
     "__version__",
@@ -41,11 +43,13 @@ __all__ = [
     "cue_stop",
     "end_with_peer",
     "exchange_of",
+    "has_native_loop",
     "keep_heap",
     "make_authority",
     "make_certificate",
     "origin_fault",
     "push",
+    "set_transport_class",
     "share_connections",
     "share_counters",
     "shutdown_begins",
@@ -57,6 +61,7 @@ __all__ = [
 
 __version__: str
 
+_Arguments = TypeVarTuple("_Arguments")
 _Fields = Iterable[tuple[bytes, bytes] | tuple[str, str] | list[bytes] | list[str]]
 _M_co = TypeVar("_M_co", covariant=True, default=Any)
 _T_co = TypeVar("_T_co", covariant=True)
@@ -688,6 +693,54 @@ class Site:
     def close_unseen(self, keep_handshakes: bool) -> int: ...
     def abort_connections(self) -> None: ...
     def statistics(self) -> dict[str, Any]: ...
+
+@disjoint_base
+class LoopBase:
+    """The native part of `vespiary.loop.Loop`."""
+
+    def __new__(cls, *_arguments: object, **_options: object) -> Self: ...
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[_Arguments]], object],
+        *args: *_Arguments,
+        context: Context | None = None,
+    ) -> asyncio.Handle: ...
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Arguments]], object],
+        *args: *_Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle: ...
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[_Arguments]], object],
+        *args: *_Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle: ...
+    def _begin(self, core: Core, has_clock: bool) -> None: ...
+    def _debug_natively(self, is_debug: bool) -> None: ...
+    def _close_natively(self) -> None: ...
+    def _push(self, handle: asyncio.Handle) -> None: ...
+    def _push_timer(self, when: float, handle: asyncio.Handle) -> None: ...
+    def _count_cancelled(self, timer: asyncio.TimerHandle) -> None: ...
+    def _read_natively(self, descriptor: int, transport: asyncio.Transport) -> None: ...
+    def _unread(self, descriptor: int) -> bool: ...
+    def _is_read(self, descriptor: int) -> bool: ...
+    def _run_natively(self) -> None: ...
+
+@final
+class Stream:
+    """The native part of a transport."""
+
+    def __new__(cls, event_loop: LoopBase, descriptor: int) -> Self: ...
+    def close(self) -> None: ...
+    @property
+    def pending_bytes(self) -> int: ...
+
+def has_native_loop() -> bool: ...
+def set_transport_class(class_: type[asyncio.Transport], /) -> None: ...
 
 @final
 class Tap:

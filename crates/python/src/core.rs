@@ -28,9 +28,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use vespiary_engine::port::Port;
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
-use vespiary_engine::port::{Interest, Port};
 use vespiary_engine::{ClientHandshake, Endpoint, Engine, Opening, Tunnel};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
@@ -233,13 +233,7 @@ impl Core {
         if self.shared.is_forked() {
             return Ok(());
         }
-        let interest = Interest {
-            read: events & 1 != 0,
-            write: events & 2 != 0,
-        };
-        self.engine()?
-            .poll(descriptor, interest)
-            .map_err(|error| imports::os_error(&error))
+        self.watch(descriptor, |watched| watched.set_foreign(events))
     }
 
     /// Stop watching a foreign descriptor.
@@ -247,8 +241,7 @@ impl Core {
         if self.shared.is_forked() {
             return Ok(());
         }
-        self.engine()?.unpoll(descriptor);
-        Ok(())
+        self.watch(descriptor, |watched| watched.set_foreign(0))
     }
 
     /// Run completions until the loop has work or `timeout` seconds have passed (None: no limit).

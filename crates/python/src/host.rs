@@ -30,6 +30,7 @@ use crate::site::{self, Site};
 use crate::timers::Timers;
 use crate::waiting;
 use crate::wanted::Wanted;
+use crate::watched::Watching;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -54,6 +55,7 @@ pub(crate) struct PyHost {
     /// Whether the engine is being closed, and with it, or before it, the loop.
     pub(crate) is_closing: Cell<bool>,
     pub(crate) ready: RefCell<Vec<(i32, u8)>>,
+    pub(crate) watched: Watching,
     /// What must end the loop once the batch is done.
     fatal: RefCell<Option<PyErr>>,
     pub(crate) timers: Timers,

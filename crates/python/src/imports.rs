@@ -72,6 +72,22 @@ imported! {
     "vespiary._fork": {
         end_child = "end_child",
     }
+    "vespiary.loop._failures": {
+        loop_callback_failed = "callback_failed",
+    }
+    "vespiary.loop._native": {
+        checked_call_at = "checked_call_at",
+    }
+    "vespiary.loop._transport": {
+        asyncios_write = "asyncios_write",
+        pause_full_reader = "pause_full_reader",
+        asyncios_pause_reading = "asyncios_pause_reading",
+        asyncios_resume_reading = "asyncios_resume_reading",
+    }
+    "asyncio": {
+        base_event_loop = "BaseEventLoop",
+        stream_reader = "StreamReader",
+    }
     "vespiary._hooks": {
         start_response = "start_response",
     }

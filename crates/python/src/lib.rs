@@ -33,6 +33,7 @@ mod dropped;
 mod ended;
 mod endpoint;
 mod engine_run;
+mod event_loop;
 mod events;
 mod exchange;
 mod exchange_events;
@@ -78,6 +79,7 @@ mod turns;
 mod waiting;
 mod wakes;
 mod wanted;
+mod watched;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -99,6 +101,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     process::register(module)?;
     board::register(module)?;
     datagram_binding::register(module)?;
+    event_loop::register(module)?;
     exchange_events::register(module)?;
     load::register(module)?;
     symbols::register(module)?;

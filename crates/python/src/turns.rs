@@ -14,11 +14,14 @@
 
 use crate::core::Core;
 use crate::engine_run;
+use crate::event_loop::base::LoopBase;
+use crate::event_loop::calls::Calls;
 use crate::host::PyHost;
 use crate::process::detached;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use vespiary_engine::Engine;
 
@@ -114,7 +117,7 @@ impl Core {
 }
 
 /// The present moment on the clock of the kernel's drivers, in nanoseconds.
-fn monotonic() -> u64 {
+pub(crate) fn monotonic() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -161,27 +164,52 @@ pub(crate) fn seconds(timeout: Option<f64>) -> PyResult<Option<Duration>> {
 /// What the loop has to do, as far as `select` must know.
 struct LoopState<'py> {
     event_loop: Bound<'py, PyAny>,
-    ready: Bound<'py, PyAny>,
-    scheduled: Bound<'py, PyAny>,
-    scheduled_count: usize,
+    tasks: Tasks<'py>,
+}
+
+/// Where a loop keeps its callbacks and timers.
+enum Tasks<'py> {
+    /// Ours, and how many timers it had set before.
+    Native(Arc<Calls>, u64),
+    /// asyncio's own, and how many timers it had before.
+    Python {
+        ready: Bound<'py, PyAny>,
+        scheduled: Bound<'py, PyAny>,
+        scheduled_count: usize,
+    },
 }
 
 impl<'py> LoopState<'py> {
     fn of(event_loop: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = event_loop.py();
-        let scheduled = event_loop.getattr(pyo3::intern!(py, "_scheduled"))?;
+        let native = event_loop.cast::<LoopBase>().ok();
+        let tasks = if let Some(calls) = native.and_then(|it| it.get().calls()) {
+            Tasks::Native(calls.clone(), calls.timers_set())
+        } else {
+            let scheduled = event_loop.getattr(pyo3::intern!(py, "_scheduled"))?;
+            Tasks::Python {
+                ready: event_loop.getattr(pyo3::intern!(py, "_ready"))?,
+                scheduled_count: scheduled.len()?,
+                scheduled,
+            }
+        };
         Ok(Self {
             event_loop: event_loop.clone(),
-            ready: event_loop.getattr(pyo3::intern!(py, "_ready"))?,
-            scheduled_count: scheduled.len()?,
-            scheduled,
+            tasks,
         })
     }
 
     fn has_work(&self) -> PyResult<bool> {
         let py = self.event_loop.py();
-        Ok(self.ready.len()? > 0
-            || self.scheduled.len()? != self.scheduled_count
+        let is_scheduled = match &self.tasks {
+            Tasks::Native(calls, timers) => calls.has_ready(py) || calls.timers_set() != *timers,
+            Tasks::Python {
+                ready,
+                scheduled,
+                scheduled_count,
+            } => ready.len()? > 0 || scheduled.len()? != *scheduled_count,
+        };
+        Ok(is_scheduled
             || self
                 .event_loop
                 .getattr(pyo3::intern!(py, "_stopping"))?

@@ -25,6 +25,7 @@ from vespiary._option_checks import check_values
 from vespiary._simulated import Simulated
 from vespiary.errors import ConfigurationError
 from vespiary.loop._driver import driver_of_environment
+from vespiary.loop._native import NativeMethods
 from vespiary.loop._selector import PortSelector
 
 __all__ = ["Loop", "new_event_loop", "open_loops", "run"]
@@ -34,7 +35,7 @@ T = TypeVar("T")
 _loops: WeakSet["Loop"] = WeakSet()
 
 
-class Loop(asyncio.SelectorEventLoop):
+class Loop(NativeMethods):
     """An asyncio loop on a completion port.
 
     It may be made in one thread and run in another, like any loop of asyncio. Once servers or
@@ -117,6 +118,7 @@ class Loop(asyncio.SelectorEventLoop):
             self._core = Core(driver, seed=self.seed, faults=faults_of(faults).native())
         else:
             self._core = Core(driver, spin_microseconds)
+        self._begin_natively(self._core)
         selector = PortSelector(self._core)
         selector.attach(self)
         return selector

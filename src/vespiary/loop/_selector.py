@@ -95,6 +95,10 @@ class PortSelector(selectors.BaseSelector):
         """Run completions until the loop has work; which descriptors are ready."""
         loop = self._loop() if self._loop is not None else None
         ready = self._core.select(timeout, loop)
+        return self.keys_of(ready)
+
+    def keys_of(self, ready: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:
+        """The keys of descriptors that are ready, each with the events that are watched for."""
         keys = self._keys
         return [(keys[fd], events & keys[fd].events) for fd, events in ready if fd in keys]
 

@@ -103,7 +103,7 @@ class Here:
 
     def running(self) -> list[Plan]:
         """The cells that run, or have just not been started."""
-        return [each.plan for each in (*self._running, *self._not_started)]
+        return [*(each.plan for each in self._running), *(each.plan for each in self._not_started)]
 
     def descriptors(self) -> list[int]:
         """Those of the keepers."""

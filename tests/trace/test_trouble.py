@@ -305,3 +305,15 @@ def test_claims_of_tests_that_show_nothing_are_named(tmp_path: Path) -> None:
     ).stdout  # fmt: skip
     assert "is claimed only by tests that were skipped or were expected to fail (xfail)" in told
     assert "test_it.py::test_a (xfailed), test_it.py::test_b (skipped)" in told
+
+
+def test_too_many_jobs_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("")
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    told = subprocess.run(
+        command("prove", "--jobs=1001", config=config), env=environment(tmp_path),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.stderr == "Error: --jobs 1001: must be at most 1000\n"
+    assert told.returncode == 2

@@ -299,6 +299,13 @@ def by_hand(desk: Desk, anchor: str) -> None:
         file.write(f'\n[[requirement]]\nid = "nest/2/h1"\nanchor = "{anchor}"\nsays = "Named."\n')
 
 
+def test_sections_that_have_no_requirement_are_named(desk: Desk) -> None:
+    told = desk.run("--sections", "99,9.*")
+    assert "no sentence of nest with a key word is in --sections 99,9.*: " in told.output
+    assert told.exit_code == 2
+    assert not desk.catalogue.exists()
+
+
 def test_a_requirement_added_by_hand_gets_the_hash_of_its_place_and_stays(desk: Desk) -> None:
     by_hand(desk, "a name")
     assert desk.run().exit_code == 0

@@ -140,6 +140,9 @@ def _refuse_nothing(
         return
     if request.base and read(request.text, request.name, request.sections):
         found = f"every sentence of {request.name} with a key word is in its base {request.base}"
+    elif request.sections and read(request.text, request.name):
+        sections = ",".join(request.sections)
+        found = f"no sentence of {request.name} with a key word is in --sections {sections}"
     else:
         found = f"no sentence of {request.name} has a key word in capitals (MUST, SHOULD, MAY, ...)"
     if extracted:

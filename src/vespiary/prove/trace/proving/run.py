@@ -50,6 +50,9 @@ _Job = TypeVar("_Job")
 COLLECT_SECONDS = 90.0
 """The time limit of a test with all marks enabled."""
 
+JOBS_MAX = 1000
+"""How many tests can run at the same time: each has a thread, a process and a shared file."""
+
 _JOIN_SECONDS = 10.0
 _SITE = re.compile(r"(.*?):(\d+)(?::\d+)?", re.DOTALL)
 
@@ -165,9 +168,14 @@ class Runner:
     """Benches that work at once; each takes the next job that suits it.
 
     A bench that has a pytest process prefers what needs one, the others prefer what does not.
+
+    Raises:
+        ConfigurationError: `jobs` is more than `JOBS_MAX`. Nothing has been started.
     """
 
     def __init__(self, settings: Settings, jobs: int, say: Say) -> None:
+        if jobs > JOBS_MAX:
+            raise ConfigurationError(f"--jobs {jobs}: must be at most {JOBS_MAX}")
         self.settings = settings = replace(settings, root=settings.root.resolve())
         self.say = say
         self._folder = Path(tempfile.gettempdir(), f"vespiary-trace-{secrets.token_hex(8)}")

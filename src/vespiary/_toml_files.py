@@ -43,6 +43,10 @@ class FileError(ConfigurationError):
         self.lines = lines
 
 
+_CHARACTERS_MAX = 16 << 20
+"""Far more than any such file has; a device such as /dev/zero has no end."""
+
+
 def parsed(path: Path, error: type[FileError] = FileError) -> tuple[str, dict[str, Any]]:
     """Read a file: its text, and what it says.
 
@@ -51,7 +55,10 @@ def parsed(path: Path, error: type[FileError] = FileError) -> tuple[str, dict[st
     """
     text = ""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Some editors write a byte order mark.
+        with path.open(encoding="utf-8-sig") as file:  # Some editors write a byte order mark.
+            text = file.read(_CHARACTERS_MAX + 1)
+        if len(text) > _CHARACTERS_MAX:
+            raise error(path, [f"{path}: is too large for such a file: is it the right one?"])
         data = toml.loads(text)
     except OSError as fault:
         raise error(path, [f"{path}: cannot be read: {fault.strerror}"]) from fault

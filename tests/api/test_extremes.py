@@ -152,7 +152,7 @@ def test_select_takes_any_timeout(timeout: Any, driver: str) -> None:
     loop = Loop(driver=driver)
     with contextlib.closing(loop), ordinary_errors():
         loop.call_soon(loop.stop)
-        loop._selector.select(timeout)  # type: ignore[attr-defined]
+        loop._selector.select(timeout)
 
 
 @pytest.mark.parametrize("place", ["on_open", "on_message"])

@@ -215,7 +215,7 @@ def test_a_pipe_whose_reader_is_gone_makes_its_writer_ready(loop: Loop) -> None:
 
 
 def test_the_selector_keeps_the_contract_of_selectors(loop: Loop) -> None:
-    selector = loop._selector  # type: ignore[attr-defined]
+    selector = loop._selector
     ours, theirs = socket.socketpair()
     with pytest.raises(ValueError, match="events"):
         selector.register(ours, 0)

@@ -85,12 +85,12 @@ def test_a_watched_socket_that_is_closed_is_gone_at_once(loop: Loop, removes: bo
 @pytest.mark.parametrize("timeout", [-1.0, -math.inf, -0.0])
 def test_a_timeout_below_zero_does_not_wait(loop: Loop, timeout: float) -> None:
     began = time.monotonic()
-    assert loop._selector.select(timeout) == []  # type: ignore[attr-defined]
+    assert loop._selector.select(timeout) == []
     assert time.monotonic() - began < 5
 
 
 def test_a_timeout_that_is_not_a_number_is_an_error_and_an_endless_one_is_none(loop: Loop) -> None:
-    selector = loop._selector  # type: ignore[attr-defined]
+    selector = loop._selector
     with pytest.raises(ValueError, match="not a number"):
         selector.select(math.nan)
     reading, writing = os.pipe()

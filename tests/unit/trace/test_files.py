@@ -1,6 +1,7 @@
 """The tracer's files: encodings, line ends, what cannot be written, and what is interrupted."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,20 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path: Path) -> None:
         assert os.read(reader, 10) == b"text"
     finally:
         os.close(reader)
+
+
+@pytest.mark.parametrize("read", [files.read, files.specification])
+def test_a_device_without_an_end_is_refused(
+    read: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_BYTES_MAX", 1 << 20)
+    with pytest.raises(
+        ConfigurationError, match="/dev/zero cannot be read: it has more than 1 MiB"
+    ):
+        read(Path("/dev/zero"))
+
+
+def test_a_configuration_without_an_end_is_refused() -> None:
+    done = CliRunner().invoke(main, ["trace", "scan", "--config", "/dev/zero"])
+    assert done.exit_code == 2
+    assert "/dev/zero: is too large for such a file" in done.output

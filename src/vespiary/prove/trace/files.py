@@ -16,20 +16,23 @@ from vespiary.errors import ConfigurationError
 __all__ = ["read", "refuse_unwritable", "source", "specification", "write"]
 
 
+_BYTES_MAX = 64 << 20
+"""Far more than any file of the tracer has; a device such as /dev/zero has no end."""
+
+
 def read(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        ConfigurationError: It cannot be read, or is not UTF-8.
+        ConfigurationError: It cannot be read, is not UTF-8, or has no end, as a device.
     """
     try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+        text = _bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"{path} cannot be read: byte {error.start} is not UTF-8: save it as UTF-8"
         ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def specification(path: Path) -> str:
@@ -38,10 +41,7 @@ def specification(path: Path) -> str:
     Raises:
         ConfigurationError: It cannot be read, or is not a text.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    data = _bytes(path)
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
     if "\0" in text:
@@ -49,6 +49,20 @@ def specification(path: Path) -> str:
             f"{path} is not a text file: pass plain text, Markdown, HTML or XML"
         )
     return text
+
+
+def _bytes(path: Path) -> bytes:
+    """What a file or a pipe has, if it has an end within `_BYTES_MAX`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > _BYTES_MAX:
+        raise ConfigurationError(
+            f"{path} cannot be read: it has more than {_BYTES_MAX >> 20} MiB; is it the right file?"
+        )
+    return data
 
 
 def source(path: Path) -> str:

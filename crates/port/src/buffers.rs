@@ -42,6 +42,11 @@ pub enum Chunk {
     File(FilePart),
 }
 
+const _: () = assert!(
+    size_of::<Chunk>() == size_of::<Vec<u8>>(),
+    "each message in a write queue has one"
+);
+
 impl fmt::Debug for Chunk {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {

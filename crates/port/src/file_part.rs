@@ -20,10 +20,13 @@ use crate::{Descriptor, Errno};
 /// What one call copies at the most: as much as a call of sendfile(2) takes.
 const BYTES_A_CALL_MAX: usize = 0x7fff_f000;
 
-/// A part of a file.
+/// A part of a file. One pointer, so that queues of messages do not take more memory for it.
 #[derive(Clone, Debug)]
-pub struct FilePart {
-    file: Rc<fs::File>,
+pub struct FilePart(Rc<Part>);
+
+#[derive(Debug)]
+struct Part {
+    file: fs::File,
     offset: u64,
     length: usize,
 }
@@ -31,29 +34,29 @@ pub struct FilePart {
 impl FilePart {
     /// `length` bytes of `file` from `offset` on.
     pub fn new(file: OwnedFd, offset: u64, length: usize) -> Self {
-        Self {
-            file: Rc::new(file.into()),
+        Self(Rc::new(Part {
+            file: file.into(),
             offset,
             length,
-        }
+        }))
     }
 
     /// How many bytes.
     pub fn len(&self) -> usize {
-        self.length
+        self.0.length
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.0.length == 0
     }
 
     /// Let the kernel copy what follows the first `skipped` bytes to a non-blocking socket, as much
     /// as it takes now. [`Errno::FILE_ENDED`] where the file has become too short.
     pub(crate) fn send(&self, skipped: usize, socket: Descriptor) -> Result<usize, Errno> {
-        let mut place = (self.offset + skipped as u64).cast_signed();
-        let count = (self.length - skipped).min(BYTES_A_CALL_MAX);
-        let file = self.file.as_raw_fd();
+        let mut place = (self.0.offset + skipped as u64).cast_signed();
+        let count = (self.0.length - skipped).min(BYTES_A_CALL_MAX);
+        let file = self.0.file.as_raw_fd();
         let signal = BrokenPipe::block();
         let sent = loop {
             // SAFETY: the pointer is to a local variable.
@@ -79,8 +82,9 @@ impl FilePart {
             .map_err(|_| Errno::OUT_OF_MEMORY)?;
         let start = bytes.len();
         bytes.resize(start + count, 0);
-        let place = self.offset + skipped as u64;
-        self.file
+        let place = self.0.offset + skipped as u64;
+        self.0
+            .file
             .read_exact_at(&mut bytes[start..], place)
             .map_err(|error| {
                 bytes.truncate(start);

@@ -120,13 +120,11 @@ def test_a_device_without_an_end_is_refused(
     read: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_BYTES_MAX", 1 << 20)
-    with pytest.raises(
-        ConfigurationError, match="/dev/zero cannot be read: it has more than 1 MiB"
-    ):
+    with pytest.raises(ConfigurationError, match="/dev/zero cannot be read: it has more"):
         read(Path("/dev/zero"))
 
 
 def test_a_configuration_without_an_end_is_refused() -> None:
     done = CliRunner().invoke(main, ["trace", "scan", "--config", "/dev/zero"])
     assert done.exit_code == 2
-    assert "/dev/zero: is too large for such a file" in done.output
+    assert "/dev/zero cannot be read: it has more than 64 MiB" in done.output

@@ -248,4 +248,15 @@ class Predecessor:
         """Report that this process serves: the other one stops."""
         with contextlib.suppress(OSError):
             self._control.send(_SERVING)
-        self._control.close()
+
+    def has_ended(self) -> bool:
+        """Return whether the other process has ended, and close what leads to it then."""
+        try:
+            is_there = bool(self._control.recv(_BYTES_MAX, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            is_there = True
+        except OSError:
+            is_there = False
+        if not is_there:
+            self._control.close()
+        return not is_there

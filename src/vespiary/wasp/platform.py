@@ -31,7 +31,7 @@ from vespiary.wasp.configuration import (
     make_sites,
     read_configuration,
 )
-from vespiary.wasp.handover import Predecessor, UpgradeFailed, adopt
+from vespiary.wasp.handover import Predecessor, Successor, UpgradeFailed, adopt
 from vespiary.wasp.latency import Histogram, LoopDelay
 from vespiary.wasp.log_records import LogRecords
 from vespiary.wasp.logs import configure_log
@@ -41,7 +41,7 @@ from vespiary.wasp.plugins import module_state
 from vespiary.wasp.privileges import check_user, drop_privileges
 from vespiary.wasp.schema import AdminTable
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
-from vespiary.wasp.upgrade import upgrade
+from vespiary.wasp.upgrade import look_after, upgrade
 from vespiary.wasp.worker_calls import WorkerCalls
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class Platform:
         self._is_asked_again = False
         self._lock = asyncio.Lock()
         self._upgrading: asyncio.Task[int] | None = None
+        self.successor: Successor | None = None
         self._modules = _modules(self.configuration)
         add_sites(self.server, [site for sites in self.sites.values() for site in sites])
 
@@ -276,6 +277,7 @@ class Platform:
                 held.remove_file()
         take_pid_file(self.configuration)
         predecessor.serves()
+        look_after(self.server, predecessor)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         seconds = watchdog_seconds()

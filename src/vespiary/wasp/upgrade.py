@@ -1,4 +1,4 @@
-"""The old process of an upgrade, without workers: it starts the new one, and waits until it serves.
+"""Both processes of an upgrade, without workers.
 
 With workers, `generations` does the same in its main process. `handover` describes both.
 """
@@ -9,12 +9,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from vespiary._replacing import hand_over
-from vespiary.wasp.handover import Held, Successor
+from vespiary.wasp.handover import Held, Predecessor, Successor
 
 if TYPE_CHECKING:
+    from vespiary.server import Server
     from vespiary.wasp.platform import Platform
 
-__all__ = ["upgrade"]
+__all__ = ["look_after", "upgrade"]
+
+_LOOK_SECONDS = 0.1
 
 
 async def upgrade(platform: Platform) -> int:
@@ -39,14 +42,27 @@ async def upgrade(platform: Platform) -> int:
         await _wait_until_it_serves(successor)
     except BaseException:
         successor.cancel()
-        raise
-    finally:
         successor.close()
+        raise
+    # Its end of the connection closes when this process ends: the new one waits for that.
+    platform.successor = successor
     for address in addresses:
         address.leave_file()
     # Once this has returned: the stop cancels upgrades that still wait.
     asyncio.get_running_loop().call_soon(hand_over, platform.server)
     return successor.pid
+
+
+def look_after(server: Server, predecessor: Predecessor) -> None:
+    """Accept what the old process leaves in the kernel, until it has ended.
+
+    The kernel wakes one listener per connection, and the old process may be closing its own.
+    """
+    for address in server._addresses:
+        address.accept_what_waits()
+    if not predecessor.has_ended():
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LOOK_SECONDS, look_after, server, predecessor)
 
 
 async def _wait_until_it_serves(successor: Successor) -> None:

@@ -73,7 +73,9 @@ def test_without_gcore_the_kernel_leaves_one_or_it_is_reported_who_has_it(
 @pytest.fixture
 def sleeper(request: pytest.FixtureRequest) -> Iterator[int]:
     """A process that runs some Python first, and then does nothing."""
-    script = f"import signal, time\n{getattr(request, 'param', '')}\nprint(flush=True)\n"
+    # A shell starts what it runs in the background with SIGQUIT ignored.
+    script = "import signal, time\nsignal.signal(signal.SIGQUIT, signal.SIG_DFL)\n"
+    script += f"{getattr(request, 'param', '')}\nprint(flush=True)\n"
     command = [sys.executable, "-c", script + "time.sleep(60)"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -236,7 +236,12 @@ def hastened(at: float) -> float:
     return 2000 * at + 6000 * max(0.0, at - 5.0)
 
 
-@pytest.mark.parametrize("work", [paused, hastened])
+def slowed(at: float) -> float:
+    """Other programs take more and more of the processors."""
+    return 8000 * at - 350 * at * at
+
+
+@pytest.mark.parametrize("work", [paused, hastened, slowed])
 def test_a_leak_per_message_grows_however_unevenly_the_messages_come(work: Level) -> None:
     times = [number * 0.02 for number in range(500)]
     units = [int(work(at)) for at in times]

@@ -158,8 +158,8 @@ def judge(
     slopes = [theil_sen(_points(blocks)) for blocks in scales]
     verdict, reason, chosen = _verdict(scales, slopes)
     has_work = units[-1] - units[0] >= _UNITS_MIN
-    is_uneven = verdict == "unclear" and not reason.startswith(_SLOWING)
-    if is_uneven and has_work and (by_work := _by_work(seconds, units, levels)):
+    # Work that becomes slower makes a leak slower too.
+    if verdict == "unclear" and has_work and (by_work := _by_work(seconds, units, levels)):
         return Trend("grows", "it grows steadily with the work", slopes[0], by_work, seconds[0])
     per_unit = _per_unit(scales[chosen:]) if has_work else None
     return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])

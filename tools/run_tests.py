@@ -28,6 +28,7 @@ from suite import (
     OTHER_PYTHONS,
     QUICK,
     REST,
+    commit,
     has_serial,
     part_of_api,
     processes,
@@ -273,18 +274,28 @@ def first_line(found: ElementTree.Element) -> str:
     return (f"{kind}: " if kind else "") + (lines[0] if lines else "no reason given")
 
 
-def build_other_pythons(steps: Steps) -> Iterator[tuple[str, Path]]:
+def build_other_pythons(steps: Steps, *, only_one: bool = False) -> Iterator[tuple[str, Path]]:
     """Build for each other supported CPython that is present; name the missing.
 
-    Its version, and the interpreter of its environment.
+    Args:
+        steps: Where it is noted.
+        only_one: Of several, the commit decides which one is tested; the others are named.
+
+    Returns:
+        Its version, and the interpreter of its environment.
     """
-    for other in find_python("versions").split():
-        if other == version():
-            continue
-        python = find_python(other)
-        if not python:
+    others = [other for other in find_python("versions").split() if other != version()]
+    found = {other: python for other in others if (python := find_python(other))}
+    chosen = list(found)[commit() % len(found)] if found else ""
+    for other in others:
+        if other not in found:
             steps.record(f"CPython {other}: not found on this machine, not tested", True, 0.0)
             continue
+        if only_one and other != chosen:
+            name = f"CPython {other}: not the turn of this commit (make test-everything tests it)"
+            steps.record(name, True, 0.0)
+            continue
+        python = found[other]
         venv = CHECKOUT / f".venv-{other}"
         # In the profile of the crates' tests most is built by then, and nothing is linked twice.
         built = steps.run(
@@ -296,8 +307,8 @@ def build_other_pythons(steps: Steps) -> Iterator[tuple[str, Path]]:
 
 
 def run_other_pythons(steps: Steps, *, whole: bool) -> None:
-    """Test under each other supported CPython: all of tests/api, or one part of its files."""
-    for number, (other, python) in enumerate(build_other_pythons(steps)):
+    """Test under other supported CPythons: all of them whole, or a part of tests/api under one."""
+    for number, (other, python) in enumerate(build_other_pythons(steps, only_one=not whole)):
         api = ["tests/api"] if whole else part_of_api(number)
         selection = [
             *(f"tests/{folder}" for folder in OTHER_PYTHONS),

@@ -10,9 +10,9 @@ from vespiary.errors import ConfigurationError
 if TYPE_CHECKING:
     from vespiary._site import Site
 
-__all__ = ["disagreement"]
+__all__ = ["DEADLINES_OF_ADDRESS", "LIMITS_OF_ADDRESS", "disagreement"]
 
-_LIMITS = (
+LIMITS_OF_ADDRESS = (
     "connections_max",
     "connections_per_address_max",
     "accepts_per_second_max",
@@ -21,7 +21,7 @@ _LIMITS = (
     "headers_max",
     "requests_per_connection_max",
 )
-_DEADLINES = ("handshake_seconds", "keep_alive_seconds")
+DEADLINES_OF_ADDRESS = ("handshake_seconds", "keep_alive_seconds")
 _OPTIONS = (
     "tls",
     "filters",
@@ -47,10 +47,13 @@ def disagreement(first: Site, site: Site) -> ConfigurationError | None:
                     subject=site.url,
                 )
     pairs = [
-        *((name, getattr(first.limits, name), getattr(site.limits, name)) for name in _LIMITS),
+        *(
+            (name, getattr(first.limits, name), getattr(site.limits, name))
+            for name in LIMITS_OF_ADDRESS
+        ),
         *(
             (name, getattr(first.deadlines, name), getattr(site.deadlines, name))
-            for name in _DEADLINES
+            for name in DEADLINES_OF_ADDRESS
         ),
         *((name, _option(first, name), _option(site, name)) for name in _OPTIONS),
     ]

@@ -179,6 +179,14 @@ def run(folder: Path) -> Iterator[Run]:
         running.process.stderr.close()
 
 
+@pytest.fixture
+def port() -> int:
+    """A port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number: int = free.getsockname()[1]
+    return number
+
+
 def address_of(url: str) -> tuple[str, int]:
     """The host and the port of a URL."""
     host, _, port = url.partition("://")[2].partition("/")[0].rpartition(":")

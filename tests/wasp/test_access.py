@@ -4,7 +4,6 @@ import hashlib
 import html
 import json
 import re
-import socket
 import ssl
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -33,14 +32,6 @@ token = "{TOKEN}"
 read_token = "{READ_TOKEN}"
 audit_file = "audit.jsonl"
 {A}"""
-
-
-@pytest.fixture
-def port() -> int:
-    """A port that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,14 +61,6 @@ def wsgi(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     return [b"hello"]
 """
-
-
-@pytest.fixture
-def port() -> int:
-    """A port that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
 
 
 def families(port: int) -> Families:

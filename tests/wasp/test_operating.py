@@ -1,7 +1,6 @@
 """The operator's commands for one process: connections, limits, the log's level, taps, audit."""
 
 import json
-import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -31,14 +30,6 @@ url = "tcp://127.0.0.1:0"
 plugin = "plug.py:Greeter"
 framing = "line"
 """
-
-
-@pytest.fixture
-def port() -> int:
-    """A port that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
 
 
 @pytest.fixture

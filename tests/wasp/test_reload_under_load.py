@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import vespiary
-from benches.reloads.__main__ import measure
+from benches.reloads.__main__ import DRAIN_SECONDS, measure
 from benches.reloads.server import Server
 
 
@@ -14,7 +14,7 @@ from benches.reloads.server import Server
 @pytest.mark.parametrize("workers", [0, 2], ids=["alone", "workers"])
 @pytest.mark.parametrize("way", ["reload", "upgrade"])
 def test_clients_notice_nothing(tmp_path: Path, way: str, workers: int) -> None:
-    server = Server(tmp_path, workers, drain_seconds=8.0)
+    server = Server(tmp_path, workers, DRAIN_SECONDS)
     options = argparse.Namespace(way=way, count=3, connections=30, pause=0.5)
     try:
         figures = vespiary.loop.run(measure(server, options))

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use rig::{CANCELED, Driver, Rig, pattern};
 use vespiary_port::sim::Closed;
-use vespiary_port::{Chunk, Errno, FilePart, Outcome, Outgoing, Token};
+use vespiary_port::{Chunk, Descriptor, Errno, FilePart, Outcome, Outgoing, Token};
 
 const LISTENER: Token = Token(1);
 const FIRST: Token = Token(2);
@@ -84,16 +84,11 @@ fn a_send_gives_its_buffer_back_unmoved(driver: &Driver) {
     rig.end(listener, LISTENER);
 }
 
-fn a_cancelled_send_says_what_went_and_gives_the_rest_back(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (mut client, socket) = rig.pair(&address, LISTENER);
-    client.stall(true);
-    let bytes = pattern(50_000_000);
+/// Send, and send again what short sends leave, until the window is full and nothing moves. Return
+/// how much has gone.
+fn send_until_full(rig: &mut Rig, socket: Descriptor, outgoing: Outgoing) -> usize {
     let mut sent = 0;
-    rig.port.send(socket, FIRST, Outgoing::one(bytes.clone()));
-    // Short sends continue until the window is full and nothing moves.
+    rig.port.send(socket, FIRST, outgoing);
     let mut idle_turns = 0;
     while idle_turns < 5 {
         idle_turns += 1;
@@ -107,6 +102,17 @@ fn a_cancelled_send_says_what_went_and_gives_the_rest_back(driver: &Driver) {
             idle_turns = 0;
         }
     }
+    sent
+}
+
+fn a_cancelled_send_says_what_went_and_gives_the_rest_back(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    client.stall(true);
+    let bytes = pattern(50_000_000);
+    let mut sent = send_until_full(&mut rig, socket, Outgoing::one(bytes.clone()));
     rig.port.cancel_send(FIRST);
     let (result, outgoing) = rig.until("the cancel", |_, completion| match completion.outcome {
         Outcome::Sent(result, outgoing) => Some((result, outgoing)),
@@ -282,21 +288,7 @@ fn a_cancelled_send_of_a_file_says_what_went(driver: &Driver) {
     client.stall(true);
     let bytes = pattern(50_000_000);
     let part = FilePart::new(file_of(&bytes).into(), 0, bytes.len());
-    rig.port.send(socket, FIRST, Outgoing::file(part));
-    let mut sent = 0;
-    let mut idle_turns = 0;
-    while idle_turns < 5 {
-        idle_turns += 1;
-        for completion in rig.step() {
-            let Outcome::Sent(Ok(count), mut outgoing) = completion.outcome else {
-                panic!()
-            };
-            sent += count;
-            outgoing.advance(count);
-            rig.port.send(socket, FIRST, outgoing);
-            idle_turns = 0;
-        }
-    }
+    let mut sent = send_until_full(&mut rig, socket, Outgoing::file(part));
     rig.port.cancel_send(FIRST);
     let result = rig.until("the cancel", |_, completion| match completion.outcome {
         Outcome::Sent(result, _) => Some(result),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from vespiary._listening_shared import DEADLINES_OF_ADDRESS, LIMITS_OF_ADDRESS
 from vespiary._suggestions import advice
 from vespiary.errors import LimitsError
 from vespiary.limits import Deadlines, Limits
@@ -26,18 +27,6 @@ _AT_START = (
     "thread_idle_seconds",
 )
 """What an endpoint uses when it starts, and never again."""
-_OF_ADDRESS = (
-    "connections_max",
-    "connections_per_address_max",
-    "accepts_per_second_max",
-    "handshakes_pending_max",
-    "header_bytes_max",
-    "headers_max",
-    "requests_per_connection_max",
-    "handshake_seconds",
-    "keep_alive_seconds",
-)
-"""What applies before it is known which of the endpoints of an address serves a request."""
 _LIMITS = tuple(item.name for item in dataclasses.fields(Limits))
 _DEADLINES = tuple(item.name for item in dataclasses.fields(Deadlines))
 BOUNDS = tuple(name for name in _LIMITS + _DEADLINES if name not in _AT_START)
@@ -46,7 +35,7 @@ BOUNDS = tuple(name for name in _LIMITS + _DEADLINES if name not in _AT_START)
 
 def is_of_address(name: str) -> bool:
     """Whether a limit belongs to an address, and so to all endpoints that share it."""
-    return name in _OF_ADDRESS
+    return name in LIMITS_OF_ADDRESS + DEADLINES_OF_ADDRESS
 
 
 def set_bound(site: Site, name: str, text: str, *, has_own_framing: bool = False) -> None:

@@ -51,6 +51,7 @@ from vespiary.wasp.platform import Platform, read_checked
 from vespiary.wasp.privileges import drop_privileges
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
 from vespiary.workers._parent import end_with
+from vespiary.workers._processes import send_signal
 
 __all__ = ["Generations"]
 
@@ -71,15 +72,11 @@ class _Generation:
 
     def stop(self) -> None:
         """Ask it to stop; a second time at once."""
-        self._signal(signal.SIGINT)
+        send_signal(self.pidfd, signal.SIGINT)
 
     def hand_over(self) -> None:
         """Ask it to stop, because others accept connections from its sockets."""
-        self._signal(signal.SIGUSR1)
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, number)
+        send_signal(self.pidfd, signal.SIGUSR1)
 
 
 class Generations:
@@ -304,8 +301,7 @@ class Generations:
     def _end(self) -> None:
         """Leave nothing behind."""
         for one in list(self._all):
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+            send_signal(one.pidfd, signal.SIGKILL)
             os.waitpid(one.pid, 0)
             self._forget(one)
         self._all.clear()

@@ -247,12 +247,13 @@ class Operations:
         platform = self._platform
         statistics = platform.server.statistics()
         counted = dict(zip(platform.server._sites, statistics.endpoints, strict=False))
+        bounds = platform.changes.read().bounds
         endpoints = {
             name: {
                 "plugin": planned.served_by,
                 "urls": [site.url for site in platform.sites[name]],
                 "state": self._state(name),
-                "limits_set": platform.changes.read().bounds.get(name, {}),
+                "limits_set": bounds.get(name, {}),
                 **_numbers(self._counted(platform.sites[name], counted)),
                 **_hosted(platform.sites[name]),
             }

@@ -22,7 +22,16 @@ from vespiary.workers._stacks import Stacks
 if TYPE_CHECKING:
     from vespiary.workers._board import Slot
 
-__all__ = ["Place", "Process", "capital", "check_fork", "fork", "rest_of", "told_status"]
+__all__ = [
+    "Place",
+    "Process",
+    "capital",
+    "check_fork",
+    "fork",
+    "rest_of",
+    "send_signal",
+    "told_status",
+]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -112,8 +121,7 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send it a signal; one that has ended gets none."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, number)
+        send_signal(self.pidfd, number)
 
     def reap(self) -> int:
         """Wait for its end, and return its status as `os.waitpid` does."""
@@ -135,6 +143,12 @@ class Process:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def send_signal(pidfd: int, number: int) -> None:
+    """Send a signal to a process; one that has ended gets none."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
 
 
 def fork(process: Process) -> bool:

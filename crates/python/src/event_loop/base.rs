@@ -6,7 +6,7 @@
 use super::calls::Calls;
 use super::handle::{self, moment};
 use super::iteration;
-use super::method::{Given, Method, guarded};
+use super::method::{Given, Method, entered};
 use crate::core::Core;
 use crate::imports;
 use pyo3::exceptions::PyRuntimeError;
@@ -216,30 +216,30 @@ unsafe extern "C" fn call_soon(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: the interpreter calls this attached, with a LoopBase and arguments by the convention.
-    let (py, event_loop, given) = unsafe {
-        let py = Python::assume_attached();
-        let event_loop = Bound::from_borrowed_ptr(py, slf);
-        (py, event_loop, Given::new(first, count, names))
+    unsafe { entered(slf, first, count, names, push_call) }
+}
+
+fn push_call<'py>(
+    event_loop: &Bound<'py, PyAny>,
+    given: &Given<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = event_loop.py();
+    // SAFETY: a LoopBase's method.
+    let native = unsafe { loop_of(event_loop) }.native();
+    let context = given.keyword(py, pyo3::intern!(py, "context"));
+    let [callback, arguments @ ..] = given.positional else {
+        return pass_on(event_loop, "call_soon", given);
     };
-    guarded(py, || {
-        // SAFETY: as above.
-        let native = unsafe { loop_of(&event_loop) }.native();
-        let context = given.keyword(py, pyo3::intern!(py, "context"));
-        let [callback, arguments @ ..] = given.positional else {
-            return pass_on(&event_loop, "call_soon", &given);
-        };
-        let (Some(native), Ok(context), Some(layout)) = (native, context, handle::layout(py))
-        else {
-            return pass_on(&event_loop, "call_soon", &given);
-        };
-        if !native.calls.is_plain() {
-            return pass_on(&event_loop, "call_soon", &given);
-        }
-        let context = context.filter(|it| !it.is_none());
-        let handle = layout.make_handle(&event_loop, callback, rest(py, arguments)?, context)?;
-        native.calls.push(&handle);
-        Ok(handle)
-    })
+    let (Some(native), Ok(context), Some(layout)) = (native, context, handle::layout(py)) else {
+        return pass_on(event_loop, "call_soon", given);
+    };
+    if !native.calls.is_plain() {
+        return pass_on(event_loop, "call_soon", given);
+    }
+    let context = context.filter(|it| !it.is_none());
+    let handle = layout.make_handle(event_loop, callback, rest(py, arguments)?, context)?;
+    native.calls.push(&handle);
+    Ok(handle)
 }
 
 /// `call_at` and `call_later`, whose moment is counted from `since`.
@@ -283,12 +283,11 @@ unsafe extern "C" fn call_at(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `call_soon`.
-    let (py, event_loop, given) = unsafe {
-        let py = Python::assume_attached();
-        let event_loop = Bound::from_borrowed_ptr(py, slf);
-        (py, event_loop, Given::new(first, count, names))
-    };
-    guarded(py, || set_timer(&event_loop, &given, "call_at", false))
+    unsafe {
+        entered(slf, first, count, names, |event_loop, given| {
+            set_timer(event_loop, given, "call_at", false)
+        })
+    }
 }
 
 unsafe extern "C" fn call_later(
@@ -298,12 +297,11 @@ unsafe extern "C" fn call_later(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `call_soon`.
-    let (py, event_loop, given) = unsafe {
-        let py = Python::assume_attached();
-        let event_loop = Bound::from_borrowed_ptr(py, slf);
-        (py, event_loop, Given::new(first, count, names))
-    };
-    guarded(py, || set_timer(&event_loop, &given, "call_later", true))
+    unsafe {
+        entered(slf, first, count, names, |event_loop, given| {
+            set_timer(event_loop, given, "call_later", true)
+        })
+    }
 }
 
 static CALL_SOON: Method = Method::new(

@@ -19,7 +19,7 @@ pub(super) struct Given<'a, 'py> {
 impl<'py> Given<'_, 'py> {
     /// # Safety
     /// The arguments are those of a call under this convention, and live as long as this.
-    pub(super) unsafe fn new(
+    unsafe fn new(
         first: *const *mut ffi::PyObject,
         count: isize,
         names: *mut ffi::PyObject,
@@ -35,6 +35,12 @@ impl<'py> Given<'_, 'py> {
             names,
             first,
         }
+    }
+
+    /// Whether arguments are given by name.
+    #[inline]
+    pub(super) fn has_keywords(&self) -> bool {
+        !self.names.is_null()
     }
 
     /// The one keyword argument that a method has, where it is given. Err where another one is.
@@ -122,13 +128,25 @@ impl Method {
     }
 }
 
-/// Run a method's body; its result as the interpreter takes it.
+/// Run a method's body with its object and its arguments; its result as the interpreter takes it.
+///
+/// # Safety
+/// The interpreter calls the method, attached, with an object and arguments by the convention.
 #[inline]
-pub(super) fn guarded<'py>(
-    py: Python<'py>,
-    body: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+pub(super) unsafe fn entered<'py>(
+    slf: *mut ffi::PyObject,
+    first: *const *mut ffi::PyObject,
+    count: isize,
+    names: *mut ffi::PyObject,
+    body: impl FnOnce(&Bound<'py, PyAny>, &Given<'_, 'py>) -> PyResult<Bound<'py, PyAny>>,
 ) -> *mut ffi::PyObject {
-    let outcome = catch_unwind(AssertUnwindSafe(body))
+    // SAFETY: by contract.
+    let (py, object, given) = unsafe {
+        let py = Python::assume_attached();
+        let object = Bound::from_borrowed_ptr(py, slf);
+        (py, object, Given::new(first, count, names))
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(&object, &given)))
         .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the loop failed; see stderr")));
     match outcome {
         Ok(result) => result.into_ptr(),

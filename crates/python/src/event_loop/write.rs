@@ -6,7 +6,7 @@
 
 use super::calls::Calls;
 use super::iteration::failed;
-use super::method::{Given, Method, guarded};
+use super::method::{Given, Method, entered};
 use super::stream::{self, Layout, Stream};
 use crate::calls::Invoke as _;
 use crate::imports;
@@ -213,19 +213,20 @@ unsafe extern "C" fn write(
 ) -> *mut ffi::PyObject {
     // SAFETY: the interpreter calls this attached, with a transport of the class that the method
     // was given to, and arguments by the convention.
-    let (py, transport, given) = unsafe {
-        let py = Python::assume_attached();
-        let transport = Bound::from_borrowed_ptr(py, slf);
-        (py, transport, Given::new(first, count, names))
-    };
-    guarded(py, || {
-        if let ([data], true) = (given.positional, names.is_null())
-            && write_natively(&transport, data)?
-        {
-            return Ok(py.None().into_bound(py));
-        }
-        given.pass_on(imports::asyncios_write(py)?, &transport)
-    })
+    unsafe { entered(slf, first, count, names, write_or_pass_on) }
+}
+
+fn write_or_pass_on<'py>(
+    transport: &Bound<'py, PyAny>,
+    given: &Given<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = transport.py();
+    if let ([data], false) = (given.positional, given.has_keywords())
+        && write_natively(transport, data)?
+    {
+        return Ok(py.None().into_bound(py));
+    }
+    given.pass_on(imports::asyncios_write(py)?, transport)
 }
 
 /// Collect or send what is written; false where it is asyncio's to do.
@@ -283,28 +284,29 @@ unsafe extern "C" fn pause_reading(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `write`.
-    let (py, transport, given) = unsafe {
-        let py = Python::assume_attached();
-        let transport = Bound::from_borrowed_ptr(py, slf);
-        (py, transport, Given::new(first, count, names))
+    unsafe { entered(slf, first, count, names, pause) }
+}
+
+fn pause<'py>(
+    transport: &Bound<'py, PyAny>,
+    given: &Given<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = transport.py();
+    let (true, Some(layout)) = (given.positional.is_empty(), stream::layout(py)) else {
+        return given.pass_on(imports::asyncios_pause_reading(py)?, transport);
     };
-    guarded(py, || {
-        let (true, Some(layout)) = (given.positional.is_empty(), stream::layout(py)) else {
-            return given.pass_on(imports::asyncios_pause_reading(py)?, &transport);
-        };
-        // SAFETY: the method is of the layout's class.
-        unsafe {
-            match stream::stream_of(layout, &transport) {
-                Some(stream) if stream.get().calls.is_plain() => {
-                    if !layout.closing.is_true(slf) {
-                        layout.paused.set_bool(slf, true);
-                    }
-                    Ok(py.None().into_bound(py))
+    // SAFETY: the method is of the layout's class.
+    unsafe {
+        match stream::stream_of(layout, transport) {
+            Some(stream) if stream.get().calls.is_plain() => {
+                if !layout.closing.is_true(transport.as_ptr()) {
+                    layout.paused.set_bool(transport.as_ptr(), true);
                 }
-                _ => given.pass_on(imports::asyncios_pause_reading(py)?, &transport),
+                Ok(py.None().into_bound(py))
             }
+            _ => given.pass_on(imports::asyncios_pause_reading(py)?, transport),
         }
-    })
+    }
 }
 
 unsafe extern "C" fn resume_reading(
@@ -314,47 +316,46 @@ unsafe extern "C" fn resume_reading(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `write`.
-    let (py, transport, given) = unsafe {
-        let py = Python::assume_attached();
-        let transport = Bound::from_borrowed_ptr(py, slf);
-        (py, transport, Given::new(first, count, names))
-    };
-    guarded(py, || {
-        if let (true, Some(layout)) = (given.positional.is_empty(), stream::layout(py)) {
-            // SAFETY: the method is of the layout's class.
-            let is_done = unsafe {
-                let stream = stream::stream_of(layout, &transport);
-                let is_watched = stream.is_some_and(|it| {
-                    it.get().calls.is_plain() && it.get().state.borrow(py).is_watched
-                });
-                is_watched && !layout.closing.is_true(slf) && {
-                    layout.paused.set_bool(slf, false);
-                    true
-                }
-            };
-            if is_done {
-                return Ok(py.None().into_bound(py));
+    unsafe { entered(slf, first, count, names, resume) }
+}
+
+fn resume<'py>(
+    transport: &Bound<'py, PyAny>,
+    given: &Given<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = transport.py();
+    if let (true, Some(layout)) = (given.positional.is_empty(), stream::layout(py)) {
+        // SAFETY: the method is of the layout's class.
+        let is_done = unsafe {
+            let stream = stream::stream_of(layout, transport);
+            let is_watched = stream.is_some_and(|it| {
+                it.get().calls.is_plain() && it.get().state.borrow(py).is_watched
+            });
+            is_watched && !layout.closing.is_true(transport.as_ptr()) && {
+                layout.paused.set_bool(transport.as_ptr(), false);
+                true
             }
+        };
+        if is_done {
+            return Ok(py.None().into_bound(py));
         }
-        given.pass_on(imports::asyncios_resume_reading(py)?, &transport)
-    })
+    }
+    given.pass_on(imports::asyncios_resume_reading(py)?, transport)
 }
 
 unsafe extern "C" fn send_pending(
     slf: *mut ffi::PyObject,
-    _first: *const *mut ffi::PyObject,
-    _count: isize,
-    _names: *mut ffi::PyObject,
+    first: *const *mut ffi::PyObject,
+    count: isize,
+    names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `write`.
-    let (py, transport) = unsafe {
-        let py = Python::assume_attached();
-        (py, Bound::from_borrowed_ptr(py, slf))
-    };
-    guarded(py, || {
-        send(&transport)?;
-        Ok(py.None().into_bound(py))
-    })
+    unsafe {
+        entered(slf, first, count, names, |transport, _| {
+            send(transport)?;
+            Ok(transport.py().None().into_bound(transport.py()))
+        })
+    }
 }
 
 static WRITE: Method = Method::new(

@@ -21,6 +21,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import selectors
 import signal
 import socket
 import sys
@@ -111,7 +112,9 @@ class _Keeper(Supervisor):
         confined.output.leave()
         if confined.limiter is not None:
             confined.limiter.begun(process.pid, os.getpid())
-        self._selector.register(confined.output, 1, lambda: self._pass_on(confined.output))
+        self._selector.register(
+            confined.output, selectors.EVENT_READ, lambda: self._pass_on(confined.output)
+        )
 
     def _pass_on(self, output: Output) -> None:
         if not output.pass_on():

@@ -17,7 +17,6 @@ The server does not start and supervise the process itself: see `keeper`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import os
@@ -41,6 +40,7 @@ from vespiary.wasp.hosts.channel import Channel
 from vespiary.wasp.hosts.hosting import Hosting, Where
 from vespiary.wasp.settings import process_of
 from vespiary.workers._board import Board
+from vespiary.workers._processes import send_signal
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -188,8 +188,7 @@ class ProcessHost(Handler, Delegate):
 
     def _signal(self, number: int) -> None:
         if self._keeper is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, number)
+            send_signal(self._pidfd, number)
 
     def _start(self) -> None:
         from vespiary.wasp.hosts.keeper import Task

@@ -14,6 +14,8 @@ import pytest
 from tests.waiting import wait_until
 from tests.wasp.conftest import Lines, Run, Running
 from tests.wasp.test_reload import KINDS, A, Knocking
+from vespiary.wasp import handover
+from vespiary.wasp.handover import Held, Successor
 
 Connect = Callable[[str], Lines]
 
@@ -259,3 +261,22 @@ def test_sockets_that_were_passed_are_passed_on(
         process = upgrade(server, process)
         assert lines(url).ask("Ann") == "hello Ann 1"
         upgrade.stop(process)
+
+
+def test_more_addresses_than_can_be_handed_over_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+
+    def start(control: int) -> int:
+        del control
+        started.append(os.posix_spawn("/bin/sleep", ["sleep", "600"], {}))
+        return started[-1]
+
+    monkeypatch.setattr(handover, "_start_program", start)
+    with socket.socket() as one:
+        held = [Held(frozenset([f"{number}" * 50]), [one]) for number in range(5000)]
+        with pytest.raises(OSError, match="5,000 addresses are too many to be handed over"):
+            Successor(held, {})
+    (process,) = started
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGTERM

@@ -18,6 +18,7 @@ at that moment, and from then on by the new one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -28,10 +29,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from vespiary._counted import counted
 from vespiary._listening import ListeningAddress
 from vespiary._listening_sockets import BoundSocket, remove_socket_file
 from vespiary.errors import VespiaryError
 from vespiary.wasp.systemd import notify, reloading
+from vespiary.workers._processes import send_signal, told_status
 
 __all__ = [
     "Held",
@@ -126,7 +129,7 @@ class Successor:
         passed: The descriptors that a service manager has passed to this process, by name.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: it cannot be started, or not take over so many addresses.
     """
 
     def __init__(self, held: Sequence[Held], passed: Mapping[str, Sequence[int]]) -> None:
@@ -144,14 +147,26 @@ class Successor:
         self.control.setblocking(False)
         self._is_over = False
         logger.info("Upgrading: the new program starts as process %d", self.pid)
-        # If it has ended already, its pidfd says so.
-        with contextlib.suppress(OSError):
-            for one in held:
-                send_address(self.control, one.keys, one.file, one.sockets)
-            for name, numbers in passed.items():
-                message = json.dumps({"passed": name}).encode()
-                socket.send_fds(self.control, [message], numbers)
-            self.control.send(_COMPLETE)
+        try:
+            self._send(held, passed)
+        except BlockingIOError:
+            # Nothing waits for it here, because the server serves meanwhile.
+            self.cancel()
+            self.close()
+            notify("READY=1")
+            many = counted(len(held), "address", "addresses")
+            text = f"{many} are too many to be handed over: restart the server instead"
+            raise OSError(errno.EMSGSIZE, text) from None
+        except OSError:
+            pass  # It has ended already: its pidfd says so.
+
+    def _send(self, held: Sequence[Held], passed: Mapping[str, Sequence[int]]) -> None:
+        for one in held:
+            send_address(self.control, one.keys, one.file, one.sockets)
+        for name, numbers in passed.items():
+            message = json.dumps({"passed": name}).encode()
+            socket.send_fds(self.control, [message], numbers)
+        self.control.send(_COMPLETE)
 
     def serves(self) -> bool:
         """Return whether it serves; call this when `control` or `pidfd` is readable.
@@ -172,11 +187,9 @@ class Successor:
             return False
         self._is_over = True
         notify("READY=1")
-        code = os.waitstatus_to_exitcode(status)
-        how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
         raise UpgradeFailed(
-            f"the program was not upgraded: the new process {self.pid} ended {how} before it"
-            " served; its log says why. The old process continues"
+            f"the program was not upgraded: the new process {self.pid}"
+            f" {told_status(status)} before it served; its log says why. The old process continues"
         )
 
     def cancel(self) -> None:
@@ -184,8 +197,7 @@ class Successor:
         if self._is_over:
             return
         self._is_over = True
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
+        send_signal(self.pidfd, signal.SIGTERM)
 
     def close(self) -> None:
         """Close the descriptors for it."""

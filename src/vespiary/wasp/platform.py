@@ -418,7 +418,9 @@ class Platform:
 
 def _log_failed_upgrade(task: asyncio.Task[int]) -> None:
     error = None if task.cancelled() else task.exception()
-    if error is not None:
+    if isinstance(error, OSError):
+        logger.error("The program was not upgraded: %s", error.strerror or error)
+    elif error is not None:
         logger.error("%s", error)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from vespiary.prove.acceptance.work.verdicts import trend_from
-from vespiary.prove.memory.trend import Trend, judge
+from vespiary.prove.memory.trend import Trend, at_once, judge
 
 MIB = 1 << 20
 SECONDS = 60.0
@@ -205,10 +205,59 @@ def test_memory_that_a_server_takes_before_it_is_ready_is_not_called_growth() ->
         }
         for at in (number * 0.02 for number in range(400))
     ]
-    assert trend_from({"samples": samples[:260]}, 0.0) == "grows"
-    assert trend_from({"samples": samples[:260]}, 5.0) == "unclear"
-    assert trend_from({"samples": samples}, 5.0) == "flat"
-    assert trend_from({"samples": samples}, 9.0) == "unclear"
+    process = {"began_seconds": 0.0, "ended_seconds": 8.0}
+
+    def verdict(count: int, seconds: float) -> str:
+        return trend_from({"samples": samples[:count], "processes": [process]}, seconds).verdict
+
+    assert verdict(260, 0.0) == "grows"
+    assert verdict(260, 5.0) == "unclear"
+    assert verdict(400, 5.0) == "flat"
+    assert verdict(400, 9.0) == "unclear"
+
+
+PAGES_OF_TWO_WORKERS = [
+    *((0.0, 0), (0.03, 171), (0.05, 373), (0.09, 419), (0.15, 425), (0.25, 431), (0.35, 436)),
+    *((0.45, 445), (0.66, 447), (0.87, 448), (0.98, 452), (1.1, 458), (1.19, 459), (1.29, 466)),
+    *((1.39, 467), (1.49, 468), (1.71, 470), (1.91, 471), (2.01, 472), (2.13, 473), (2.21, 474)),
+    *((2.29, 489), (2.42, 490), (2.54, 492), (2.74, 493), (2.85, 494), (3.06, 496)),
+]
+"""Of examples/workers_chat.py in its first seconds, recorded: when how many more were in use."""
+
+
+def test_pages_that_workers_use_for_the_first_time_are_not_called_growth() -> None:
+    times = [number * 0.02 for number in range(157)]
+    pages = dict(PAGES_OF_TWO_WORKERS)
+    levels = [27 * MIB + 4096 * pages[max(each for each in pages if each <= at)] for at in times]
+    units = [int(1200 * at) for at in times]
+    for work in (units, None):
+        trend = judge(times, levels, work, processes=3)
+        assert trend.verdict == "flat", trend
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pages_used_for_the_first_time_are_not_called_growth_and_a_leak_of_as_many_is(
+    seed: int,
+) -> None:
+    """The same, straighter than any program was seen: a page in each few hundredths of a second."""
+    chance = random.Random(seed)
+    processes = chance.randint(1, 16)
+    pages = chance.uniform(15, 30) * processes  # Per second.
+
+    def verdict(seconds: float) -> str:
+        times = [number * 0.02 for number in range(int(seconds * 50))]
+        levels = [10 * MIB * processes + 4096 * int(pages * at) for at in times]
+        units = [int(1200 * at) for at in times]
+        return judge(times, levels, units, processes).verdict
+
+    assert verdict(3.0) != "grows"
+    assert verdict(40.0) == "grows"
+
+
+def test_processes_that_follow_each_other_are_not_there_at_once() -> None:
+    assert at_once([]) == 1
+    assert at_once([(0.0, 9.0), (1.0, 2.0), (2.5, 2.5), (3.0, 4.0)]) == 2
+    assert at_once([(0.0, 9.0), (1.0, 2.0), (2.0, 3.0)]) == 3
 
 
 def test_what_is_freed_at_the_end_does_not_count() -> None:

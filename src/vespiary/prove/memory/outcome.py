@@ -11,7 +11,7 @@ from vespiary.prove.memory import exits
 from vespiary.prove.memory.expectations import Comparison, Expectation, compare, name_of
 from vespiary.prove.memory.record import Sample
 from vespiary.prove.memory.run import Measured
-from vespiary.prove.memory.trend import Trend, judge
+from vespiary.prove.memory.trend import Trend, at_once, judge
 
 __all__ = ["Outcome", "OutcomeName", "conclude", "trend_of"]
 
@@ -91,4 +91,5 @@ def trend_of(measured: Measured, samples: Sequence[Sample]) -> Trend:
         [sample.seconds for sample in samples],
         [sample.memory.used for sample in samples],
         [sample.work for sample in samples] if measured.is_work_reported else None,
+        at_once((each.began, each.ended) for each in measured.record.processes),
     )

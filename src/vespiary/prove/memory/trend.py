@@ -18,7 +18,12 @@ runs of a garbage collector, while a heap fragments. What was chosen:
    matters besides the level, that stands out of what the blocks vary by, in both halves of the
    time, and that is not about to end. **"flat"** takes an interval so narrow that not much growth
    can hide in it. Everything else is **"unclear"**, with the reason.
-5. **Work.** A leak per message grows with the messages. On a busy machine these come unevenly, and
+5. **Allocators** reserve much memory at once (CPython 1 MiB, a thread's heap in glibc 64 MiB), and
+   its pages come into use one by one, each time more is in use than ever before. Two workers that
+   CPython forked took 240 KiB in this way in the first 3 s of work, as straight as a leak, 300 KiB
+   more in the next 20 s, and then nothing. So in the first half minute growth must be more than
+   that, for each process. Less is "flat" or "unclear" until it has lasted.
+6. **Work.** A leak per message grows with the messages. On a busy machine these come unevenly, and
    then so does the growth. So where units of work are reported and time gives no answer, growth is
    judged once more over the work, in blocks that have the same share of it.
 
@@ -30,7 +35,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import median
@@ -38,11 +43,12 @@ from typing import Literal
 
 from vespiary._counted import counted
 
-__all__ = ["CONFIDENCE", "Slope", "Trend", "Verdict", "judge"]
+__all__ = ["CONFIDENCE", "Slope", "Trend", "Verdict", "at_once", "judge"]
 
 Verdict = Literal["grows", "flat", "unclear"]
 
 _SLOWING = "it grows more and more slowly"
+_LITTLE = "so little may be memory that is used for the first time"
 CONFIDENCE = 0.99
 _DEVIATIONS = 2.5758
 """Of the normal distribution, for that confidence."""
@@ -71,6 +77,10 @@ _UNITS_MIN = 100
 
 _MATTERS_BYTES, _MATTERS_SHARE = 128 << 10, 0.002
 """Growth over the window below this is not called growth: single pages touched late."""
+
+_RESERVED_BYTES, _RESERVED_SECONDS = 512 << 10, 30.0
+"""What each process may take of memory that its allocators have reserved: so much at first, and
+nothing after that time."""
 
 _HIDDEN_BYTES, _HIDDEN_SHARE, _HIDDEN_SECONDS = 2 << 20, 0.1, 30.0
 _HIDDEN_BYTES_MIN = 256 << 10
@@ -134,7 +144,10 @@ class _Block:
 
 
 def judge(
-    seconds: Sequence[float], levels: Sequence[float], units: Sequence[int] | None = None
+    seconds: Sequence[float],
+    levels: Sequence[float],
+    units: Sequence[int] | None = None,
+    processes: int = 1,
 ) -> Trend:
     """Judge a series of memory levels.
 
@@ -142,6 +155,7 @@ def judge(
         seconds: When each sample was taken, rising.
         levels: Bytes.
         units: Units of work done until then, if they are reported.
+        processes: How many processes use that memory.
     """
     units = units if units is not None else [0] * len(seconds)
     count = _until_freed(levels)
@@ -156,11 +170,13 @@ def judge(
     seconds, levels, units = seconds[cut:end], levels[cut:end], units[cut:end]
     scales = [_blocks(seconds, units, levels, number) for number in _BLOCKS]
     slopes = [theil_sen(_points(blocks)) for blocks in scales]
-    verdict, reason, chosen = _verdict(scales, slopes)
+    verdict, reason, chosen = _verdict(scales, slopes, processes)
     has_work = units[-1] - units[0] >= _UNITS_MIN
     # Work that becomes slower makes a leak slower too.
-    if verdict == "unclear" and has_work and (by_work := _by_work(seconds, units, levels)):
-        return Trend("grows", "it grows steadily with the work", slopes[0], by_work, seconds[0])
+    if verdict == "unclear" and has_work:
+        by_work = _by_work(seconds, units, levels, processes)
+        if by_work is not None:
+            return Trend("grows", "it grows steadily with the work", slopes[0], by_work, seconds[0])
     per_unit = _per_unit(scales[chosen:]) if has_work else None
     return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])
 
@@ -184,11 +200,23 @@ def _per_unit(scales: Sequence[Sequence[_Block]]) -> Slope | None:
     return None
 
 
+def at_once(spans: Iterable[tuple[float, float]]) -> int:
+    """How many processes there were at once at most, and 1 at least.
+
+    Args:
+        spans: When each was there, from and until.
+    """
+    known = list(spans)
+    counts = (sum(began <= at <= ended for began, ended in known) for at, _ in known)
+    return max(counts, default=1)
+
+
 def _by_work(
-    seconds: Sequence[float], units: Sequence[int], levels: Sequence[float]
+    seconds: Sequence[float], units: Sequence[int], levels: Sequence[float], processes: int
 ) -> Slope | None:
     """The slope by work if memory grows steadily with it; None if it does not, or it is unknown."""
-    if seconds[-1] - seconds[0] < _GROWS_SECONDS_MIN:
+    span = seconds[-1] - seconds[0]
+    if span < _GROWS_SECONDS_MIN:
         return None
     scales = []
     for number in _BLOCKS:
@@ -204,7 +232,9 @@ def _by_work(
         return None
     gain = slope.estimate * (scales[0][-1][0] - scales[0][0][0])
     level = max(1.0, median(level for _, level in scales[0]))
-    if not _matters(gain, level) or _doubt(scales[0], slope.estimate, _VARIATION_OF_LITTLE):
+    if not _matters(gain, level, span, processes):
+        return None
+    if _doubt(scales[0], slope.estimate, _VARIATION_OF_LITTLE):
         return None
     half = len(scales[0]) // 2
     earlier, later = (theil_sen(part).estimate for part in (scales[0][:half], scales[0][half:]))
@@ -272,7 +302,7 @@ def _warm_up(levels: Sequence[float]) -> int:
 
 
 def _verdict(
-    scales: Sequence[Sequence[_Block]], slopes: Sequence[Slope]
+    scales: Sequence[Sequence[_Block]], slopes: Sequence[Slope], processes: int
 ) -> tuple[Verdict, str, int]:
     """The verdict, its reason, and which number of blocks it rests on."""
     finest = scales[0]
@@ -287,8 +317,9 @@ def _verdict(
     elif slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
         factor = _VARIATION if gain > hidden else _VARIATION_OF_LITTLE
         doubt = _doubt(_points(finest), slopes[0].estimate, factor)
-        if not doubt and _matters(gain, level):
+        if not doubt and _matters(gain, level, span, processes):
             return "grows", "it grows steadily", 0
+        doubt = doubt or _LITTLE
     for number, slope in enumerate(loose):
         if slope.high * span <= hidden:
             return "flat", "its variation is too small to hide growth that matters", number
@@ -301,8 +332,10 @@ def _hidden(level: float, span: float) -> float:
     return max(_HIDDEN_BYTES_MIN, most)
 
 
-def _matters(gain: float, level: float) -> bool:
-    return gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level)
+def _matters(gain: float, level: float, span: float, processes: int) -> bool:
+    """Whether growth in so many seconds is more than what is used for the first time."""
+    reserved = _RESERVED_BYTES * processes * max(0.0, 1 - span / _RESERVED_SECONDS)
+    return gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level, reserved)
 
 
 def _doubt(points: Sequence[tuple[float, float]], slope: float, factor: float) -> str:

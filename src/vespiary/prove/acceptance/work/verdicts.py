@@ -54,7 +54,7 @@ def judge(
                 context.result.add("not-run", text, tail(output))
             return None
         if wrapping.tool == "memory" and report["trend"] == "grows":
-            report["trend"] = trend_from(report, ready_seconds)
+            _judge_again(report, ready_seconds)
         return read(context, label, report, code, output)
     found = _files(context, wrapping.findings)
     if code in wrapping.exits or found:
@@ -111,12 +111,25 @@ def _told(output: str) -> str:
     return "\n".join(lines[starts[0] :]) if starts else tail(output)
 
 
-def trend_from(report: dict[str, Any], seconds: float) -> str:
+def _judge_again(report: dict[str, Any], seconds: float) -> None:
+    """Replace the report's trend and slopes by those from this time of the run on."""
+    found = trend_from(report, seconds)
+    report["trend"] = found.verdict
+    if found.per_second is not None:
+        report["slope_bytes_per_second"] = found.per_second.estimate
+        report["slope_bytes_per_unit"] = found.per_unit and found.per_unit.estimate
+
+
+def trend_from(report: dict[str, Any], seconds: float) -> trend.Trend:
     """Whether memory grows from this time of a run on."""
     samples = [each for each in report["samples"] if each["seconds"] >= seconds]
-    levels = [each["private_bytes"] + each["shared_bytes"] for each in samples]
-    units = [each["units"] for each in samples]
-    return trend.judge([each["seconds"] for each in samples], levels, units).verdict
+    lives = [(each["began_seconds"], each["ended_seconds"]) for each in report["processes"]]
+    return trend.judge(
+        [each["seconds"] for each in samples],
+        [each["private_bytes"] + each["shared_bytes"] for each in samples],
+        [each["units"] for each in samples],
+        trend.at_once(lives),
+    )
 
 
 def _memory(

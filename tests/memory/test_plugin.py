@@ -1,9 +1,14 @@
 """`@pytest.mark.memory`, on test files made for it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
 
 PLUGIN = "vespiary.prove.memory.plugin"
 
@@ -45,6 +50,21 @@ def test_crashes():
     os._exit(3)
 """
 
+WAITS = """
+import os, subprocess, time
+import pytest
+
+@pytest.mark.memory(limit="300M")
+def test_waits():
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with open("pids", "a") as file:
+        print(os.getpid(), child.pid, file=file)
+    time.sleep(600)
+
+def test_that_comes_later():
+    open("later", "w").close()
+"""
+
 WRONG = """
 import pytest
 
@@ -62,22 +82,27 @@ def test_has_no_method(): ...
 """
 
 
-def run(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+def start(folder: Path, text: str, *options: str) -> subprocess.Popen[str]:
     (folder / "test_it.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
     command = [sys.executable, "-m", "pytest", "-rA", "-p", PLUGIN, *options, "test_it.py"]
     # Without the plugins that this environment has, a child starts in half the time.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
     environment["THE_PARENT"] = "the process that starts pytest is not the one of the test"
-    return subprocess.run(
+    return subprocess.Popen(
         command,
         cwd=folder,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=55,
-        check=False,
     )
+
+
+def run(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    with start(folder, text, *options) as process:
+        output, _ = process.communicate(timeout=55)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, "")
 
 
 def test_a_marked_test_runs_in_a_child_and_fails_for_the_right_reason(tmp_path: Path) -> None:
@@ -103,6 +128,22 @@ def test_a_marked_test_runs_in_a_child_and_fails_for_the_right_reason(tmp_path: 
     assert failed["test_fails_by_itself"].startswith("assert (1 + 1) == 3")
     assert failed["test_crashes"].startswith("vespiary memory: the program failed with exit code 3")
     assert report.read_text().count("<testcase ") == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_pytest_ends_it_with_all_that_a_marked_test_has_started(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    pids = tmp_path / "pids"
+    with start(tmp_path, WAITS) as process:
+        wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
+        started = [Path("/proc", pid) for pid in pids.read_text().split()]
+        assert len(started) == 2
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=55)
+    assert process.returncode == (2 if number == signal.SIGINT else -number), output
+    wait_until(lambda: not any(folder.exists() for folder in started))
+    assert not (tmp_path / "later").exists()
 
 
 def test_a_mistake_in_the_mark_fails_the_test_with_a_suggestion(tmp_path: Path) -> None:

@@ -29,11 +29,13 @@ class BlockedSignals:
         before: The mask until then, which a child is given.
         ending: How many signals came that ask programs to end. SIGHUP is one when the terminal
             sends it; from a person or a service manager it asks servers to read files again.
+        asked_by: The last of these signals; None before the first.
     """
 
     def __init__(self) -> None:
         """Block them."""
         self.ending = 0
+        self.asked_by: int | None = None
         self.before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
 
     def restore(self) -> None:
@@ -49,5 +51,7 @@ class BlockedSignals:
             return None
         is_from_terminal = came.si_code == _FROM_KERNEL
         is_reload = came.si_signo == signal.SIGHUP and not is_from_terminal
-        self.ending += came.si_signo in _ENDING and not is_reload
+        if came.si_signo in _ENDING and not is_reload:
+            self.ending += 1
+            self.asked_by = came.si_signo
         return None if is_from_terminal else came.si_signo

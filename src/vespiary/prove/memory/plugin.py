@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -133,6 +134,9 @@ def _reports(item: pytest.Item, mark: pytest.Mark) -> list[pytest.TestReport]:
         reports, call = _read(item.config, path)
         outcome = conclude(measured, item.nodeid, expected, call)
         said = output.read_text(errors="replace")
+    if measured.asked_by is not None:
+        # It was meant for the whole run, which is this process: Ctrl-C interrupts it.
+        signal.raise_signal(measured.asked_by)
     return _judged(item, outcome, reports, said)
 
 

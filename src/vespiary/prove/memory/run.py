@@ -68,7 +68,7 @@ class Measured:
         left_behind: Processes that outlived the command, and were ended.
         is_keeper_lost: Whether the process that kept the program together was killed, and all
             processes were ended for that reason.
-        asked_to_end: Whether a signal came that asks programs to end.
+        asked_by: The signal that asked this process, and so the program, to end; None for none.
         began: When it was started, on the monotonic clock.
         seconds: From the start until the command ended.
         is_work_reported: Whether the program reported units of work.
@@ -85,7 +85,7 @@ class Measured:
     exceeded: Exceeded | None = None
     left_behind: list[ProcessRecord] = field(default_factory=list)
     is_keeper_lost: bool = False
-    asked_to_end: bool = False
+    asked_by: int | None = None
     began: float = 0.0
     seconds: float = 0.0
     is_work_reported: bool = False
@@ -332,4 +332,4 @@ class _Watch:
         self.measured.is_work_reported = self._work.is_reported
         self.measured.work_malformed = self._work.malformed
         if self._signals is not None:
-            self.measured.asked_to_end = self._signals.ending > 0
+            self.measured.asked_by = self._signals.asked_by

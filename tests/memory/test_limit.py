@@ -102,6 +102,22 @@ def test_all_processes_are_ended_when_together_they_exceed_the_limit(
     assert "tree.py" in biggest[0]["command"]
 
 
+def test_processes_in_groups_that_the_program_has_made_are_counted_and_named(
+    method: str, recorded: Callable[..., Recorded], tmp_path: Path
+) -> None:
+    """A program that limits others by itself, such as this tool."""
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    inner = "sampling" if method == "systemd" else method  # A scope is not below its caller.
+    words = command("--limit", "1G", "--method", inner, "--", PYTHON, TREE, folder, str(70 * MIB))
+    done = recorded("--limit", "150M", "--method", method, "--", *words)
+    assert done.code == 120, done.stderr
+    pids = pids_in(folder)
+    assert not [pid for pid in pids if lives(pid)]
+    assert set(pids) <= {process["pid"] for process in done.report["processes"]}
+    assert "tree.py" in done.report["exceeded"]["biggest"][0]["command"]
+
+
 def test_no_process_of_the_tree_runs_100_ms_after_the_limit_was_noticed(
     method: str, tmp_path: Path
 ) -> None:

@@ -132,8 +132,9 @@ class _Group:
         return None
 
     def processes(self) -> dict[int, Memory]:
-        """The memory of each process of the group."""
-        return exact_all(_pids(self._folder / "cgroup.procs"))
+        """The memory of each process of the group, and of those that the program made in it."""
+        folders = (Path(path) for path, _, _ in os.walk(self._folder))
+        return exact_all(set().union(*(_pids(folder / "cgroup.procs") for folder in folders)))
 
     def known(self) -> dict[int, Memory]:
         """Nothing: the kernel has killed already."""

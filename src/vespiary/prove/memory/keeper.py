@@ -226,6 +226,8 @@ class Keeper:
             for pid in pids:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
+            for pid in pids:
+                with contextlib.suppress(OSError):
                     _hasten(pid)
             for pid in pids:
                 if pid not in freed:

@@ -42,6 +42,8 @@ run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
 	@echo "==> Starting $(DEMO) (Ctrl-C stops it)"
 	@$(if $(filter %/wasp.toml,$(DEMO)),echo "==> The dashboard: http://127.0.0.1:9180/")
 	@$(if $(filter %/wasp.toml,$(DEMO)),echo "==> The chat: http://127.0.0.1:8080/")
+	@$(if $(filter %/wasp.toml,$(DEMO)),test -e examples/wasp/localhost.pem || \
+		$(python) -m vespiary cert --days 825 --folder examples/wasp)
 	@exec $(python) $(if $(filter %.toml,$(DEMO)),-m vespiary run) $(DEMO)
 
 build-for-tests: $(stamps)/group-test $(stamps)/core-$(quick)

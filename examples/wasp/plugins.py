@@ -1,5 +1,10 @@
 """The plug-ins of the demonstration: see wasp.toml."""
 
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
 import msgspec
 
 import vespiary
@@ -33,3 +38,24 @@ class Datagrams(vespiary.Handler):
     def on_datagram(self, datagram: vespiary.Datagram) -> None:
         """Back to its sender."""
         datagram.reply(datagram.data)
+
+
+async def asgi(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+) -> None:
+    """Answer each request with its path: an ASGI application."""
+    if scope["type"] != "http":
+        return
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": f"ASGI: {scope['path']}\n".encode()})
+
+
+def wsgi(
+    environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]
+) -> Iterable[bytes]:
+    """Answer each request with its path: a WSGI application."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"WSGI: {environ['PATH_INFO']}\n".encode()]

@@ -203,6 +203,10 @@ class Lines:
     def ask(self, text: str) -> str:
         """Send a line, and return the answer; empty at the end of the stream."""
         self.socket.sendall(text.encode() + b"\n")
+        return self.line()
+
+    def line(self) -> str:
+        """The next line that comes; empty at the end of the stream."""
         return self._file.readline().decode().rstrip("\n")
 
     def end(self) -> bytes:

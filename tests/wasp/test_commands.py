@@ -99,7 +99,7 @@ def test_every_option_has_a_key_and_every_key_an_option() -> None:
     assert keys(schema.LengthPrefixTable) == {one.name for one in fields(LengthPrefix)}
     assert keys(schema.WorkersTable) == {one.name for one in fields(Workers)}
     own = {"plugin", "url", "urls", "config", "socket", "host_name", "application"}
-    own |= {"process", "wasm", "optional"}
+    own |= {"process", "wasm", "clr", "optional"}
     # `host` is another key here: the option of this name is `host_name`.
     assert keys(schema.EndpointTable) - own == set(ServerOptions.__annotations__) - {"sock", "fd"}
 

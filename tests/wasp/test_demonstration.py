@@ -1,8 +1,10 @@
 """The demonstration, examples/wasp/wasp.toml: each of its endpoints is used."""
 
 import json
+import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -10,9 +12,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from websockets.sync.client import connect
 
+from tests.waiting import wait_until
 from tests.wasp.conftest import Lines, Run, address_of
+from vespiary.wasp.clr.runtime import missing
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = (
@@ -27,6 +32,10 @@ NAMES = (
     "PROXY",
     "APART",
     "SHOUT",
+    "MANAGED",
+    "SECURE",
+    "ASGI",
+    "WSGI",
 )
 
 
@@ -38,19 +47,32 @@ def free_ports() -> dict[str, str]:
     return {f"{name}_PORT": port for name, port in zip(NAMES, ports, strict=True)}
 
 
+def page(url: str) -> str:
+    """What is at a URL."""
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+def certificates(folder: Path) -> None:
+    """A certificate for the endpoint with TLS."""
+    command = [sys.executable, "-m", "vespiary", "cert", "--folder", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.skipif(missing() is not None, reason="mono or pythonnet is not installed")
 def test_every_endpoint_of_the_demonstration_serves(
     run: Run, folder: Path, lines: Callable[[str], Lines]
 ) -> None:
     shutil.copytree(EXAMPLES / "websocket_chat", folder / "websocket_chat")
-    for name in ("plugins.py", "shout.wat"):
+    for name in ("plugins.py", "shout.wat", "Greeter.cs"):
         shutil.copy(EXAMPLES / "wasp" / name, folder)
+    certificates(folder)
     ports = free_ports()
     text = (EXAMPLES / "wasp" / "wasp.toml").read_text().replace('"../', '"')
     server = run(text, environment=ports)
     server.serves(len(NAMES))
     chat = f"127.0.0.1:{ports['CHAT_PORT']}"
-    with urllib.request.urlopen(f"http://{chat}/") as answer:
-        assert f'"echo": {ports["ECHO_PORT"]}' in answer.read().decode()
+    assert f'"echo": {ports["ECHO_PORT"]}' in page(f"http://{chat}/")
     with connect(f"ws://{chat}/") as client:
         client.send(json.dumps({"join": "nest", "name": "Ann"}))
         assert "welcome" in client.recv()
@@ -65,6 +87,18 @@ def test_every_endpoint_of_the_demonstration_serves(
     shout = lines(f"tcp://127.0.0.1:{ports['SHOUT_PORT']}")
     assert shout.ask("hello") == "HELLO"
     shout.close()
+    managed = lines(f"tcp://127.0.0.1:{ports['MANAGED_PORT']}")
+    assert managed.ask("Eva") == "hello from C#, Eva: you are number 1"
+    managed.close()
+    trusted = ssl.create_default_context(cafile=folder / "vespiary-ca.pem")
+    with (
+        socket.create_connection(("127.0.0.1", int(ports["SECURE_PORT"])), 60) as plain,
+        trusted.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        secure.sendall(b"Fay\n")
+        assert secure.recv(100) == b"hello over TLS, Fay: you are number 1\n"
+    for name in ("ASGI", "WSGI"):
+        assert page(f"http://127.0.0.1:{ports[f'{name}_PORT']}/hive") == f"{name}: /hive\n"
     with socket.create_connection(("127.0.0.1", int(ports["PACKETS_PORT"])), 60) as packets:
         packets.sendall(b"\0\0\0\3Cem")
         expected = b"GOOD DAY, CEM: YOU ARE NUMBER 1"
@@ -76,13 +110,12 @@ def test_every_endpoint_of_the_demonstration_serves(
     with connect(f"ws://127.0.0.1:{ports['LINE_GATEWAY_PORT']}/") as client:
         client.send("Dan\n")
         assert client.recv() == b"hello, Dan: you are number 2\n"
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports['PROXY_PORT']}/") as answer:
-        assert answer.read().startswith(b"<!doctype html>")
     metrics = f"http://127.0.0.1:{ports['ADMIN_PORT']}/metrics"
-    with urllib.request.urlopen(metrics) as answer:
-        upstream = f'upstream="http://127.0.0.1:{ports["FILES_PORT"]}"'
-        name = f'vespiary_upstream_available{{endpoint="proxy",{upstream}}} 1.0'
-        assert name in answer.read().decode()
+    upstream = f'upstream="http://127.0.0.1:{ports["FILES_PORT"]}"'
+    available = f'vespiary_upstream_available{{endpoint="proxy",{upstream}}} 1.0'
+    # The first health checks failed if the other endpoints took longer to start.
+    wait_until(lambda: available in page(metrics))
+    assert page(f"http://127.0.0.1:{ports['PROXY_PORT']}/").startswith("<!doctype html>")
     files = urllib.request.Request(f"http://127.0.0.1:{ports['FILES_PORT']}/")
     files.add_header("Range", "bytes=0-14")
     with urllib.request.urlopen(files) as answer:
@@ -92,16 +125,19 @@ def test_every_endpoint_of_the_demonstration_serves(
         endpoints = json.load(answer)["endpoints"]
     assert endpoints["lines"]["messages_received"] == 2
     assert endpoints["apart"]["messages_received"] == 1
+    assert endpoints["managed"]["messages_received"] == 1
     assert endpoints["datagrams"]["datagrams_received"] == 1
     line.close()
     assert server.stop() == 0
 
 
-def test_the_demonstration_is_valid_where_it_is() -> None:
+def test_the_demonstration_is_valid_where_it_is(tmp_path: Path) -> None:
+    certificates(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "vespiary", "check", str(EXAMPLES / "wasp" / "wasp.toml")],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "CERTIFICATES": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,12 @@ __all__ = ["check"]
     is_flag=True,
     help="Print the JSON Schema of configuration files instead, for editors.",
 )
-def check(file: Path, schema: bool) -> None:
+@click.option(
+    "--csharp",
+    is_flag=True,
+    help="Print the interface of plug-ins in C# instead, to compile them with it.",
+)
+def check(file: Path, schema: bool, csharp: bool) -> None:
     """Check a configuration file, and load its plug-ins, without starting anything.
 
     FILE is wasp.toml by default. Each mistake is printed with its file, line and key. The exit code
@@ -29,12 +34,19 @@ def check(file: Path, schema: bool) -> None:
     Examples:
       vespiary check
       vespiary check --schema > wasp.schema.json
+      vespiary check --csharp > Vespiary.cs
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     if schema:
         needs_wasp()
         from vespiary.wasp.schema import json_schema
 
         click.echo(json.dumps(json_schema(), indent=2))
+        return
+    if csharp:
+        needs_wasp()
+        from vespiary.wasp.clr.assemblies import INTERFACE
+
+        click.echo(INTERFACE.read_text(), nl=False)
         return
     with reported():
         from vespiary.wasp.platform import check as check_file

@@ -6,6 +6,7 @@ an object of each is made. Nothing is bound and no `on_start` is called.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import traceback
@@ -28,6 +29,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler, Handler
 from vespiary.limits import Limits
 from vespiary.server_options import ServerOptions
+from vespiary.wasp.clr.assemblies import files_of
 from vespiary.wasp.decoding import WRONG, decode
 from vespiary.wasp.hosts import HOSTS, Hosting, HostMissing, Where
 from vespiary.wasp.latency import Histogram, measure_handler
@@ -41,7 +43,7 @@ from vespiary.wasp.schema import (
     ConfigurationTable,
     EndpointTable,
 )
-from vespiary.wasp.settings import options_of, process_of, workers_of
+from vespiary.wasp.settings import check_clr, options_of, process_of, references_of, workers_of
 from vespiary.wasp.wasm_limits import wasm_of
 from vespiary.workers import Workers
 
@@ -166,6 +168,7 @@ def configuration_of(source: Source) -> Configuration:
     for planned in endpoints.values():
         process_of(source, planned.table, planned.path)
         wasm_of(source, planned.table, planned.path)
+        check_clr(source, planned.table, planned.path)
     source.check()
     return Configuration(source, table, endpoints, workers)
 
@@ -204,19 +207,22 @@ def _plan(source: Source, name: str, table: EndpointTable) -> Planned:
             source.report(Problem(where, str(error)))
     options = options_of(source, table, path)
     folder = source.folder_of((*path, "plugin"))
-    return Planned(name, urls, table, options, folder, _changes(table.plugin, folder))
+    return Planned(name, urls, table, options, folder, _changes(table, folder))
 
 
-def _changes(reference: str, folder: Path) -> tuple[object, ...]:
-    """What is known of the file of a plug-in, where it is a file."""
+def _changes(table: EndpointTable, folder: Path) -> tuple[object, ...]:
+    """What is known of the files of a plug-in, where it is made from files."""
+    reference = table.plugin
     name = reference.rpartition(":")[0] or reference
-    if not name.endswith((".py", ".wasm", ".wat")):
-        return ()
-    try:
-        found = (folder / name).stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    files = [folder / name] if name.endswith((".py", ".wasm", ".wat")) else []
+    if _host_of(table) == "clr":
+        files = files_of(reference, references_of(table), folder)
+    found: list[object] = []
+    for file in files:
+        with contextlib.suppress(OSError):
+            state = file.stat()
+            found.append((str(file), state.st_mtime_ns, state.st_size, state.st_ino))
+    return tuple(found)
 
 
 def make_sites(
@@ -225,6 +231,9 @@ def make_sites(
     sockets: Mapping[str, Sequence[int]] | None,
     histograms: dict[str, Histogram] | None = None,
     where: Where | None = None,
+    *,
+    main: int = 0,
+    prepared: object = None,
 ) -> dict[str, list[Site]]:
     """Load the plug-ins of some endpoints, and make what a server serves.
 
@@ -235,6 +244,8 @@ def make_sites(
             be served.
         histograms: Where the time of handlers is counted, by endpoint; None if it is not measured.
         where: Which process this is; default: the server, or `vespiary check` without sockets.
+        main: The process that reloads.
+        prepared: In the process of a plug-in: what its host has made of it in the server.
 
     Returns:
         By the name of the endpoint, a site for each of its URLs.
@@ -249,7 +260,7 @@ def make_sites(
     loaded = _Loaded()
     for name in names:
         planned = configuration.endpoints[name]
-        hosting = Hosting(configuration, planned, loaded.files, where)
+        hosting = Hosting(configuration, planned, loaded.files, where, main, prepared)
         handler = _handler(hosting, loaded)
         if handler is None:
             made[name] = []

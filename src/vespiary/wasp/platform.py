@@ -32,6 +32,7 @@ from vespiary.wasp.configuration import (
     read_configuration,
 )
 from vespiary.wasp.handover import Predecessor, Successor, UpgradeFailed, adopt
+from vespiary.wasp.hosts.clr import prepare_all
 from vespiary.wasp.latency import Histogram, LoopDelay
 from vespiary.wasp.log_records import LogRecords
 from vespiary.wasp.logs import configure_log
@@ -171,7 +172,7 @@ class Platform:
         measured = None
         if admin is not None and admin.handler_seconds:
             measured = self.histograms
-        return make_sites(configuration, names, self.sockets, measured)
+        return make_sites(configuration, names, self.sockets, measured, main=self.process)
 
     def _admin_sites(self, configuration: Configuration, admin: AdminTable) -> list[Site]:
         try:
@@ -374,7 +375,10 @@ class Platform:
         new = read_checked(old.path)
         dirty = _changed(old.endpoints, new.endpoints)
         dirty |= {name for name, sites in self.sites.items() if not sites}
-        made = self.make(new, [name for name in new.endpoints if name in dirty])
+        names = [name for name in new.endpoints if name in dirty]
+        # The compiler would keep the loop waiting.
+        await asyncio.to_thread(prepare_all, new, names)
+        made = self.make(new, names)
         if old.table.admin != new.table.admin:
             dirty.add(ADMIN)
             if new.table.admin is not None:

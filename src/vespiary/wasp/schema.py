@@ -23,6 +23,7 @@ __all__ = [
     "AdminTable",
     "ApplicationTable",
     "CertificateTable",
+    "ClrTable",
     "CompressionTable",
     "ConfigurationTable",
     "DeadlinesTable",
@@ -60,7 +61,7 @@ _TIME = _expected("expected a time such as 10, '250ms' or '2min', or 'none' for 
 Count = Annotated[int | str, _COUNT]
 Time = Annotated[int | float | str, _TIME]
 Names = list[str]
-Hosts = Literal["inline", "process", "static", "gateway", "wasm"]
+Hosts = Literal["inline", "process", "static", "gateway", "wasm", "clr"]
 HostName = Annotated[
     Hosts,
     _expected(
@@ -198,6 +199,19 @@ class WasmTable(_Table, frozen=True):
     memory_bytes_max: Count | UnsetType = UNSET
 
 
+class ClrTable(_Table, frozen=True):
+    """What a managed plug-in with the host `clr` is made from.
+
+    Attributes:
+        references: Other assemblies: names of those of mono, such as `System.Xml`, or files that
+            end with `.dll`.
+        watch: Whether to reload when a file of the plug-in has changed.
+    """
+
+    references: Names = []
+    watch: bool = True
+
+
 class EndpointTable(_Table, frozen=True):
     """An endpoint: where it listens, which plug-in serves it, and its options.
 
@@ -213,6 +227,7 @@ class EndpointTable(_Table, frozen=True):
     application: ApplicationTable | UnsetType = UNSET
     process: ProcessTable | UnsetType = UNSET
     wasm: WasmTable | UnsetType = UNSET
+    clr: ClrTable | UnsetType = UNSET
     framing: FramingName | LengthPrefixTable | UnsetType = UNSET
     filters: Names | UnsetType = UNSET
     limits: LimitsTable | UnsetType = UNSET  # type: ignore[valid-type]

@@ -33,17 +33,19 @@ from vespiary.workers import Workers
 
 __all__ = [
     "PROCESS_HOSTS",
+    "check_clr",
     "given",
     "mode_of",
     "options_of",
     "process_of",
+    "references_of",
     "tls_of",
     "workers_of",
 ]
 
 T = TypeVar("T")
 
-PROCESS_HOSTS = ("process",)
+PROCESS_HOSTS = ("process", "clr")
 """Hosts that run a plug-in in a process of its own."""
 
 _FRAMINGS = ("raw", "line", "crlf", "length")
@@ -239,7 +241,7 @@ def process_of(source: Source, table: EndpointTable, path: KeyPath) -> Workers:
     place = (*path, "process")
     if table.host not in PROCESS_HOSTS:
         hosts = " and ".join(PROCESS_HOSTS)
-        text = f"is for the host {hosts}: write host = '{PROCESS_HOSTS[0]}', or remove the table"
+        text = f"is for the hosts {hosts}: write host = '{PROCESS_HOSTS[0]}', or remove the table"
         source.report(Problem(place, text))
     values = _worker_values(source, table.process, place)
     return _made(source, Workers, {**once, **values}, place) or Workers(**once)
@@ -254,3 +256,15 @@ def _worker_values(source: Source, table: msgspec.Struct, path: KeyPath) -> dict
         if name in values:
             values[name] = _bytes(source, values[name], (*path, name))
     return values
+
+
+def references_of(table: EndpointTable) -> list[str]:
+    """The other assemblies of a managed plug-in."""
+    return [] if table.clr is UNSET else table.clr.references
+
+
+def check_clr(source: Source, table: EndpointTable, path: KeyPath) -> None:
+    """Report a table of the host `clr` that has no effect."""
+    if table.clr is not UNSET and table.host != "clr":
+        text = "is for the host clr: write host = 'clr', or remove the table"
+        source.report(Problem((*path, "clr"), text))

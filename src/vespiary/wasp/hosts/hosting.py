@@ -48,12 +48,16 @@ class Hosting:
         planned: The endpoint.
         files: The files of plug-ins: each is executed once.
         where: Which process this is.
+        main: The process to which a signal that asks for a reload is sent.
+        prepared: For the process of a plug-in: what its host has made in the server.
     """
 
     configuration: Configuration
     planned: Planned
     files: dict[Path, ModuleType]
     where: Where
+    main: int = 0
+    prepared: object = None
 
     @property
     def source(self) -> Source:

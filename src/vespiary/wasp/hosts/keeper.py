@@ -66,6 +66,7 @@ class Task:
         channel: The descriptor of the channel to the server.
         board: The descriptor of the memory with the counters.
         sockets: For each address, the descriptors of its sockets.
+        prepared: What the host has made of the plug-in, if it is not loaded from its file.
     """
 
     source: Source
@@ -75,6 +76,7 @@ class Task:
     channel: int
     board: int
     sockets: list[list[int]]
+    prepared: object = None
 
 
 @dataclass(slots=True, eq=False)

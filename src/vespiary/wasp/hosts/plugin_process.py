@@ -117,7 +117,9 @@ class PluginProcess:
         try:
             configuration = configuration_of(self._task.source)
             name = self._task.name
-            sites = make_sites(configuration, [name], None, where=Where.PROCESS)[name]
+            prepared = self._task.prepared
+            made = make_sites(configuration, [name], None, where=Where.PROCESS, prepared=prepared)
+            sites = made[name]
         except FileError as error:
             for line in error.lines:
                 print(line, file=sys.stderr)

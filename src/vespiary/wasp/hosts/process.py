@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from vespiary.request import Request, Response
     from vespiary.server import Server
 
-__all__ = ["ProcessHost", "make", "make_in_process"]
+__all__ = ["ProcessHost", "Streams", "make", "make_in_process"]
 
 logger = logging.getLogger("vespiary.wasp")
 
@@ -75,7 +75,7 @@ def make_in_process(hosting: Hosting) -> ProcessHost:
         return _Datagrams(hosting)
     if any(endpoint.is_http for endpoint in endpoints):
         return _Requests(hosting)
-    return _Streams(hosting)
+    return Streams(hosting)
 
 
 class _Acceptor:
@@ -135,6 +135,7 @@ class ProcessHost(Handler, Delegate):
         self._wait_seconds = 0.0
         self._restart: asyncio.TimerHandle | None = None
         self._last_end: str | None = None
+        self._prepared: object = None
 
     def acceptor(self, address: ListeningAddress) -> _Acceptor:
         """Make what lets the process accept the connections of an address."""
@@ -204,6 +205,7 @@ class ProcessHost(Handler, Delegate):
             channel=theirs.fileno(),
             board=board.descriptor,
             sockets=sockets,
+            prepared=self._prepared,
         )
         with theirs, open(os.memfd_create("vespiary-task"), "wb") as file:  # noqa: PTH123
             pickle.dump(task, file)
@@ -360,7 +362,7 @@ def _memory(process: int) -> int:
     return used_bytes(process)
 
 
-class _Streams(ProcessHost):
+class Streams(ProcessHost):
     """The same for endpoints of messages."""
 
     def on_message(self, connection: Connection, message: bytes | str) -> None:

@@ -25,7 +25,7 @@ _WATCH_SECONDS_MIN = 0.01
     cls=Command,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExit codes:\n"
-    "  0    no deadlock; with --watch: the process has ended without one\n"
+    "  0    no deadlock; with --watch: none until the process ended, or until Ctrl-C\n"
     "  2    the options are wrong, or the process cannot be examined\n"
     "  121  a deadlock\n"
     "  123  with --watch: a stall in which the lock's holder seemed to be blocked forever",

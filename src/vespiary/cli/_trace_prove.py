@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -68,13 +68,13 @@ def collect_command(
     \b
     Exit codes:
       0  every test passed
-      1  a test failed
+      1  a test failed, or a source was edited during the run
       2  the settings are wrong, or the tracing build failed
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     settings = read_settings(config)
     _refuse(_place(settings, evidence), only)
-    record, _ = _run(settings, jobs, only, as_json, lambda _, collected: collected.record())
-    _finish(settings, record, only, evidence, as_json)
+    ran = _run(settings, jobs, only, as_json, lambda _, collected: collected.record())
+    _finish(settings, ran, only, evidence, as_json)
 
 
 @click.command("prove", cls=Command)
@@ -116,7 +116,8 @@ def prove_command(
     \b
     Exit codes:
       0  every mark is needed by a test that claims it, and every claim is confirmed
-      1  a mark is not needed, a claim is wrong, or a test fails with no mark disabled
+      1  a mark is not needed, a claim is wrong, a test fails with no mark disabled, or a source
+         was edited during the run
       2  the settings are wrong, or the tracing build failed
     """  # noqa: D301
     if patience < PATIENCE_MIN:
@@ -125,12 +126,21 @@ def prove_command(
         )
     settings = read_settings(config)
     _refuse(_place(settings, evidence), only)
-    record, seconds = _run(
+    ran = _run(
         settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only, patience)
     )
     if not as_json:
-        click.echo(f"{_summary(record)} ({seconds:.0f} s)")
-    _finish(settings, record, only, evidence, as_json)
+        click.echo(f"{_summary(ran.record)} ({ran.seconds:.0f} s)")
+    _finish(settings, ran, only, evidence, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What a run has shown of the sources as they are, how long it took, and what was edited."""
+
+    record: Record
+    seconds: float
+    edits: list[str]
 
 
 def _summary(record: Record) -> str:
@@ -155,8 +165,8 @@ def _run(
     only: tuple[str, ...],
     quiet: bool,
     then: Callable[[Runner, Collected], Record],
-) -> tuple[Record, float]:
-    """Collect, then run the given step; return its record and how long it took."""
+) -> _Ran:
+    """Collect, then run the given step."""
 
     def say(words: str) -> None:
         if not quiet:
@@ -165,10 +175,10 @@ def _run(
     began = time.monotonic()
     try:
         with _ending_on_signals(), Runner(settings, jobs, say) as runner:
-            record = then(runner, collect(runner, only))
+            record, edits = runner.edits.kept(then(runner, collect(runner, only)))
     except TableError as error:
         raise ConfigurationError(str(error)) from error
-    return record, time.monotonic() - began
+    return _Ran(record, time.monotonic() - began, edits)
 
 
 @contextlib.contextmanager
@@ -212,16 +222,16 @@ def _refuse(path: Path, only: tuple[str, ...]) -> None:
 
 
 def _finish(
-    settings: Settings, record: Record, only: tuple[str, ...], evidence: str | None, as_json: bool
+    settings: Settings, ran: _Ran, only: tuple[str, ...], evidence: str | None, as_json: bool
 ) -> None:
     """Write the evidence, and say what is not as it must be; with `only` the rest stays."""
-    path = _place(settings, evidence)
+    path, record = _place(settings, evidence), ran.record
     if only and path.exists():
         before, _ = as_of_today(path, settings.root, scan_sources(settings).marks)
         merged(before, record, only).write(path)
     else:
         record.write(path)
-    problems, weak = record.problems(), record.weak()
+    problems, weak = [*ran.edits, *record.problems()], record.weak()
     if as_json:
         told = {"problems": problems, "weak": weak}
         click.echo(json.dumps({**asdict(record), **told}, indent=1))

@@ -4,6 +4,7 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
 from typing import Any, TextIO
 
@@ -90,6 +91,10 @@ class _Commands(click.Group):
             raise click.UsageError(str(error)) from error
         except VespiaryError as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            # click ends with 1 then, which other tools may take for a result.
+            click.echo("vespiary: interrupted", err=True)
+            ctx.exit(128 + signal.SIGINT)
         except OSError as error:
             if why := _why_unable(error):
                 raise _Unable(why) from error

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from rich.live import Live
 from vespiary._counted import counted
 from vespiary.cli._files import FILE, check_writable, write
 from vespiary.cli._help import Command
+from vespiary.cli._interrupts import interrupted_as_by_ctrl_c
 from vespiary.cli._quantities import SPAN
 from vespiary.cli._starting import like_a_shell
 from vespiary.errors import ConfigurationError
@@ -156,7 +156,7 @@ def timewait(**options: Any) -> None:
         if asked.replay is not None:
             outcome, status = _replay(asked, asked.replay), 0
         else:
-            with _interrupted_by_sigterm():
+            with interrupted_as_by_ctrl_c():
                 outcome, status = _watch(asked)
         _finish(asked, outcome)
     except WatchError as error:
@@ -272,16 +272,6 @@ def _watch(asked: _Asked) -> tuple[Outcome, int]:
         picture.draw(asked.plot)
     status = (program.status or 0) if program is not None else 0
     return outcome, of_status(status)
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does: the report is written, the terminal restored."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _replay(asked: _Asked, path: Path) -> Outcome:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vespiary._amounts import shown_bytes, shown_seconds
 from vespiary._counted import counted
 from vespiary.cli._configuration import configuration_file
 from vespiary.cli._help import Command
+from vespiary.cli._interrupts import interrupted_as_by_ctrl_c
 from vespiary.cli._operating import ask
 
 __all__ = ["top"]
@@ -37,13 +39,14 @@ def top(file: Path, interval: float, count: int | None) -> None:
     """Show what a running server does, live in the terminal. Ctrl-C ends it.
 
     FILE is wasp.toml by default. Rates are those since the display before. If the output is not a
-    terminal, each display is printed below the one before.
+    terminal, each display is printed below the one before. The exit code is 0 after Ctrl-C and
+    SIGTERM, too.
     """
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
     before = ask(file, "GET", "/snapshot")
-    try:
+    with suppress(KeyboardInterrupt), interrupted_as_by_ctrl_c():
         if console.is_terminal:
             with Live(_display(before, before), console=console, screen=count is None) as live:
                 for now in _following(file, interval, count):
@@ -53,8 +56,6 @@ def top(file: Path, interval: float, count: int | None) -> None:
         for now in _following(file, interval, count):
             console.print(_display(now, before), soft_wrap=True)
             before = now
-    except KeyboardInterrupt:
-        return
 
 
 def _following(file: Path, interval: float, count: int | None) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,7 @@ from vespiary.prove.trace.marks import Mark as SourceMark
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.cargo import RustTest, claiming_tests, workspace
 from vespiary.prove.trace.proving.copies import copies_elsewhere
+from vespiary.prove.trace.proving.edits import Edits
 from vespiary.prove.trace.proving.record import Mark, Record, Source, Test
 from vespiary.prove.trace.proving.watcher import watch
 from vespiary.prove.trace.scan import scan_sources, sentence_hashes
@@ -178,6 +179,7 @@ class Runner:
             raise ConfigurationError(f"--jobs {jobs}: must be at most {JOBS_MAX}")
         self.settings = settings = replace(settings, root=settings.root.resolve())
         self.say = say
+        self.edits = Edits.begin(settings)
         self._folder = Path(tempfile.gettempdir(), f"vespiary-trace-{secrets.token_hex(8)}")
         # The watcher comes first: a run that is killed as soon as the folder exists leaves nothing.
         self._watcher = watch(VARIABLE, self._folder)
@@ -269,6 +271,7 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
         runner.say("building the Rust tests")
         collected.base = workspace(settings.root)
         found = claiming_tests(settings, only)
+        runner.edits.build()
         tests += found.tests
         collected.warnings += found.warnings
     if settings.pytest:

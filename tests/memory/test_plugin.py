@@ -65,6 +65,27 @@ def test_that_comes_later():
     open("later", "w").close()
 """
 
+SLOW = """
+import time
+import pytest
+
+@pytest.mark.timeout(5)
+@pytest.mark.memory(limit="300M")
+def test_takes_too_long():
+    time.sleep(600)
+
+def test_that_comes_later(): ...
+"""
+
+IMPOSSIBLE = """
+import pytest
+
+@pytest.mark.memory(method="systemd")
+def test_needs_a_method(): ...
+
+def test_that_comes_later(): ...
+"""
+
 WRONG = """
 import pytest
 
@@ -82,12 +103,13 @@ def test_has_no_method(): ...
 """
 
 
-def start(folder: Path, text: str, *options: str) -> subprocess.Popen[str]:
+def start(folder: Path, text: str, *options: str, **variables: str) -> subprocess.Popen[str]:
     (folder / "test_it.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
     command = [sys.executable, "-m", "pytest", "-rA", "-p", PLUGIN, *options, "test_it.py"]
     # Without the plugins that this environment has, a child starts in half the time.
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
+    settings = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
+    environment = {**os.environ, **settings, **variables}
     environment["THE_PARENT"] = "the process that starts pytest is not the one of the test"
     return subprocess.Popen(
         command,
@@ -99,8 +121,10 @@ def start(folder: Path, text: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def run(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
-    with start(folder, text, *options) as process:
+def run(
+    folder: Path, text: str, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    with start(folder, text, *options, **variables) as process:
         output, _ = process.communicate(timeout=55)
     return subprocess.CompletedProcess(process.args, process.returncode, output, "")
 
@@ -144,6 +168,22 @@ def test_a_signal_to_pytest_ends_it_with_all_that_a_marked_test_has_started(
     assert process.returncode == (2 if number == signal.SIGINT else -number), output
     wait_until(lambda: not any(folder.exists() for folder in started))
     assert not (tmp_path / "later").exists()
+
+
+def test_a_marked_test_that_exceeds_its_timeout_fails_where_it_was_and_the_next_one_runs(
+    tmp_path: Path,
+) -> None:
+    done = run(tmp_path, SLOW, "-p", "pytest_timeout")
+    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert "Failed: Timeout (>5.0s) from pytest-timeout." in done.stdout
+    assert "time.sleep(600)" in done.stdout
+
+
+def test_a_method_that_is_not_possible_fails_the_test_and_the_next_one_runs(tmp_path: Path) -> None:
+    # Without PATH no program of systemd is found.
+    done = run(tmp_path, IMPOSSIBLE, PATH=str(tmp_path))
+    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert "@pytest.mark.memory: systemd is not possible here" in done.stdout
 
 
 def test_a_mistake_in_the_mark_fails_the_test_with_a_suggestion(tmp_path: Path) -> None:

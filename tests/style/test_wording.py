@@ -242,6 +242,7 @@ def checked_files() -> list[Path]:
     ]
 
 
+@pytest.mark.timeout(600)  # It computes for 10 s, and a busy machine has little of a processor.
 def test_no_phrase_stops_a_reader() -> None:
     found = [offence for path in checked_files() for offence in offences(path)]
     assert not found, "\n" + "\n".join(found)

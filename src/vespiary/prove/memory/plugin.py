@@ -121,16 +121,20 @@ def _reports(item: pytest.Item, mark: pytest.Mark) -> list[pytest.TestReport]:
     from vespiary.prove.memory.outcome import conclude
     from vespiary.prove.memory.run import run
 
+    _leave_the_timeout_to_the_child(item)
     with Held("vespiary-memory-") as held:
         path, output = held.path / "reports", held.path / "output"
-        with output.open("w") as file:
-            measured = run(
-                _command(item),
-                limit,
-                method=method,
-                variables={**os.environ, _REPORTS: str(path)},
-                output=file.fileno(),
-            )
+        try:
+            with output.open("w") as file:
+                measured = run(
+                    _command(item),
+                    limit,
+                    method=method,
+                    variables={**os.environ, _REPORTS: str(path)},
+                    output=file.fileno(),
+                )
+        except ConfigurationError as error:
+            return [_failure(item, f"@pytest.mark.memory: {error}")]
         reports, call = _read(item.config, path)
         outcome = conclude(measured, item.nodeid, expected, call)
         said = output.read_text(errors="replace")
@@ -138,6 +142,13 @@ def _reports(item: pytest.Item, mark: pytest.Mark) -> list[pytest.TestReport]:
         # It was meant for the whole run, which is this process: Ctrl-C interrupts it.
         signal.raise_signal(measured.asked_by)
     return _judged(item, outcome, reports, said)
+
+
+def _leave_the_timeout_to_the_child(item: pytest.Item) -> None:
+    """Stop the timer of pytest-timeout in this process; the child has the same, and a traceback."""
+    cancel = getattr(item.ihook, "pytest_timeout_cancel_timer", None)
+    if cancel is not None:
+        cancel(item=item)
 
 
 def _wanted(mark: pytest.Mark) -> tuple[int | None, str | None, Expectation]:

@@ -1,10 +1,10 @@
 """The examples with FastAPI and Flask: fastapi_items.py and flask_notes.py."""
 
-import socket
-
 import httpx
 import pytest
 from websockets.sync.client import connect
+
+from tests.addresses import free_port
 
 from .conftest import Start
 
@@ -28,9 +28,7 @@ def test_fastapi_has_items_events_and_a_websocket(start: Start) -> None:
 
 
 def test_flask_publishes_notes_to_websockets(start: Start) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     example = start("flask_notes.py", f"127.0.0.1:{port}", serving=2)
     host = "127.0.0.1"
     page = f"http://{host}:{port}/notes"

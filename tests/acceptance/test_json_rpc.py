@@ -3,11 +3,12 @@
 import asyncio
 import json
 import runpy
-import socket
 from typing import Any
 
 import pytest
 from websockets.sync.client import connect
+
+from tests.addresses import free_port
 
 from .conftest import EXAMPLES, Start
 
@@ -59,8 +60,7 @@ def test_calls_end_with_the_client() -> None:
 
 
 def test_the_client_comes_back_and_asks_again(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as kept:
-        port = kept.getsockname()[1]
+    port = free_port()
     url = f"ws://127.0.0.1:{port}/"
     client = start("json_rpc_client.py", url)
     server = start("json_rpc_server.py", url, serving=1)

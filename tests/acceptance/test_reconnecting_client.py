@@ -1,12 +1,13 @@
 """The example of a client, against a server of another make that comes late and drops clients."""
 
-import socket
 import threading
 from http import HTTPStatus
 
 import pytest
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
+
+from tests.addresses import free_port
 
 from .conftest import Start
 
@@ -20,8 +21,7 @@ def answer_once(connection: ServerConnection) -> None:
 
 
 def test_the_client_waits_for_its_server_and_comes_back_to_it(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     client = start("reconnecting_client.py", f"ws://127.0.0.1:{port}/")
     with serve(answer_once, "127.0.0.1", port) as server:
         thread = threading.Thread(target=server.serve_forever)

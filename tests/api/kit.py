@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import vespiary
+from tests.addresses import OWN_HOST, free_port
 from tests.waiting import (
     are_gone,
     forever,
@@ -22,6 +23,9 @@ from tests.waiting import (
 from vespiary.handler import AnyHandler
 
 __all__ = [
+    "OWN_HOST",
+    "OWN_TCP",
+    "OWN_WS",
     "TCP",
     "WS",
     "AnyHandler",
@@ -30,6 +34,7 @@ __all__ = [
     "are_gone",
     "echo",
     "forever",
+    "free_port",
     "gathered",
     "open_descriptors",
     "reset",
@@ -45,6 +50,8 @@ __all__ = [
 
 WS = "ws://127.0.0.1:0"
 TCP = "tcp://127.0.0.1:0"
+OWN_WS = f"ws://{OWN_HOST}:0"
+OWN_TCP = f"tcp://{OWN_HOST}:0"
 
 virtual_time = pytest.mark.parametrize("driver", ["sim"], indirect=True)
 """Run a test in the simulation: sleeps and deadlines take no time, and the network is simulated."""

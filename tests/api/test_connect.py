@@ -10,17 +10,12 @@ import websockets.asyncio.server
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, echo, serving, until
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+from .kit import OWN_HOST, TCP, WS, Echo, Recorder, echo, free_port, serving, until
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ws"])
 async def test_a_refused_connect_is_an_oserror_with_the_address(scheme: str) -> None:
-    url = f"{scheme}://127.0.0.1:{closed_port()}"
+    url = f"{scheme}://{OWN_HOST}:{free_port()}"
     with pytest.raises(ConnectionRefusedError, match=url):
         await vespiary.connect(url)
 
@@ -167,7 +162,7 @@ async def test_names_are_resolved_and_every_address_is_tried(
         port = int(server.urls[0].rpartition(":")[2])
 
         async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
-            dead = ("127.0.0.3", closed_port())
+            dead = (OWN_HOST, free_port())
             return [(2, 1, 6, "", address) for address in (dead, ("127.0.0.1", port))]
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)

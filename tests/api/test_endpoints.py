@@ -15,7 +15,20 @@ import pytest
 import vespiary
 from tests.waiting import signal_when_asleep
 
-from .kit import TCP, WS, Echo, Recorder, echo, forever, serving, turns, until, wait_until
+from .kit import (
+    OWN_TCP,
+    OWN_WS,
+    TCP,
+    WS,
+    Echo,
+    Recorder,
+    echo,
+    forever,
+    serving,
+    turns,
+    until,
+    wait_until,
+)
 
 
 async def say_hello(url: str) -> None:
@@ -105,9 +118,9 @@ async def test_an_address_can_be_served_again_at_once() -> None:
 
 
 async def test_an_address_in_use_is_reported_and_nothing_listens() -> None:
-    async with serving(Echo, TCP) as server:
+    async with serving(Echo, OWN_TCP) as server:
         other = vespiary.Server()
-        other.add(Echo, TCP)
+        other.add(Echo, OWN_TCP)
         other.add(Echo, server.urls[0])
         with pytest.raises(OSError, match="another process listens there") as refused:
             await other.start()
@@ -145,7 +158,7 @@ async def test_endpoints_can_be_added_while_the_server_runs() -> None:
 
 async def test_a_server_starts_once_and_may_start_again_after_a_stop() -> None:
     server = vespiary.Server()
-    server.add(Echo, TCP)
+    server.add(Echo, OWN_TCP)
     await server.stop()
     for _ in range(2):
         await server.start()
@@ -167,8 +180,8 @@ async def test_a_stop_tells_everybody_and_waits_for_the_slow() -> None:
             connection.send("done after all")
 
     server = vespiary.Server()
-    server.add(Echo, WS)
-    server.add(slow, WS)
+    server.add(Echo, OWN_WS)
+    server.add(slow, OWN_WS)
     await server.start()
     plain = await vespiary.connect(server.urls[0])
     busy = await vespiary.connect(server.urls[1])
@@ -241,7 +254,7 @@ async def test_the_inside_of_an_async_with_may_raise() -> None:
     urls: list[str] = []
 
     async def fail() -> None:
-        async with serving(Echo, TCP) as server:
+        async with serving(Echo, OWN_TCP) as server:
             urls.extend(server.urls)
             raise ZeroDivisionError
 
@@ -303,7 +316,7 @@ def test_a_second_signal_ends_at_once(driver: str) -> None:
         thread.start()
         threads.append(thread)
 
-    vespiary.serve(Stubborn, TCP, driver=driver, on_serving=note)
+    vespiary.serve(Stubborn, OWN_TCP, driver=driver, on_serving=note)
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive()

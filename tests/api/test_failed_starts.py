@@ -12,7 +12,19 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, open_descriptors, serving, until
+from .kit import (
+    OWN_HOST,
+    OWN_TCP,
+    OWN_WS,
+    TCP,
+    WS,
+    Echo,
+    Recorder,
+    free_port,
+    open_descriptors,
+    serving,
+    until,
+)
 
 Fault = Callable[[vespiary.Server, Path], AbstractContextManager[None]]
 """Adds what fails; at the end of the block it fails no more."""
@@ -164,8 +176,8 @@ async def test_a_start_that_fails_after_an_exit_of_the_program_is_undone_too() -
     recorder, handler = Recorder(), FailsAsync()
     handler.error = SystemExit(5)
     server = vespiary.Server(signals=False)
-    server.add(recorder, TCP)
-    server.add(handler, WS)
+    server.add(recorder, OWN_TCP)
+    server.add(handler, OWN_WS)
     with pytest.raises(SystemExit):
         await server.start()
     assert recorder.names == ["start", "stop"]
@@ -227,8 +239,7 @@ class SlowPage(Page):
 
 
 def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"{OWN_HOST}:{free_port()}"
 
 
 async def status(client: httpx.AsyncClient, where: str, path: str) -> int:
@@ -240,7 +251,7 @@ async def test_who_shares_the_address_of_an_endpoint_that_fails_to_start_is_serv
     path: str,
 ) -> None:
     failing, other, where = SlowPage(fails=True), Page(), free_address()
-    async with serving(Echo, TCP) as server, httpx.AsyncClient() as client:
+    async with serving(Echo, OWN_TCP) as server, httpx.AsyncClient() as client:
         server.add(failing, f"http://{where}{path}")
         server.add(other, f"http://{where}/b")
         failing.end.set()

@@ -26,7 +26,17 @@ import vespiary
 from vespiary.loop import Loop, running_core
 
 from .conftest import loop_factory
-from .kit import Echo, Recorder, are_gone, echo, open_descriptors, serving, until, wait_until
+from .kit import (
+    OWN_TCP,
+    Echo,
+    Recorder,
+    are_gone,
+    echo,
+    open_descriptors,
+    serving,
+    until,
+    wait_until,
+)
 
 KINDS = ["asyncio", "uvloop"]
 SAMPLE = ["test_handlers.py", "test_threads.py", "test_topics.py", "test_timers.py"]
@@ -173,7 +183,7 @@ def test_a_loop_that_is_closed_without_shutting_down_generators_ends_its_guest(
 ) -> None:
     loop = factory()
     server = vespiary.Server()
-    server.add(Echo, "tcp://127.0.0.1:0")
+    server.add(Echo, OWN_TCP)
     loop.run_until_complete(server.start())
     url = server.urls[0]
     loop.close()

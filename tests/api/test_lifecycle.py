@@ -9,7 +9,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, serving
+from .kit import OWN_HOST, OWN_TCP, TCP, WS, Echo, Recorder, serving
 
 
 async def test_an_async_on_start_is_awaited_before_anything_is_accepted() -> None:
@@ -56,8 +56,8 @@ async def test_an_on_start_that_fails_stops_the_start_and_undoes_it(is_async: bo
 
     recorder = Recorder()
     server = vespiary.Server()
-    server.add(recorder, TCP)
-    server.add(Fails, TCP)
+    server.add(recorder, OWN_TCP)
+    server.add(Fails, OWN_TCP)
     with pytest.raises(ZeroDivisionError) as raised:
         await server.start()
     assert raised.traceback[-1].name in ("fail", "on_start")
@@ -90,13 +90,13 @@ async def test_an_endpoint_added_later_whose_on_start_fails_is_removed(
         async def on_start(self, server: vespiary.Server) -> None:
             raise ZeroDivisionError
 
-    async with serving(Echo, TCP) as server:
-        url = str(server.add(Fails, TCP))
+    async with serving(Echo, OWN_TCP) as server:
+        url = str(server.add(Fails, OWN_TCP))
         while len(server.urls) > 1:  # noqa: ASYNC110
             await asyncio.sleep(0)
         with pytest.raises(ConnectionRefusedError):
             await vespiary.connect(url)
-    assert "on_start failed, endpoint removed: tcp://127.0.0.1:" in caplog.text
+    assert f"on_start failed, endpoint removed: tcp://{OWN_HOST}:" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 import vespiary
+from tests.addresses import free_port
 from tests.logs import lines
 from vespiary.client import Connecting
 
@@ -107,8 +108,7 @@ async def test_an_exception_in_the_loop_closes_the_connection_and_passes_through
 
 
 async def test_an_await_tries_until_the_server_is_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     started: list[asyncio.Future[None]] = []
     server = vespiary.Server()
     server.add(Echo, f"ws://127.0.0.1:{port}")

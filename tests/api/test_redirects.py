@@ -9,7 +9,7 @@ import pytest
 
 import vespiary
 
-from .kit import Echo, serving, virtual_time
+from .kit import OWN_HOST, Echo, free_port, serving, virtual_time
 
 Route = Callable[[vespiary.Request], vespiary.Response | None]
 
@@ -145,11 +145,7 @@ async def test_a_refusal_behind_a_redirect_tells_the_way_there() -> None:
 
 
 async def test_a_failure_behind_a_redirect_tells_the_way_there() -> None:
-    unused = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = unused.sockets[0].getsockname()[1]
-    unused.close()
-    await unused.wait_closed()
-    async with routes(a=to(f"ws://127.0.0.1:{port}/")) as (_, url):
+    async with routes(a=to(f"ws://{OWN_HOST}:{free_port()}/")) as (_, url):
         with pytest.raises(ConnectionRefusedError) as raised:
             await vespiary.connect(f"{url}/a", redirects_max=1)
         assert f"{url}/a redirected to" in raised.value.__notes__[0]

@@ -9,7 +9,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, Echo, echo, serving, until
+from .kit import TCP, Echo, echo, free_port, serving, until
 
 
 class Named(vespiary.Handler):
@@ -37,12 +37,6 @@ class Page(vespiary.Handler):
 async def greeting(url: str, **options: object) -> str:
     async with vespiary.connect(url, **options) as client:  # type: ignore[arg-type]
         return str(await client.receive())
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def base(server: vespiary.Server) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import vespiary
 
-from .kit import WS, Echo, serving
+from .kit import OWN_HOST, OWN_WS, WS, Echo, serving
 
 
 class Page(vespiary.Handler):
@@ -94,16 +94,16 @@ async def test_a_stale_socket_file_is_replaced_and_another_file_is_reported(
 @pytest.mark.parametrize("is_listening", [False, True])
 async def test_a_socket_that_exists_is_adopted(by: str, is_listening: bool) -> None:
     made = socket.socket()
-    made.bind(("127.0.0.1", 0))
+    made.bind((OWN_HOST, 0))
     port = made.getsockname()[1]
     if is_listening:
         made.listen()
     options = {"sock": made} if by == "sock" else {"fd": made.detach()}
-    async with serving(Echo, WS, **options) as server:
-        assert server.urls == [f"ws://127.0.0.1:{port}/"]
+    async with serving(Echo, OWN_WS, **options) as server:
+        assert server.urls == [f"ws://{OWN_HOST}:{port}/"]
         assert await says_hello(server.urls[0])
     with pytest.raises(ConnectionRefusedError):
-        await vespiary.connect(f"ws://127.0.0.1:{port}/")
+        await vespiary.connect(f"ws://{OWN_HOST}:{port}/")
 
 
 async def test_what_is_not_a_socket_of_the_kind_is_not_adopted() -> None:

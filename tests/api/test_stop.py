@@ -11,7 +11,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, serving, turns, until
+from .kit import OWN_WS, TCP, WS, Echo, Recorder, serving, turns, until
 
 
 class Lingers(Echo):
@@ -41,7 +41,7 @@ async def check_ended(server: vespiary.Server, client: vespiary.Connection) -> N
 
 async def begin(handler: vespiary.Handler) -> tuple[vespiary.Server, vespiary.Connection]:
     server = vespiary.Server(signals=False)
-    server.add(handler, WS)
+    server.add(handler, OWN_WS)
     await server.start()
     return server, await vespiary.connect(server.urls[0])
 

@@ -9,7 +9,7 @@ import pytest
 import vespiary
 from vespiary._signals import Signals
 
-from .kit import TCP, WS, Echo, Recorder, forever, serving, turns
+from .kit import OWN_TCP, OWN_WS, TCP, WS, Echo, Recorder, forever, serving, turns
 from .test_stop import stop_in_a_task, stop_soon, stops
 
 
@@ -33,8 +33,8 @@ async def test_a_server_that_is_stopped_in_its_on_start_does_not_come_up(
             calls.append("never")
 
     server = vespiary.Server()
-    server.add(Stops, WS)
-    server.add(Never, TCP)
+    server.add(Stops, OWN_WS)
+    server.add(Never, OWN_TCP)
     async with server:
         assert calls == ["started", "stopped"]
         await server.wait_stopped()
@@ -157,8 +157,8 @@ async def test_a_start_that_is_cancelled_is_undone() -> None:
 
     before = Recorder()
     server = vespiary.Server()
-    server.add(before, TCP)
-    server.add(Waits, WS)
+    server.add(before, OWN_TCP)
+    server.add(Waits, OWN_WS)
     starting = asyncio.ensure_future(server.start())
     await begun.wait()
     starting.cancel()

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tests.addresses import free_port
 from tests.conformance.suite import (
     AGENT,
     HERE,
     Suite,
-    free_port,
     left_in,
     log_end,
     queue_of,

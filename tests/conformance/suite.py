@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import termios
@@ -197,14 +196,6 @@ def _pip(python: Path, target: Path) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"pip of {python} could not install {REQUIREMENT}:\n{done.stdout}")
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

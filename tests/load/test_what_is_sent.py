@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.sync.server import Server, ServerConnection, serve
 
+from tests.addresses import free_port
 from vespiary.prove.load import Plan, run
 from vespiary.prove.load.openmetrics import Exporter
 from vespiary.prove.metrics import served
@@ -383,8 +384,7 @@ def test_what_cannot_be_sent_is_refused(load: Load, arguments: list[str], words:
 
 
 def test_progress_is_served_as_metrics(serve: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     exporter = Exporter()
     with served(str(port), exporter):
         report = run(Plan(serve(echo_bytes), messages=50, connections=2), exporter)

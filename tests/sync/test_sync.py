@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import vespiary
+from tests.addresses import OWN_HOST
 from tests.waiting import still_waits, wait_until
 from vespiary import sync
 
@@ -287,8 +288,8 @@ def test_failures_of_a_connect_are_those_of_the_other_client(serving: Serving) -
         sync.connect(serving(Refusing).url)
     with pytest.raises(vespiary.EndpointError):
         sync.connect("nonsense")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    with socket.create_server((OWN_HOST, 0)) as listener:
+        url = f"ws://{OWN_HOST}:{listener.getsockname()[1]}"
         with pytest.raises(TimeoutError, match="too long"):
             sync.connect(url, deadlines=vespiary.Deadlines(handshake_seconds=0.05))
         with pytest.raises(TimeoutError):

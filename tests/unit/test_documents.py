@@ -21,7 +21,6 @@ itself.
 import ast
 import asyncio
 import contextlib
-import random
 import re
 import shlex
 import signal
@@ -38,6 +37,7 @@ import click
 import pytest
 import websockets.asyncio.client
 
+from tests.addresses import free_port
 from tests.waiting import wait_until
 from vespiary._core import make_authority, make_certificate
 from vespiary.cli.main import main
@@ -107,14 +107,6 @@ COMMANDS = [
     for line in example.text.splitlines()
     if line.strip().startswith("vespiary ")
 ]
-
-
-def free_port() -> int:
-    """A port that no other program is given by chance: the kernel chooses from 32768 on (ip(7))."""
-    for port in random.SystemRandom().sample(range(10_000, 32_000), 100):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no port is free")
 
 
 def with_free_addresses(text: str, folder: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import websockets.sync.client
 
+from tests.addresses import free_port
 from tests.waiting import wait_until
 
 ECHO = """\
@@ -179,8 +180,7 @@ def is_served(port: int) -> bool:
 
 
 def test_a_log_level_silences_what_is_below_it(started: list[Command], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     url = f"tcp://127.0.0.1:{port}"
     command = start(started, tmp_path, "echoes:echo", url, "--log-level", "error")
     wait_until(lambda: is_served(port))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.addresses import free_port
 from tests.waiting import wait_until
 
 SERVING = re.compile(r"Serving (\S+)")
@@ -182,9 +183,7 @@ def run(folder: Path) -> Iterator[Run]:
 @pytest.fixture
 def port() -> int:
     """A port that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
+    return free_port()
 
 
 def address_of(url: str) -> tuple[str, int]:

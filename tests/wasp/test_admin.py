@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from tests.addresses import OWN_HOST
 from tests.waiting import wait_until
 from tests.wasp.conftest import Lines, Run, Running, address_of
 from vespiary.wasp import FileError, check
@@ -20,9 +21,9 @@ from vespiary.wasp import FileError, check
 Connect = Callable[[str], Lines]
 
 ADMIN = '[admin]\nurl = "http://127.0.0.1:{port}/"\n'
-A = """\
+A = f"""\
 [endpoints.a]
-url = "tcp://127.0.0.1:0"
+url = "tcp://{OWN_HOST}:0"
 plugin = "plug.py:Greeter"
 framing = "line"
 deadlines.close_seconds = "200ms"
@@ -75,7 +76,7 @@ def test_status_and_metrics_count_each_endpoint(
     assert status["endpoints"]["a"]["urls"] == [server.urls[0]]
     assert status["endpoints"]["a"]["connections_open"] == 1
     assert status["endpoints"]["b"]["connections_open"] == 0
-    assert "a: serving tcp://127.0.0.1:" in done(folder, "status")
+    assert f"a: serving tcp://{OWN_HOST}:" in done(folder, "status")
     assert json.loads(done(folder, "status", "wasp.toml", "--json"))["endpoints"].keys() == {
         "a",
         "b",

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
 
+from tests.addresses import free_port
 from tests.waiting import wait_until
 from tests.wasp.conftest import Lines, Run, address_of
 from vespiary.wasp.clr.runtime import missing
@@ -41,10 +41,7 @@ NAMES = (
 
 def free_ports() -> dict[str, str]:
     """A free port for each endpoint, as environment variables."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in NAMES]
-        ports = [str(one.getsockname()[1]) for one in taken]
-    return {f"{name}_PORT": port for name, port in zip(NAMES, ports, strict=True)}
+    return {f"{name}_PORT": str(free_port()) for name in NAMES}
 
 
 def page(url: str) -> str:

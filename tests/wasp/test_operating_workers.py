@@ -6,12 +6,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.addresses import free_port
 from tests.waiting import wait_until
 from tests.wasp.conftest import Lines, Run, Running, address_of
 from tests.wasp.operating import done, is_ended, vespiary
@@ -37,10 +37,7 @@ deadlines = {{ close_seconds = "200ms", drain_seconds = "2s" }}
 @pytest.fixture
 def server(run: Run) -> Running:
     """A server with two workers."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
-        port, other = (one.getsockname()[1] for one in taken)
-    started = run(TEXT.format(port=port, a=other))
+    started = run(TEXT.format(port=free_port(), a=free_port()))
     started.serves(3)
     return started
 

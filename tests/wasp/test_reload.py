@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.addresses import OWN_HOST, free_port
 from tests.wasp.conftest import Lines, Run, address_of
 
 Connect = Callable[[str], Lines]
 
-A = """\
+A = f"""\
 [endpoints.a]
-url = "tcp://127.0.0.1:0"
+url = "tcp://{OWN_HOST}:0"
 plugin = "plug.py:Greeter"
 framing = "line"
 deadlines.close_seconds = "200ms"
@@ -85,7 +86,7 @@ def test_an_on_start_that_fails_changes_nothing(run: Run, lines: Connect, folder
 def test_an_address_in_use_changes_nothing(run: Run, lines: Connect, folder: Path) -> None:
     server = run(A)
     (url,) = server.serves(1)
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    with socket.create_server((OWN_HOST, 0)) as other:
         taken = B.replace(":0", f":{other.getsockname()[1]}")
         (folder / "wasp.toml").write_text(A.replace('"line"', '"crlf"') + taken)
         server.reload()
@@ -123,8 +124,7 @@ def test_a_module_that_was_edited_is_reported(run: Run, lines: Connect, folder: 
 def test_endpoints_that_share_an_address_are_replaced_together(
     run: Run, lines: Connect, folder: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     page = f'[endpoints.page]\nurl = "http://127.0.0.1:{port}/page"\nplugin = "plug.py:Page"\n'
     other = page.replace("endpoints.page", "endpoints.other").replace("/page", "/other")
     server = run(A + page + other)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.addresses import free_port
 from tests.locks.real import loads
-from tests.locks.real.workplace import Room, do, free_port, listens
+from tests.locks.real.workplace import Room, do, listens
 
 KNOWN = Path(__file__).parent / "known"
 SYSTEM = ["/usr/bin", "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]

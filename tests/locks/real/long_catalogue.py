@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.addresses import free_port
 from tests.locks.real import loads
 from tests.locks.real.catalogue import Program, tool
-from tests.locks.real.workplace import Room, do, free_port
+from tests.locks.real.workplace import Room, do
 
 
 class _Page(http.server.BaseHTTPRequestHandler):

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.addresses import free_port
+
 READY_SECONDS = 30.0
 
 
@@ -48,13 +50,6 @@ def room() -> Iterator[Room]:
         folder = Path(name)
         folder.chmod(0o755)
         yield Room(folder, free_port())
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def do(*command: str | Path, folder: Path | None = None) -> str:

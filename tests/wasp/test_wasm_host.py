@@ -26,6 +26,7 @@ PLUGIN = """
   (import "vespiary" "close" (func $close (param i32)))
   (import "vespiary" "log" (func $log (param i32 i32)))
   (memory (export "memory") 1)
+  (table 1 funcref)
   (data (i32.const 0) "the first letter is the command")
   (global $config (mut i32) (i32.const 0))
   (global $count (mut i32) (i32.const 48))
@@ -49,6 +50,15 @@ PLUGIN = """
       (then (drop (call $deep))))
     (if (i32.eq (local.get $command) (i32.const 114)) ;; r: reads outside of its memory
       (then (call $send (i32.const 65530) (i32.const 100) (i32.const 1))))
+    (if (i32.eq (local.get $command) (i32.const 119)) ;; w: writes to the log for ever
+      (then (loop $forever (call $log (i32.const 4) (i32.const 12)) (br $forever))))
+    (if (i32.eq (local.get $command) (i32.const 102)) ;; f: sends for ever
+      (then (loop $forever
+        (call $send (i32.const 4) (i32.const 1) (i32.const 1)) (br $forever))))
+    (if (i32.eq (local.get $command) (i32.const 116)) ;; t: grows its table until that fails
+      (then (block $full (loop $more
+        (br_if $full (i32.eq (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))
+        (br $more)) ) (unreachable)))
     (if (i32.eq (local.get $command) (i32.const 99)) ;; c: closes
       (then (call $close (i32.const 4001)) (return)))
     (if (i32.eq (local.get $command) (i32.const 63)) ;; ?: sends its configuration
@@ -80,6 +90,9 @@ FAULTS = {
     "grow": "plugin.wat was stopped in on_message",
     "stack": "call stack exhausted",
     "read": "outside of its memory",
+    "write": "it has used its fuel, fuel_per_call = 1000000",
+    "flood": "it has used its fuel, fuel_per_call = 1000000",
+    "table": "unreachable",
 }
 
 
@@ -101,7 +114,8 @@ def test_faults_end_their_connection_and_others_are_served(run: Run, workers: st
             with connect(url) as client:
                 client.send(fault)
                 with pytest.raises(ConnectionClosedError) as ended:
-                    client.recv(timeout=60)
+                    while client.recv(timeout=60) == "f":
+                        pass
                 assert ended.value.rcvd is not None
                 assert ended.value.rcvd.code == 1011
             server.wait_for(report)
@@ -173,6 +187,10 @@ MODULES = {
         "imports vespiary.close as (i64): expected (i32)",
     ),
     "a syntax error": ("(module (func", "is not a valid module: expected `)`"),
+    "a memory above its limit": (
+        PLUGIN.replace('(memory (export "memory") 1)', '(memory (export "memory") 17)'),
+        "needs a memory of 1,114,112 bytes, and memory_bytes_max is 1,048,576",
+    ),
     "no on_config": (PLUGIN.replace('"on_config"', '"configure"'), "exports no on_config"),
 }
 

@@ -13,9 +13,9 @@ from vespiary.limits import Limits
 from vespiary.wasp.reading import Source
 from vespiary.wasp.schema import EndpointTable
 
-__all__ = ["WasmLimits", "wasm_of"]
+__all__ = ["PAGE_BYTES", "WasmLimits", "wasm_of"]
 
-_PAGE_BYTES = 1 << 16
+PAGE_BYTES = 1 << 16
 _MEMORY_BYTES_MAX = 1 << 32
 _FUEL_MAX = (1 << 63) - 1
 
@@ -26,9 +26,10 @@ class WasmLimits:
 
     Attributes:
         fuel_per_call: Units of fuel, about one per instruction. 20 million: a loop without an end
-            is stopped after some 50 milliseconds, which other connections wait for.
-        memory_bytes_max: Bytes of its memory. 16 MiB: a thousand connections fit into a usual
-            machine even if all of them use it up.
+            is stopped after some 50 milliseconds, which other connections wait for. A message that
+            is sent costs 2,000 and one per byte, a line of the log 20,000.
+        memory_bytes_max: Bytes of its memory, and again of its tables. 16 MiB: a thousand
+            connections fit into a usual machine even if all of them use it up.
     """
 
     fuel_per_call: int = 20_000_000
@@ -49,7 +50,7 @@ def wasm_of(source: Source, table: EndpointTable, path: KeyPath) -> WasmLimits |
         table.wasm.memory_bytes_max,
         (*place, "memory_bytes_max"),
         _MEMORY_BYTES_MAX,
-        _PAGE_BYTES,
+        PAGE_BYTES,
     )
     if fuel is None or memory is None:
         return None

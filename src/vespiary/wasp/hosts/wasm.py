@@ -5,7 +5,8 @@ nothing, and a fault ends one connection only. Every call gets a fixed amount of
 instruction takes about one unit, so a loop without an end stops after the same work on every
 machine. The memory of an instance has a limit, beyond which `memory.grow` returns -1.
 
-Calls run on the event loop. So `fuel_per_call` also limits how long other connections wait.
+Calls run on the event loop. So `fuel_per_call` also limits how long other connections wait: what
+is imported costs as much fuel as instructions that take that long.
 
 The interface has as few functions as possible; a module imports what it uses and exports what it
 needs::
@@ -39,7 +40,7 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import CloseReason, ConfigurationError
 from vespiary.handler import AnyHandler, Handler
 from vespiary.wasp.hosts.hosting import Hosting, HostMissing
-from vespiary.wasp.wasm_limits import WasmLimits, wasm_of
+from vespiary.wasp.wasm_limits import PAGE_BYTES, WasmLimits, wasm_of
 
 if TYPE_CHECKING:
     import wasmtime
@@ -52,6 +53,10 @@ logger = logging.getLogger("vespiary.wasp")
 
 _MODULE = "vespiary"
 _LOG_BYTES_MAX = 1000
+_IMPORT_FUEL, _LOG_FUEL, _FUEL_PER_BYTE = 2_000, 20_000, 1
+"""What a call of an import costs: some microseconds, and a line of the log some tens of them."""
+_TABLES_MAX = 4
+_TABLE_ELEMENT_BYTES = 8
 _ADDRESS_MAX = (1 << 32) - 1
 """Addresses are 32 bits without a sign; wasmtime passes them with one."""
 _EXPORTS = {
@@ -98,7 +103,7 @@ def make(hosting: Hosting) -> AnyHandler | None:
         return None
     engine = _engine(runtime)
     module = _compiled(runtime, engine, path, reference)
-    faults = _faults(module, has_config=bool(hosting.config))
+    faults = _faults(module, limits, has_config=bool(hosting.config))
     if faults:
         raise _wrong(reference, "; ".join(faults))
     config = json.dumps(hosting.config, default=str).encode() if hosting.config else None
@@ -150,7 +155,7 @@ def _compiled(
         raise _wrong(reference, f"is not a valid module: {error}") from None
 
 
-def _faults(module: wasmtime.Module, *, has_config: bool) -> list[str]:
+def _faults(module: wasmtime.Module, limits: WasmLimits, *, has_config: bool) -> list[str]:
     """What the interface of a module does not have as it must."""
     exports = {one.name: one.type for one in module.exports}
     faults = [
@@ -161,8 +166,8 @@ def _faults(module: wasmtime.Module, *, has_config: bool) -> list[str]:
             f"there is a table config, but it exports no on_config: expected {_shown('on_config')}"
         )
     for name, kind in exports.items():
-        if name == "memory" and not hasattr(kind, "limits"):
-            faults.append("the export memory is not a memory")
+        if name == "memory":
+            faults += _memory_faults(kind, limits)
         elif name in _EXPORTS and _signature(kind) != _EXPORTS[name]:
             faults.append(f"exports {name} as {_words(_signature(kind))}: expected {_shown(name)}")
         elif name.startswith("on_") and name not in _EXPORTS:
@@ -176,6 +181,16 @@ def _faults(module: wasmtime.Module, *, has_config: bool) -> list[str]:
             wanted = _words(_IMPORTS[one.name])
             faults.append(f"imports {full} as {_words(_signature(one.type))}: expected {wanted}")
     return faults
+
+
+def _memory_faults(kind: Any, limits: WasmLimits) -> list[str]:
+    if not hasattr(kind, "limits"):
+        return ["the export memory is not a memory"]
+    needed = kind.limits.min * PAGE_BYTES
+    if needed <= limits.memory_bytes_max:
+        return []
+    text = f"needs a memory of {needed:,} bytes, and memory_bytes_max"
+    return [f"{text} is {limits.memory_bytes_max:,}: raise it in the table wasm"]
 
 
 def _signature(kind: Any) -> tuple[list[str], list[str]] | None:
@@ -211,7 +226,13 @@ class _Instance:
         runtime = handler.runtime
         self._store = runtime.Store(handler.engine)
         limits = handler.limits
-        self._store.set_limits(memory_size=limits.memory_bytes_max, instances=1, memories=1)
+        self._store.set_limits(
+            memory_size=limits.memory_bytes_max,
+            table_elements=limits.memory_bytes_max // (_TABLES_MAX * _TABLE_ELEMENT_BYTES),
+            instances=1,
+            tables=_TABLES_MAX,
+            memories=1,
+        )
         i32 = runtime.ValType.i32()
         imports = [
             runtime.Func(
@@ -260,6 +281,10 @@ class _Instance:
         memory.write(self._store, data, address)
         self.call(name, address, len(data), *arguments)
 
+    def _charge(self, fuel: int) -> None:
+        """Take fuel for what an import does; without any left, the next instruction traps."""
+        self._store.set_fuel(max(0, self._store.get_fuel() - fuel))
+
     def _read(self, address: int, size: int) -> bytes:
         memory = self._exports["memory"]
         first = address & _ADDRESS_MAX
@@ -270,15 +295,18 @@ class _Instance:
 
     def _send(self, address: int, size: int, is_text: int) -> None:
         data = self._read(address, size)
+        self._charge(_IMPORT_FUEL + len(data) * _FUEL_PER_BYTE)
         self._connection.send(data.decode() if is_text else data)
 
     def _close(self, code: int) -> None:
+        self._charge(_IMPORT_FUEL)
         if code:
             self._connection.close(code)
         else:
             self._connection.close()
 
     def _log(self, address: int, size: int) -> None:
+        self._charge(_LOG_FUEL)
         text = self._read(address, min(size & _ADDRESS_MAX, _LOG_BYTES_MAX))
         logger.info("%s: %s", self._handler.reference, text.decode(errors="replace"))
 

@@ -234,17 +234,17 @@ def _quantile(values: dict[str, Any] | None, share: float) -> str:
 
 
 @functools.cache
-def _static(name: str) -> tuple[bytes, str] | None:
-    folder = _HERE / "static"
-    files = {one.name: one for one in folder.iterdir()}
-    if name not in files:
-        return None
-    return files[name].read_bytes(), _KINDS.get(files[name].suffix, "application/octet-stream")
+def _static() -> dict[str, tuple[bytes, str]]:
+    """The content and the type of each file of the pages, by its name."""
+    return {
+        one.name: (one.read_bytes(), _KINDS.get(one.suffix, "application/octet-stream"))
+        for one in (_HERE / "static").iterdir()
+    }
 
 
 def _file(request: Request, name: str) -> Response:
     """A file of the pages; they are part of the release, so browsers may keep them for an hour."""
-    found = _static(name)
+    found = _static().get(name)
     if found is None:
         return request.respond(404, "there is no such file\n")
     body, kind = found

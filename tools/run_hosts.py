@@ -20,13 +20,15 @@ from tests.prove.machines import Machine, machines
 from vespiary.prove.folders import Held
 
 HOSTS = 3
+DISK = "2G"
+"""Room for what several cases write at once, such as two databases of PostgreSQL."""
 
 
 def main() -> int:
     """Run it; the exit status is that of `vespiary prove`."""
     with Held("vespiary-hosts-") as held:
         try:
-            with machines(held.path, HOSTS) as made:
+            with machines(held.path, HOSTS, DISK) as made:
                 return run(held.path / "examples", made)
         except pytest.skip.Exception as reason:
             print(f"run_hosts.py: not run: {reason}", file=sys.stderr)

@@ -43,6 +43,7 @@ SEEDS = "0..20000"
 NOT_UNDER_VALGRIND = {
     "test_dice": "whose hundred clients need more descriptors and time than there are under it",
     "workers_chat": "whose supervisor calls pidfd_open(2), which valgrind 3.19 does not know",
+    "wasp": "which has a plug-in in a process of its own, and calls pidfd_open(2) for it",
 }
 """Examples, and why."""
 

@@ -22,6 +22,8 @@ from vespiary.prove.folders import SUFFIX, dead, hold
 
 SECONDS = 30.0
 DISK = "200M"
+"""What a test can fill soon."""
+
 RECORDS = "test-machines-"
 """The names of the folders begin with this, which no command of Vespiary removes."""
 
@@ -44,7 +46,7 @@ def do(*words: str) -> None:
 class Machine:
     """A network namespace with sshd, behind a link of its own."""
 
-    def __init__(self, folder: Path, record: Path, number: int) -> None:
+    def __init__(self, folder: Path, record: Path, number: int, disk: str) -> None:
         self.name = f"vprove{os.getpid() % 10_000}-{number}"
         self.link = f"vp{os.getpid() % 10_000}-{number}"
         third = os.getpid() % 200 + number
@@ -54,7 +56,7 @@ class Machine:
         self._folder = folder
         (record / f"{self.name} {self.link}").touch()
         self.disk.mkdir()
-        do("mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(self.disk))
+        do("mount", "-t", "tmpfs", "-o", f"size={disk}", "none", str(self.disk))
         do("ip", "netns", "add", self.name)
         do("ip", "link", "add", self.link, "type", "veth", "peer", "eth0", "netns", self.name)
         do("ip", "address", "add", f"10.213.{third}.1/24", "dev", self.link)
@@ -131,8 +133,8 @@ def remove_record(record: Path) -> None:
 
 
 @contextlib.contextmanager
-def machines(folder: Path, count: int) -> Iterator[list[Machine]]:
-    """So many machines; skips where they cannot be made."""
+def machines(folder: Path, count: int, disk: str = DISK) -> Iterator[list[Machine]]:
+    """So many machines with disks of a size; skips where they cannot be made."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
     if not shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"):
@@ -149,7 +151,7 @@ def machines(folder: Path, count: int) -> Iterator[list[Machine]]:
     try:
         for number in range(count):
             # One after the other, so that this one is removed if the next one fails.
-            made.append(Machine(folder, record, number))  # noqa: PERF401
+            made.append(Machine(folder, record, number, disk))  # noqa: PERF401
         for machine in made:
             machine.wait()
         yield made

@@ -108,8 +108,8 @@ class Background:
     ) -> T:
         """Run a coroutine on the loop, and wait for it.
 
-        A timeout or KeyboardInterrupt cancels the coroutine. What the coroutine raises is raised
-        here only, also where it would end a loop.
+        A timeout or KeyboardInterrupt cancels the coroutine. An exception of the coroutine is
+        raised here only, even one that would end a loop.
 
         Raises:
             NotInTime: it took longer than `timeout` seconds.
@@ -236,7 +236,7 @@ def _result(future: Future[T], timeout: float | None) -> T:
 
 
 class _Carried(Exception):
-    """Carries what would end the loop past it, to who has asked for it."""
+    """Carries an exception that would end the loop to the caller, past the loop."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(error)

@@ -143,11 +143,11 @@ class Connection(Generic[_M_co]):
 
     @property
     def is_shutting_down(self) -> bool:
-        """Whether the server is stopping, also after the end. Handlers should then finish soon."""
+        """Whether the server is stopping, even after the end. Handlers should then finish soon."""
 
     @property
     def tls(self) -> TLSInfo | None:
-        """The parameters of TLS, also after the end of the connection; None without TLS."""
+        """The parameters of TLS, even after the end of the connection; None without TLS."""
 
     @property
     def request(self) -> Request | None:

@@ -1,8 +1,9 @@
 """Find mistakes in a handler because of which something would silently not happen.
 
-A misspelt method is never called, and neither is `on_request` of an object whose `__call__` is the
-handler: for example, an authentication check would never run. So everything that looks like a hook
-must be one, must accept the arguments of a hook, and must be plain if it is not awaited.
+A misspelt method is never called. If the `__call__` of an object is the handler, its `on_request`
+is not called either. For example, an authentication check would never run. So everything that looks
+like a hook must be one, must accept the arguments of a hook, and must be plain if it is not
+awaited.
 """
 
 from __future__ import annotations

@@ -45,13 +45,11 @@ class Life:
         hooks: The async `on_start` and `on_stop` that run.
         start_hook: The async `on_start` that is awaited, if one is.
         start_limit: What ends the wait for it, when the server stops meanwhile.
-        stopper: The task that stops the server. It is nobody else's, so that the end does not
-            depend on who waits for it.
-        shutdown: How its connections end, once they do.
-        shortened: The shortest drain that a further stop has asked for before that.
-        drains: What ends the connections of endpoints that were replaced.
-        certificates: What watches the certificates of the endpoints.
-        waiting: The program's tasks that wait for the end.
+        stopper: The task that stops the server. It belongs to no caller, so the stop continues if a
+        caller that waits for it is cancelled. shutdown: How its connections end, once they do.
+        shortened: The shortest drain that a further stop has asked for before that. drains: What
+        ends the connections of endpoints that were replaced. certificates: What watches the
+        certificates of the endpoints. waiting: The program's tasks that wait for the end.
         directory: Its connections that are found by an id.
     """
 
@@ -82,7 +80,7 @@ class Life:
         self.started = self.loop.time()
 
     def limit_start(self, seconds: float | None) -> None:
-        """Let the `on_start` that is awaited continue for so long at most."""
+        """Let the `on_start` that is awaited continue for at most `seconds`."""
         limit = self.start_limit
         if limit is None or limit.expired() or seconds is None:
             return

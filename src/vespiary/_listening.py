@@ -3,9 +3,9 @@
 Endpoints whose connections begin with an HTTP request share an address if they have the same host
 and port (or the same Unix socket). The path and the host of the request choose one of them (see
 `routing`). Options that apply before the request is known belong to the address, so its endpoints
-must have the same values. With port 0, endpoints with a path or a host share one port, also if they
-are added later. An endpoint that serves every request gets its own port, and so does an endpoint
-that cannot share a port, which is an error with any other port.
+must have the same values. With port 0, endpoints with a path or a host share one port, even if they
+are added later. An endpoint that serves every request gets its own port. An endpoint that cannot
+share a port gets its own too; with any other port this is an error.
 
 If a host name has several addresses, the server listens on all of them. IPv6 sockets accept only
 IPv6 (IPV6_V6ONLY, ipv6(7)), as in asyncio, uvicorn and nginx. So `[::]` and `0.0.0.0` can be two

@@ -77,7 +77,7 @@ async def replace_sites(
         server: The server, whose addresses `bind_addresses` has bound.
         gone: What stops: with each endpoint, all others of its address.
         new: What starts.
-        pairs: The old endpoint whose sockets a new one uses, also where its port was 0.
+        pairs: The old endpoint whose sockets a new one uses, even if its port was 0.
 
     Raises:
         ConfigurationError: new endpoints conflict with each other.

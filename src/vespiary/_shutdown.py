@@ -83,7 +83,7 @@ class _Draining:
         self._seen: set[Connection] = set()
 
     def limit(self, began: float, seconds: float) -> None:
-        """Let it end within so many seconds, unless it ends earlier anyway."""
+        """Let it end within `seconds`, unless it ends earlier anyway."""
         most = self.site.deadlines.close_seconds
         close_seconds = seconds / 4 if most is None else min(seconds / 4, most)
         deadline = began + seconds - close_seconds
@@ -143,7 +143,7 @@ class _Draining:
         return threads.is_finishing(connection)
 
     def leave_within(self, now: float, seconds: float) -> None:
-        """Let tasks end within so many seconds, and leave those running that do not.
+        """Let tasks end within `seconds`, and leave those running that do not.
 
         They are cancelled again after a second, or after half of the time, and then in equal
         steps.

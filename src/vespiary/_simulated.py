@@ -1,4 +1,4 @@
-"""What a loop does differently in the simulation: its time is virtual, and so is its network.
+"""What a loop does differently in the simulation: its time and its network are virtual.
 
 `loop.time()` is the simulation's clock, which jumps to the next timer whenever nothing else is to
 be done. While a thread works for the loop, the clock runs at its real speed: a deadline of five

@@ -69,7 +69,7 @@ class _Counts:
         self.wait_seconds_max = self.wait_seconds_total = 0.0
 
     def add(self, seconds: float) -> None:
-        """A call begins, which has waited for so long."""
+        """A call begins, which has waited for `seconds`."""
         self.calls += 1
         self.wait_seconds_total += seconds
         self.wait_seconds_max = max(self.wait_seconds_max, seconds)

@@ -118,7 +118,7 @@ class Backoff:
             raise _wrong("attempts_max", self.attempts_max, wanted)
 
     def bound_seconds(self, waits: int) -> float:
-        """The longest that the next wait can be, after so many."""
+        """The longest that the next wait can be, after this number of waits."""
         try:
             return min(self.seconds_max, self.first_seconds * self.factor**waits)
         except OverflowError:

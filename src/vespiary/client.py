@@ -222,7 +222,7 @@ where the peer has taken everything, and that ends it without a reset."""
 
 
 async def ended_in_time(connection: Connection, seconds: float | None) -> None:
-    """Wait for so many seconds for the end of a connection that closes, and abort it then.
+    """Wait for `seconds` until a connection that closes has ended, and then abort it.
 
     Cancellation: aborts it at once.
     """

@@ -316,12 +316,12 @@ class WriteQueueFull(SendRefused):
             )
         else:
             more = f"{message_bytes} more" if message_bytes else "more"
-            beside = ""
+            overhead = ""
             if queued_bytes + message_bytes < write_bytes_max:
-                beside = ", including the memory that the queue needs for its pieces,"
+                overhead = ", including the memory that the queue needs for its pieces,"
             text = (
                 f"the write queue has {counted(queued_bytes, 'byte')} that the peer does not read,"
-                f" and {more}{beside}"
+                f" and {more}{overhead}"
                 f" would exceed write_bytes_max ({write_bytes_max}): await connection.drain()"
                 " between sends, or raise the limit"
             )

@@ -695,7 +695,7 @@ class Server:
             address.enter_worker()
 
     async def __aenter__(self) -> Self:
-        """Start the server (see `start`). From now on, also during the start, signals stop it."""
+        """Start the server (see `start`). From now on, even during the start, signals stop it."""
         if self._wants_signals and self._worker is None and self._current() is None:
             self._signals = join_signals(self)
         try:

@@ -264,7 +264,7 @@ class Connection:
 
     @property
     def close_reason(self) -> CloseReason | None:
-        """Why the connection ended; None while it has not."""
+        """Why the connection ended; None while it is open."""
         return self._mailbox.reason
 
     def statistics(self) -> ConnectionStatistics:

@@ -108,8 +108,9 @@ def checked(function: "_Function", disabled: object) -> "_Function":
 def unmarked(function: "_Function") -> "_Function":
     """Take the marks out of a function, except in a traced run.
 
-    It stands directly above `def`, below other decorators. A function whose source is not at hand,
-    or that cannot be compiled alone (it has names that its class mangles), is given back as it is.
+    It must be directly above `def`, below other decorators. A function whose source is not
+    available, or that cannot be compiled alone (it has names that its class mangles), is returned
+    as it is.
     """
     from vespiary_trace.unmarking import without_marks
 

@@ -1,6 +1,6 @@
 """Marks that count in a shared file, and can be disabled there: those of a traced run.
 
-The file is shared by all processes of a traced run; its layout stands in
+The file is shared by all processes of a traced run; its layout is defined in
 `crates/trace/src/table.rs`, whose probes write into the same file. Slots are taken under `flock` on
 a description opened for that purpose alone (a mapping keeps the one that it was made from open, and
 would keep its lock). The counters here are not atomic: two processes that count at once may count

@@ -56,7 +56,7 @@ def _made(function: types.FunctionType, code: types.CodeType) -> Any:
 
 
 def _definition(function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-    """The function's definition in the source; None if the source is not at hand."""
+    """The function's definition in the source; None if the source is not available."""
     file = function.__code__.co_filename
     if file not in _trees:
         _trees.clear()
@@ -118,7 +118,7 @@ def _compiled(function: types.FunctionType, node: Any) -> types.CodeType | None:
     file = function.__code__.co_filename
     compiled = compile(ast.fix_missing_locations(module), file, "exec", flags, dont_inherit=True)
     (within,) = _codes(compiled)
-    # A function with type parameters stands in one more function, which has them.
+    # A function with type parameters is inside another function, which has them.
     for code in [one for level in (within, *_codes(within)) for one in _codes(level)]:
         if code.co_name == _UNMARKED:
             old = function.__code__

@@ -78,6 +78,28 @@ PHRASES_OF_SOURCES = {
     r"behind (?:our|its|their) backs?": "without our knowledge",
     r"(?:is|are) not a fact|not facts": "only a request",
     r"a room of its own": "a module of its own",
+    r"(?:and |then )?so (?:do|does|did|is|are|was|were|has|have) "
+    r"(?:the|a|an|it|they|those|this|that|its|their|every|each|all|what|who)": (
+        "the subject first: the reader is closed too"
+    ),
+    r"(?:nor|neither) (?:do|does|is|are|can|may)": "the subject first: is not closed either",
+    r"(?:after|for|within) so (?:many|long)(?! as| that)": "after this time, after `seconds`",
+    r"after so much": "after this time of silence",
+    r"but for(?! (?:a|one|some) )": "except, without",
+    r"thus|hence|lest|albeit": "so, that is why",
+    r"(?:objects?|lines?) of JSON": "a JSON object, JSON in one line",
+    r"(?:of|to|from|by) who (?!the )[a-z]+": "to the thread that, to the caller",
+    r"who (?:waits|looks|takes|puts|sends|wants|holds|knows|gets|runs|adds|reads) "
+    r"(?:for|into|out|it|this|that|something|one)": "a thread that waits for",
+    r"(?<![-\w])(?:has|have) not(?=\. )": "the whole verb: has not changed, does not share it",
+    r"anew|amiss|aright": "again, wrong, right",
+    r"(?<=, )also (?:after|before|during|for|from|if|in|on|those|to|when|where|while|with)": (
+        "even if, even after, including"
+    ),
+    r"counts? with the time": "its latency is the time",
+    r"beside": "next to, together with",
+    r"at hand": "available",
+    r"the latter|the former": "the noun",
     r"in whichever way|whichever is asked": "in any way, in any of them",
 }
 """The same for the code of the crates and of the package, and for the documents."""
@@ -89,22 +111,15 @@ PHRASES_OF_DOCUMENTS = {
     r"(?:is|are) (?:not )?looked at": "is checked, is ignored",
     r"mend(?:s|ed|ing)?": "fixes, repairs",
     r"amid": "during",
-    r"beside": "next to, together with",
     r"whatever": "any, in any case",
     r"swallow(?:s|ed|ing)?": "ignores, drops",
-    r"lays? down|at hand": "plain words",
+    r"lays? down": "plain words",
     r"what is left|(?:is|are) left out|leaves? out": "the rest, is omitted, omits",
     r"commonest": "most common",
-    r"anew|amiss|aright": "again, wrong, right",
     r"(?:and )?so also": "a sentence of its own, too",
     r"need not": "does not need to, does not have to",
-    r"(?<=, )also (?:after|before|during|for|from|if|in|on|those|to|when|where|while|with)": (
-        "even if, even after, including"
-    ),
-    r"counts? with the time": "its latency is the time",
     r"missing in": "missing from",
     r"older than (?:19|20)\d\d": "released before",
-    r"(?:has|have) not(?=\. )": "the whole verb: has not changed, does not share it",
     r"takes? [^.,:;]{1,40} for (?:complete|the whole|a complete)[^.]{0,30}": (
         "does not notice that it is incomplete"
     ),
@@ -113,9 +128,16 @@ PHRASES_OF_DOCUMENTS = {
         "an asyncio task, a Python socket, a systemd service"
     ),
     r"not (?:seen|detected|covered|supported) are": "these are not seen: ...",
-    r"the latter|the former": "the noun",
     r"what is waited for|is due that": "what the thread waits for",
     r"(?:in|of) plain methods": "whose methods are not async",
+    r"such an end|for good measure": "say what it is",
+    r"(?:can|could|may) do without": "does not need",
+    r"of the moment": "of this time",
+    r"(?:while|when) (?:it|he) is away": "until it has started again",
+    r"more likely than not|as it must": "say what must be so",
+    r"this long after|so many may": "how long, how many",
+    r"not proven or contradictory": "not proven, or contradictory",
+    r"(?:finds|find) the [a-z]+ that match quickly": "finds quickly the ... that match",
 }
 """The same for the documents, which more people read than comments."""
 

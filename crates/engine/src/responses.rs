@@ -145,7 +145,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// The host has taken a part of the body that waited: its time begins anew.
+    /// The host has taken a part of the body that waited: its deadline begins again.
     pub fn body_taken(&self) {
         if self.state() == State::Handshaking {
             self.moments.phase_began.set(self.engine.now_ms());

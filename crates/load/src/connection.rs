@@ -43,7 +43,7 @@ const RETRY: Nanoseconds = 2_000_000;
 /// Where in its life a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// See the module's table, also for the others.
+    /// See the module's table for all stages.
     Waiting,
     /// A connect is outstanding.
     Connecting,

@@ -2,9 +2,9 @@
 //!
 //! There is nothing to open and nothing to close: a socket that is bound is open. Its echoes are
 //! compared message by message, as those of WebSocket are. What does not come back within the
-//! reply timeout is lost, counts with the time that it waited, and makes room for the next message,
-//! so one lost datagram ends nothing. Only an ICMP message that says that nobody listens ends a
-//! connection, as a reset does elsewhere.
+//! reply timeout is lost. Its latency is the time that it waited, and the next message is sent. So
+//! a lost datagram does not end the connection. Only an ICMP message that says that nobody listens
+//! ends a connection, as a reset does elsewhere.
 
 use std::cmp::Reverse;
 use std::fmt;

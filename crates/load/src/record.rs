@@ -173,9 +173,9 @@ pub struct Record {
     pub counts: Counts,
     /// Nanoseconds from the beginning of a connect to the open connection.
     pub connects: Histogram<u64>,
-    /// Nanoseconds from a message's sending, or from when it was due, to its whole echo. Messages
-    /// without an echo count with the time that they waited for it. Of the interval in progress;
-    /// see [`crate::series`].
+    /// Nanoseconds from a message's sending, or from when it was due, to its whole echo. For a
+    /// message without an echo, this is the time that it waited. Of the interval in progress; see
+    /// [`crate::series`].
     pub replies: Histogram<u64>,
     /// The same of the intervals before.
     pub earlier_replies: Histogram<u64>,

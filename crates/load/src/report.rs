@@ -173,7 +173,8 @@ impl Report {
         }
     }
 
-    /// The report as one line of JSON. Times are seconds; excerpts of bytes are hexadecimal.
+    /// The report as a JSON object in one line. Times are seconds; excerpts of bytes are
+    /// hexadecimal.
     pub fn json(&self) -> String {
         let problems: Vec<String> = self.problems.iter().map(problem_json).collect();
         let mut object = Object::new();

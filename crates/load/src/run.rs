@@ -36,7 +36,7 @@ use crate::tls;
 /// What the run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// See the module's table, also for the others.
+    /// See the module's table for all phases.
     Connecting,
     /// Messages go and come.
     Sending,

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn unsent_messages_count_with_the_time_that_they_waited() {
+    fn the_latency_of_unsent_messages_is_the_time_that_they_waited() {
         let plan = plan(None, Some(2));
         let pace = Pace::of(&plan, 0).expect("there is a rate");
         let schedule = Schedule::new(&plan, &pace, 0);

@@ -51,7 +51,7 @@ pub struct Shared {
     pub clock: Clock,
     /// What has happened.
     pub record: Record,
-    /// Who cuts, where something shall.
+    /// Cuts the sent bytes into pieces, with `--fragment`.
     pub cutter: Option<Cutter>,
     /// Who releases messages, where there is a rate and sending has begun.
     pub pace: Option<Pace>,

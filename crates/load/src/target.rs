@@ -183,7 +183,7 @@ fn resolve(authority: &str, port: Option<u16>) -> Result<SocketAddr, Error> {
     match found {
         Ok(Some(address)) if address.port() != 0 => Ok(address),
         Ok(_) => Err(Error::plan(format!(
-            "{authority:?} names no address to connect to"
+            "{authority:?} has no address to connect to"
         ))),
         Err(error) => Err(Error::plan(format!(
             "{authority:?} is not a HOST:PORT: {error}"

@@ -175,7 +175,7 @@ pub(crate) struct Held {
     pub(crate) log: AtomicU32,
     /// The task that took it, plus one, for a thread's entry; 0 for the thread itself.
     pub(crate) task: AtomicU32,
-    /// 1: who waits for a condition was notified with this lock held.
+    /// 1: a thread that waits for a condition was notified while this lock was held.
     pub(crate) has_notified: AtomicU32,
 }
 

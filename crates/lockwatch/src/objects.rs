@@ -29,7 +29,7 @@ impl Object {
             return b"";
         }
         // SAFETY: the loader's names end with a zero, and stay while the object is loaded: its code
-        // is running, or was asked for by who knows that.
+        // is running, or the caller knows that it is loaded.
         unsafe { CStr::from_ptr(self.name) }.to_bytes()
     }
 

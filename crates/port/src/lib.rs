@@ -261,9 +261,10 @@ pub trait Port {
     /// What it took or refused is taken out of the queue.
     fn send_datagrams(&mut self, socket: Descriptor, departures: &mut Departures) -> Departed;
 
-    /// Let the kernel probe the peer's kernel after so much silence (`SO_KEEPALIVE`, tcp(7)): once,
-    /// and twice more after a third of it each. An end without an answer breaks the connection with
-    /// `ETIMEDOUT`; a peer that does not know the connection any more breaks it with a reset.
+    /// Let the kernel probe the peer's kernel after this time of silence (`SO_KEEPALIVE`, tcp(7)):
+    /// once, and twice more, each after a third of this time. An end without an answer breaks the
+    /// connection with `ETIMEDOUT`; a peer that does not know the connection any more breaks it
+    /// with a reset.
     ///
     /// Sockets that are accepted inherit it from the listening one. No effect on Unix sockets, and
     /// in the simulation, where the network knows nothing of it.

@@ -4,7 +4,7 @@
 //! counted in ticks of a millisecond. Wheel `n` has 64 slots of 64^n ticks each; eleven wheels
 //! cover all 64 bits of time, so no deadline is too far. A timer lies in the wheel of the highest
 //! six-bit group in which its tick differs from the current one, in the slot which that group
-//! names. Hence in every wheel only slots after the current one are in use, and everything in a
+//! names. So in every wheel only slots after the current one are in use, and everything in a
 //! lower wheel comes before everything in a higher one: the next slot to look at is the lowest bit
 //! of the lowest wheel's bitmap.
 //!

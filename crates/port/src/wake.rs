@@ -38,7 +38,7 @@ impl Waker {
     /// Take the count back to zero, where the descriptor's level is watched.
     ///
     /// Read before the flag is cleared: a wake-up in between writes nothing, and what it was for is
-    /// seen by the caller, who looks after this.
+    /// seen by the caller, which checks after this.
     pub(crate) fn reset(&self) {
         let mut count = 0_u64;
         // SAFETY: eight bytes of ours, which is what an eventfd gives.

@@ -54,7 +54,7 @@ pub(crate) fn make_wait(connection: &Bound<'_, Connection>) -> PyResult<Py<PyAny
     make_one(connection, wait_class(connection.py())?, false)
 }
 
-/// An awaitable for one message that comes within so many seconds.
+/// An awaitable for one message that arrives within `seconds`.
 pub(crate) fn receive_within(
     connection: &Bound<'_, Connection>,
     seconds: Py<PyAny>,

@@ -257,8 +257,8 @@ fn write_name(words: &[AtomicU64], name: &str) {
     }
 }
 
-/// Copy what a site counts into shared memory from now on, from this word on, with room for so many
-/// names.
+/// Copy the counters of a site into shared memory from now on. They begin at this word, with room
+/// for this number of names.
 #[pyfunction]
 fn share_counters(
     core: &Bound<'_, Core>,

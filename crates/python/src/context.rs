@@ -118,7 +118,7 @@ pub(crate) fn reset(_py: Python<'_>, variable: &Py<PyAny>, token: &Py<PyAny>) {
 /// copies with the same place have the same variables. None where this cannot be known.
 ///
 /// A context shows the collector its variables, which are an immutable mapping, and the context
-/// that was entered before it, which a copy has not.
+/// that was entered before it. A copy has no such context.
 pub(crate) fn variables(copy: &Py<PyAny>) -> Option<usize> {
     unsafe extern "C" fn visit(object: *mut ffi::PyObject, found: *mut c_void) -> c_int {
         // SAFETY: `found` is `shown`, below, and the object is alive.

@@ -49,7 +49,7 @@ impl Host for PyHost {
 
     fn request(&self, connection: &Rc<Conn>, request: http::Request, body: Vec<u8>) -> Answer {
         let endpoint = connection.asked_endpoint();
-        // A WebSocket handshake is for `request`, also where a host of applications has both.
+        // A WebSocket handshake is for `request`, even if a host of applications has both.
         if let Some(hook) = &endpoint.host.exchange
             && connection.version().is_none()
         {

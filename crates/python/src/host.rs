@@ -202,7 +202,7 @@ impl PyHost {
         let Some(error) = self.keep_fatal(py, error) else {
             return;
         };
-        // With its traceback, which the value by itself has not.
+        // With its traceback, which is not in the value by itself.
         let error = error.into_value(py).into_bound(py).into_any();
         match connection {
             Some(connection) => report::handler_failed(py, connection, &error),

@@ -197,8 +197,8 @@ impl LoopHandle {
         calls
     }
 
-    /// The calls that wait, in their order, but for callables: what may be done in the middle of
-    /// anything that the loop's thread does.
+    /// The calls that wait, in their order, except callables: they may be executed at any point at
+    /// which the loop's thread is.
     pub(crate) fn take_answerable(&self) -> Vec<ThreadCall> {
         let mut queue = self.queue();
         if queue.calls.is_empty() {

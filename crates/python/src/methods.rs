@@ -406,7 +406,7 @@ impl Connection {
         address_object(slf.py(), address.as_ref())
     }
 
-    /// The parameters of TLS, also after the end of the connection; None without TLS.
+    /// The parameters of TLS, even after the end of the connection; None without TLS.
     #[getter]
     fn tls(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let facts = Self::look(slf, |it| tls::facts(it), |ended| ended?.tls.clone())?;
@@ -425,7 +425,7 @@ impl Connection {
         Self::look(slf, |it| it.is_open(), |_| false)
     }
 
-    /// Whether the server is stopping, also after the end. Handlers should then finish soon.
+    /// Whether the server is stopping, even after the end. Handlers should then finish soon.
     #[getter]
     fn is_shutting_down(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let is_on = |lasting: &Lasting| lasting.is_shutting_down.load(Ordering::Relaxed);

@@ -347,8 +347,8 @@ fn send_elsewhere(
     )
 }
 
-/// A message as it is now, in an object that nobody can change, and its size in bytes. What cannot
-/// be a message is reported to who sends it.
+/// A message as it is now, in an object that nobody can change, and its size in bytes. An object
+/// that cannot be a message is an error in the call that sends it.
 fn unchanging(message: &Bound<'_, PyAny>) -> PyResult<(Py<PyAny>, usize)> {
     let py = message.py();
     if message.is_exact_instance_of::<PyBytes>() || message.is_exact_instance_of::<PyString>() {

@@ -77,7 +77,7 @@ impl OwnLoops {
         !self.is_empty() && running_loop(py).is_ok()
     }
 
-    /// Do what other threads have asked for, but for callables.
+    /// Execute the calls of other threads, except callables.
     pub(crate) fn answer(&self, py: Python<'_>) {
         for handle in &self.0 {
             for call in handle.take_answerable() {

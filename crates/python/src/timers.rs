@@ -1,7 +1,7 @@
 //! The timers that have not fired: whom each calls, and what all of them have done.
 //!
 //! A row takes 32 bytes, and its place in the wheel as much. What only few timers have, such as a
-//! period, is kept beside the rows.
+//! period, is kept next to the rows.
 
 use crate::connection::Connection;
 use crate::owned::Owned;

@@ -29,7 +29,7 @@ pub(crate) struct Wanted {
     is_scheduled: Cell<bool>,
     /// A call is in progress that schedules a turn at its end.
     has_asker: Cell<bool>,
-    /// That call shall do so.
+    /// The call in progress does so later.
     is_noted: Cell<bool>,
 }
 

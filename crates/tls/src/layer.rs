@@ -1,9 +1,9 @@
 //! The layer: records in, plain bytes out, and the other way.
 //!
-//! rustls names what it found in the bytes at hand, or wants to send, one step at a time; the loop
-//! in [`advance`] takes these steps until more bytes are needed. It numbers received bytes from the
-//! first that it has not discarded, so those are given again with each call: a record that is not
-//! complete waits in `tail`, for sends as well.
+//! rustls reports what it found in the received bytes, or wants to send, one step at a time; the
+//! loop in [`advance`] takes these steps until more bytes are needed. It numbers received bytes
+//! from the first that it has not discarded, so those are given again with each call: a record that
+//! is not complete waits in `tail`, for sends as well.
 //!
 //! When TLS fails, rustls has an alert that says why. It is sent first: the layer reports the
 //! failure when it is called again.

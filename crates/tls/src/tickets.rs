@@ -3,9 +3,9 @@
 //! The workers of a server are forked from one process, and a client that comes back reaches any of
 //! them. So their keys are made from a secret that all of them have since before the fork, and not
 //! from random numbers of each. Every six hours the secret is replaced by its hash: all processes
-//! do this by the same clock, without a word to each other. What is replaced cannot be computed
-//! from what is left, so the tickets of yesterday stay secret also from those who take the memory
-//! of a process today. Two secrets are kept, so a ticket is good for six to twelve hours.
+//! do this by the same clock, and do not need to communicate. A replaced secret cannot be computed
+//! from the secrets that remain. So someone who reads the memory of a process today cannot decrypt
+//! the tickets of yesterday. Two secrets are kept, so a ticket is valid for six to twelve hours.
 //!
 //! The keys depend on who is admitted too: no session is resumed whose client was admitted under
 //! other authorities.
@@ -103,7 +103,7 @@ impl TicketSecret {
 /// Makes and reads the tickets of an endpoint.
 pub(crate) struct Tickets {
     secret: Arc<TicketSecret>,
-    /// Stands for who is admitted.
+    /// Depends on which clients are admitted.
     admitted: Secret,
 }
 
@@ -222,7 +222,7 @@ mod tests {
         assert!(at(PERIOD).is_some());
         assert!(at(HOURS_12.saturating_sub(SECOND)).is_some());
         assert!(at(HOURS_12).is_none());
-        // The clock of a process does not go back, and neither do its secrets.
+        // The clock of a process does not go back, so its secrets do not go back either.
         assert!(at(Duration::ZERO).is_none());
     }
 

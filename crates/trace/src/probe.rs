@@ -95,7 +95,7 @@ impl Claim {
     }
 }
 
-/// The slot for this in the file that the environment names; none where it names no file.
+/// The slot for this in the file that the environment names; None without such a file.
 fn claimed(kind: Kind, ids: &str, site: &str) -> Option<&'static Slot> {
     static TABLE: OnceLock<Option<Table>> = OnceLock::new();
     let table = TABLE

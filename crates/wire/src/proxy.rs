@@ -264,7 +264,7 @@ impl Family {
 /// Walk the values behind the addresses, from `at` on: each has a type, a length of two bytes, and
 /// so many bytes. A checksum among them must be right (section 2.2.3); the others are skipped.
 ///
-/// Where the family names no addresses, there may be some nevertheless, so nothing is walked.
+/// If the family has no addresses, there may be some nevertheless, so the values are not checked.
 fn check_values(header: &[u8], mut at: usize) -> Result<(), ProxyError> {
     if at == FIXED_BYTES {
         return Ok(());

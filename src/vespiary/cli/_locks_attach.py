@@ -1,4 +1,4 @@
-"""`vespiary locks attach PID`: who waits for whom in a process that runs already."""
+"""`vespiary locks attach PID`: which threads of a running process wait for which others."""
 
 import json
 import sys

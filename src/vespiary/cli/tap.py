@@ -24,7 +24,7 @@ __all__ = ["tap"]
 @click.option(
     "--preview", default=64, show_default=True, help="Bytes of each that are shown, at most 1024."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print an object of JSON per record.")
+@click.option("--json", "as_json", is_flag=True, help="Print each record as JSON, one per line.")
 def tap(
     connection: str, file: Path, seconds: float, records: int, preview: int, as_json: bool
 ) -> None:

@@ -93,7 +93,7 @@ class _Unable(click.ClickException):
 @click.option(
     "--keep-going", is_flag=True, help="Continue after an alarm. The exit code is still 110."
 )
-@click.option("--record", type=FILE, help="Append each report to this file, as one line of JSON.")
+@click.option("--record", type=FILE, help="Append each report to this file, as JSON in one line.")
 @click.option(
     "--replay",
     type=FILE,

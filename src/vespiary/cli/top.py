@@ -86,7 +86,7 @@ def _rate(now: dict[str, Any], before: dict[str, Any], name: str) -> float:
 
 
 def _difference(now: dict[str, Any], before: dict[str, Any], name: str, seconds: float) -> float:
-    """How much a counter has grown per second; 0 where it has begun anew."""
+    """How much a counter has grown per second; 0 if it has begun again at 0."""
     grown = now[name] - before[name]
     return grown / seconds if seconds > 0 and grown > 0 else 0.0
 

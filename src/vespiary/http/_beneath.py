@@ -1,7 +1,7 @@
 """Open files beneath a folder, and nothing outside of it.
 
 openat2(2) does it in one system call: with `RESOLVE_BENEATH` the kernel follows symbolic links as
-long as they stay within the folder, also while somebody else renames or replaces them. With
+long as they stay within the folder, even while somebody else renames or replaces them. With
 `RESOLVE_CACHED` it fails with `EAGAIN` where it would have to wait for a disk. Where there is no
 openat2 (a seccomp profile may forbid it), the path is walked one segment at a time, and no link is
 followed by the kernel: its target is put in front of the segments that are left.

@@ -120,7 +120,7 @@ class Redirected:
 
 
 def segments_of(path: str, skipped: int, *, shows_dot_files: bool) -> list[bytes] | None:
-    """Return the decoded segments of a request's path; None if it can name no file.
+    """Return the decoded segments of a request's path; None if it cannot be the path of a file.
 
     Args:
         path: The path as sent, without the query.

@@ -41,7 +41,7 @@ def chosen(value: str, size: int) -> Parts | None:
     """Return the parts that a request asks for, in its order.
 
     An empty list is a range that the file does not have (416). None is a value that is to be
-    ignored: it is malformed, of another unit, or asks for so much that the whole file is less.
+    ignored: it is malformed, has another unit, or requests more bytes than the whole file has.
 
     Args:
         value: The value of `Range`.

@@ -44,7 +44,8 @@ class Scopes:
         self, endpoint: Endpoint, root_path: str, state: dict[str, Any], *, is_behind_proxy: bool
     ) -> None:
         self._state = state
-        # A proxy has removed it from the paths; an endpoint that serves it has not.
+        # A proxy has removed it from the paths. If the endpoint serves this path, it is still
+        # there.
         is_there = bool(root_path) and endpoint.target.startswith(f"{root_path}/")
         self._removed = "" if is_there else root_path
         self._raw_removed = self._removed.encode("latin-1", "replace")

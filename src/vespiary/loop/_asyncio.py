@@ -1,4 +1,4 @@
-"""What of asyncio's inner parts the loop builds on; the stub beside this file has their types.
+"""The private parts of asyncio that the loop uses. The stub next to this file has their types.
 
 They are not documented, but have been the same in all versions of CPython that are supported. The
 suites of CPython (`make suites`) show when this changes.

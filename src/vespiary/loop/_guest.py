@@ -11,11 +11,11 @@ A signal's handler may raise between any two steps of Python code, and a turn th
 would stop all connections. So the loop calls Python code through `Core.guarded`, which is not
 Python code: after an exception it has another turn taken, and that arranges again what is missing.
 
-Who holds whom decides when it ends. asyncio has no hook for the end of a loop, but a loop releases
-its readers when it is closed, and they alone hold the guest; the guest's end closes the engine.
-The usual end comes before: `asyncio.run` and `asyncio.Runner` close the asynchronous generators
-that the loop has seen, and the guest has one that waits for nothing else. Everything else that
-refers to a guest does it weakly.
+References between objects decide when it ends. asyncio has no hook for the end of a loop, but a
+loop releases its readers when it is closed, and they alone hold the guest; the guest's end closes
+the engine. The usual end comes before: `asyncio.run` and `asyncio.Runner` close the asynchronous
+generators that the loop has seen, and the guest has one that waits for nothing else. Everything
+else that refers to a guest does it weakly.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Guest:
         self._due = 0.0
         self._descriptor = -1
         self.is_in_child = False
-        """The engine is the parent's. So is the reader: a child may share the loop's epoll instance
+        """The engine and the reader are the parent's: a child may share the loop's epoll instance
         with its parent."""
         self._at_shutdown = _close_at_shutdown(weakref.ref(self))
         with contextlib.suppress(StopIteration):

@@ -38,7 +38,7 @@ _loops: WeakSet["Loop"] = WeakSet()
 class Loop(NativeMethods):
     """An asyncio loop on a completion port.
 
-    It may be made in one thread and run in another, like any loop of asyncio. Once servers or
+    It may be created in one thread and run in another, like any asyncio loop. Once servers or
     connections were opened in it, it runs in that thread until they are closed.
 
     Args:

@@ -129,7 +129,7 @@ async def _wait_for_end(server: Server, before: set[asyncio.Task[Any]], ending: 
 
 
 async def _end_all(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel tasks, also those that ignore it some times; forget those that always do."""
+    """Cancel tasks, even those that ignore it a few times; forget those that always ignore it."""
     for _ in range(CANCELS_MAX):
         for task in tasks:
             task.cancel()

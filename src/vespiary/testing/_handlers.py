@@ -150,7 +150,7 @@ class _Check:
                 # The arguments of `check_handler` are wrong, and not the handler.
                 raise
             except (OSError, VespiaryError) as error:
-                # With these faults, connections are reset, also while they open.
+                # With these faults, connections are reset, even while they open.
                 if faults is not HARSH:
                     logged = "".join(f"\nthe server logged:\n{text}" for text in log.errors[:1])
                     text = f"the client could not connect: {error}{logged}"

@@ -25,7 +25,7 @@ class Audit:
     """Writes entries to the log, and to a file if there is one.
 
     Args:
-        path: The file, to which a line of JSON is appended per entry.
+        path: The file, to which a JSON object is appended per entry, one per line.
     """
 
     def __init__(self, path: Path | None) -> None:

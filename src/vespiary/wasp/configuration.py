@@ -70,7 +70,7 @@ class Planned:
         name: Its name.
         urls: Where it listens.
         table: What the file says.
-        options: Its options for `Server.add`, but for filters.
+        options: Its options for `Server.add`, without the filters.
         folder: The folder of its file.
         changes: What is known of the files of its plug-in: if that differs, the endpoint has
             changed.

@@ -247,7 +247,7 @@ class Control:
         return found
 
     async def gathered(self, command: str, arguments: Arguments) -> list[tuple[int | None, Any]]:
-        """What each process answers, with the number of its worker; who is silent is missing."""
+        """The answer and the worker of each process; without those that do not answer."""
         others = self.calls.others()
         answers = await asyncio.gather(
             self.answer(command, arguments),

@@ -7,7 +7,7 @@ sockets. The main process gets a copy of each socket (SCM_RIGHTS, unix(7)).
 A reload forks the next generation, which uses these copies. When all of its workers serve, the one
 before it is asked to stop, and its connections drain; until then both accept connections from the
 same sockets, so none is refused. A generation that cannot start ends with an error in the log, and
-nothing else changes. It has imported everything anew, so plug-ins are always those of the files.
+nothing else changes. It imports everything again, so plug-ins are always those of the files.
 
 Signals: a terminal and some service managers signal every process of a group. So a generation has a
 process group of its own, ignores SIGTERM, and stops on SIGINT, which the main process sends, or on

@@ -1,4 +1,4 @@
-"""What the kernel counts for the whole machine, or for the container: TIME_WAIT beside the rest."""
+"""What the kernel counts for the whole machine, or for the container: TIME_WAIT and others."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class LogRecords(logging.Handler):
         )
 
     def install(self) -> None:
-        """Keep what is logged from now on, also after the log was configured again."""
+        """Keep what is logged from now on, even after the log was configured again."""
         root = logging.getLogger()
         if self not in root.handlers:
             root.addHandler(self)

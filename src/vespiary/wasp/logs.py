@@ -1,4 +1,4 @@
-"""The log of a platform: text, or an object of JSON per line, on standard error."""
+"""The log of a platform: text, or a JSON object per line, on standard error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT_OF_WORKERS = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(messag
 
 
 class _JSON(logging.Formatter):
-    """A record as one line of JSON."""
+    """Formats a record as a JSON object in one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

@@ -431,7 +431,7 @@ def _numbers(statistics: list[EndpointStatistics]) -> dict[str, Any]:
 
 
 def _hold(address: ListeningAddress, *, is_held: bool) -> None:
-    """Let an address accept nothing, also if its server is about to start; or accept again."""
+    """Let an address accept nothing, even if its server is about to start; or accept again."""
     address.is_held = is_held
     if is_held:
         address.suspend()

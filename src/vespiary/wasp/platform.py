@@ -448,7 +448,7 @@ def read_checked(path: Path) -> Configuration:
 
 
 def _finish(old: Configuration, new: Configuration, kept: Mapping[str, Sequence[Site]]) -> None:
-    """Use what a reload changes beside endpoints: certificates, the log."""
+    """Use what a reload changes in addition to endpoints: certificates, the log."""
     for key in _FIXED:
         if getattr(old.table, key) != getattr(new.table, key):
             logger.warning("The new value of %s is used after a restart", key)

@@ -2,7 +2,7 @@
 
 msgspec reads these classes; `vespiary check --schema` prints them as JSON Schema. A key that is not
 given is `UNSET`: the defaults are those of the public options (`Limits`, `ServerOptions` and so
-on), and stand there alone.
+on), and are defined only there.
 """
 
 from __future__ import annotations
@@ -174,9 +174,9 @@ class ProcessTable(_Table, frozen=True):
     Attributes:
         memory_bytes_max: The most memory that it may have, with all processes that it starts. At
             this limit it is killed. Default: no limit.
-        hang_seconds: It is killed if its loop has run nothing for so long.
+        hang_seconds: It is killed if its loop has run nothing for this time.
         start_seconds: It is killed if it has not started by then.
-        stop_seconds: It is killed if it has not ended so long after `drain_seconds`.
+        stop_seconds: When it stops, it has this time after `drain_seconds` to end.
         restart_seconds_max: The longest wait before it starts again.
     """
 
@@ -285,13 +285,13 @@ class AdminTable(_Table, frozen=True):
         url: `http://` on a loopback address, `http+unix://`, or `https://`. On other addresses a
             token or client certificates are needed.
         token: What requests have to send as `Authorization: Bearer TOKEN`.
-        read_token: The same for those who may look, but change nothing.
+        read_token: A token with which requests can read everything, but change nothing.
         tls: Certificate and key for `https://`, and the authority of client certificates.
-        read_certificates: SHA-256 fingerprints of client certificates that may look only.
+        read_certificates: SHA-256 fingerprints of client certificates whose owners can only read.
         hosts: Host names by which browsers reach it; default: loopback names on a loopback address,
             and any name elsewhere.
         mode: The permissions of the Unix socket; default: 600.
-        audit_file: A file to which a line of JSON is appended per change.
+        audit_file: A file to which a JSON object is appended per change, one per line.
         handler_seconds: Whether to measure how long handlers take, for a histogram.
         dashboard: Whether to serve the dashboard.
     """

@@ -73,7 +73,7 @@ def given(table: msgspec.Struct) -> dict[str, Any]:
 
 
 def options_of(source: Source, table: EndpointTable, path: KeyPath) -> dict[str, Any]:
-    """The options of an endpoint for `Server.add`, but for filters and sockets."""
+    """The options of an endpoint for `Server.add`, without filters and sockets."""
     values = given(table)
     options = {name: values[name] for name in _AS_THEY_ARE if name in values}
     if "host_name" in values:
@@ -156,7 +156,7 @@ def mode_of(source: Source, text: str, path: KeyPath) -> int | None:
 def _framing(source: Source, value: str | LengthPrefixTable, path: KeyPath) -> Any:
     if isinstance(value, str):
         if ":" in value:
-            # `module:name` is a plug-in, which is loaded later. This value stands in for it.
+            # `module:name` is a plug-in, which is loaded later. This value replaces it until then.
             return PREFIX
         if value in _FRAMINGS:
             return value

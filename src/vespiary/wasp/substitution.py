@@ -21,7 +21,7 @@ _FORMS = (
 
 
 class _Wrong(Exception):
-    """What stands in braces means nothing here."""
+    """The text in braces has no meaning here."""
 
 
 def substitute(

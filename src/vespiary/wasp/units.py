@@ -41,12 +41,12 @@ UMask=0077
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a unit is made from, beside the configuration.
+    """What a unit is created from, in addition to the configuration.
 
     Attributes:
         name: Its name, without `.service`.
         program: The command `vespiary`, as words.
-        user: Who runs it; None for a user that systemd makes (`DynamicUser=`).
+        user: The user that runs it; None for a user that systemd creates (`DynamicUser=`).
     """
 
     name: str

@@ -4,9 +4,9 @@ Each worker listens on a Unix socket in the abstract namespace (unix(7)), which 
 ends with its process. The name contains a secret that was made before the first fork, and each call
 begins with another one, so that only workers of the same server are answered.
 
-A call and each answer is a line of JSON. The last answer has the key `result`, or says that the
-command was refused or has failed. A stream of answers, such as a tap, has any number of lines with
-the key `item` before that, and ends when the caller closes the connection.
+A call and each answer is a JSON object in one line. The last answer has the key `result`, or says
+that the command was refused or has failed. A stream of answers, such as a tap, has any number of
+lines with the key `item` before that, and ends when the caller closes the connection.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class WorkerCalls:
     async def ask(
         self, other: Colleague, command: str, arguments: dict[str, Any], seconds: float = _SECONDS
     ) -> Any:
-        """Let another worker carry out a command, and return the result within so many seconds.
+        """Let another worker carry out a command, and return the result within `seconds`.
 
         Raises:
             Refused: the command cannot be carried out there.

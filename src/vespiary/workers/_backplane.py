@@ -10,7 +10,7 @@ copied once and not for each process.
 Sockets, and not a ring in shared memory: the loops of the receivers have to be woken anyway, a
 process that is killed in the middle of a write leaves nothing half written, and nobody else has to
 run for a message to arrive. The kernel's queue is short; what does not fit waits in the sender, up
-to a limit. A worker that hangs thus costs each sender that much memory, and delays no other.
+to a limit. So a worker that hangs costs each sender this memory, and delays no other worker.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ slot: there are twice as many as workers.
 The **past** of a worker is what its earlier processes have counted. When one has ended, the
 supervisor adds what is in its slot to the past and clears the slot. Meanwhile its counts would be
 missing or there twice, so a number says that (a sequence lock): it is odd during the change, and
-who reads begins again if it was odd or is another one at the end.
+a reader begins again if it was odd, or is another one at the end.
 """
 
 from __future__ import annotations

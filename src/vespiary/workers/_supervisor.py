@@ -22,7 +22,7 @@ again at any time, one thread without a loop, which waits in `select`.
 * The supervisor gets SIGTERM or SIGINT: all workers drain. A second signal ends them at once, and
   what has not ended some seconds later is killed.
 * A worker stops, for whatever reason, and does not end: it is killed when it hangs, or when
-  `drain_seconds` and then `stop_seconds` have passed. This holds in every state, also while it
+  `drain_seconds` and then `stop_seconds` have passed. This holds in every state, even while it
   still starts. Its stacks are logged.
 * The supervisor is killed: the kernel kills the workers.
 
@@ -359,7 +359,7 @@ class Supervisor:
                 self._could_not_start(place, told_status(status))
 
     def _start_later(self, place: Place, lived_seconds: float) -> None:
-        """Start a worker in the place of one that has served for so long."""
+        """Start a worker that replaces one that has served for `lived_seconds`."""
         if lived_seconds >= _YOUNG_SECONDS:
             place.wait_seconds = 0.0
             place.start_at = 0.0

@@ -55,7 +55,7 @@ _BEAT_SECONDS_MAX = 1.0
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """What a worker process has beside the server.
+    """What a worker process has in addition to the server.
 
     Attributes:
         number: Its number, from 1.

@@ -115,9 +115,9 @@ def test_python_is_read_by_the_names_under_which_marks_were_imported() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("fn f() {\n requires!(); }", "a.rs:2: requires! names no identifier"),
-        ('fn f() -> bool {\n requires!("" => x) }', "a.rs:2: requires! names no identifier"),
-        ("fn f() {\n claims!(NAME); }", "a.rs:2: claims! names no identifier"),
+        ("fn f() {\n requires!(); }", "a.rs:2: requires! has no identifier"),
+        ('fn f() -> bool {\n requires!("" => x) }', "a.rs:2: requires! has no identifier"),
+        ("fn f() {\n claims!(NAME); }", "a.rs:2: claims! has no identifier"),
         ('fn f() {\n requires!("a/1/1" => x);\n}', "a.rs:2: the value of requires! is dropped"),
         ('fn f() {\n if requires!("a/1/1") { g(); }\n}', "a.rs:2: a mark without a condition"),
         ('fn f() -> bool {\n !requires!("a/1/1" => x)\n}', "a.rs:2: a negated mark"),
@@ -142,8 +142,8 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("requires()", "a.py:2: requires names no identifier"),
-        ("x = requires(NAME, y)", "a.py:2: requires names no identifier"),
+        ("requires()", "a.py:2: requires has no identifier"),
+        ("x = requires(NAME, y)", "a.py:2: requires has no identifier"),
         ('requires("a/1/1", x)', "a.py:2: the value of the mark is dropped"),
         ('if requires("a/1/1"): pass', "a.py:2: a mark without a condition is a statement"),
         ('x = not requires("a/1/1", y)', "a.py:2: a negated mark"),
@@ -160,7 +160,7 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
         ('x = requires("a/1/1", y) == False', "a.py:2: a mark is compared with a constant"),
         ('x = True is requires("a/1/1", y)', "a.py:2: a mark is compared with a constant"),
         ('x = requires("a/1/1", True)', "a.py:2: a condition that is a constant"),
-        ("@implements\ndef f(): pass", "a.py:2: implements names no identifier"),
+        ("@implements\ndef f(): pass", "a.py:2: implements has no identifier"),
         ("@pytest.mark.requirement\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
         ("@pytest.mark.requirement()\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
         ("def f(:", "a.py:2: not valid Python: "),
@@ -288,7 +288,7 @@ def test_a_pattern_without_a_file_is_a_warning(folder: Folder) -> None:
         (MARK + CLAIM.replace("2/1", "2/9"), "error: a.rs:2: claims nest/2/9, which has vanished"),
         (MARK.replace("2/1", "2/4"), "error: a.rs:1: nest/2/4 is now nest/2/3: run vespiary"),
         (MARK.replace("2/1", "2/2"), "error: a.rs:1: nest/2/2 is marked here and excluded"),
-        ("fn f() { claims!(); }", "error: a.rs:1: claims! names no identifier"),
+        ("fn f() { claims!(); }", "error: a.rs:1: claims! has no identifier"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_an_error(folder: Folder, source: str, words: str) -> None:

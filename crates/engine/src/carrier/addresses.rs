@@ -1,7 +1,8 @@
 //! The addresses of both ends of a socket, stored so that they can be named after the peer is gone.
 //!
 //! Each connection has a pair of them, so two IPv4 addresses, by far the usual case, are stored in
-//! sixteen bytes in place; others are on the heap, and so is a proxy's, whose client is the peer.
+//! sixteen bytes in place. Other addresses are on the heap, as is that of a proxy whose client is
+//! the peer.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, SocketAddrV4};

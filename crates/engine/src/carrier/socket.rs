@@ -149,7 +149,7 @@ impl Socket {
         self.addresses.set_client(address);
     }
 
-    /// The address of the other end, also where that is a proxy, and the peer its client.
+    /// The address of the other end, even if that is a proxy and the peer is its client.
     pub(crate) fn proxy(&self) -> Option<Address> {
         self.addresses.proxy()
     }

@@ -53,7 +53,7 @@ impl<H: Host> Connection<H> {
         self.begin_closing(Some((code, text)));
     }
 
-    /// End cleanly because the peer has finished sending; false when it has not.
+    /// End cleanly because the peer has finished sending; false if it has not finished.
     pub fn close_after_peer(self: &Rc<Self>) -> bool {
         if !self.life.get().has_peer_ended() {
             return false;

@@ -2,11 +2,11 @@
 //!
 //! The peer's pings come after its unread bytes, so they are answered only when these bytes have
 //! been read. That the kernel acknowledges a ping does not show that this program still works: the
-//! kernel of a process that hangs acknowledges it too, and so does a proxy whose client is gone. So
-//! while unread bytes wait, this end sends an unsolicited pong each half second (RFC 6455 5.5.3).
-//! Our own ends accept any byte as the answer to a ping. An end that reads a little from time to
-//! time, but is always late, sends these pongs too. While bytes wait to be sent, no pongs are sent,
-//! because the peer does not read either.
+//! kernel of a process that hangs acknowledges it too, and a proxy does so even if its client is
+//! gone. So while unread bytes wait, this end sends an unsolicited pong each half second (RFC 6455
+//! 5.5.3). Our own ends accept any byte as the answer to a ping. An end that reads a little from
+//! time to time, but is always late, sends these pongs too. While bytes wait to be sent, no pongs
+//! are sent, because the peer does not read either.
 
 use super::{Connection, State};
 use crate::host::Host;

@@ -336,8 +336,8 @@ impl<H: Host> Connection<H> {
     }
 
     /// Hand over no more messages. What the peer sends is read and dropped, although the host has
-    /// paused reading (but for [`Host::THROTTLING`]); its pings are answered. Its close frame, or
-    /// its FIN, ends the connection as usual.
+    /// paused reading (unless for [`Host::THROTTLING`]); its pings are answered. Its close frame,
+    /// or its FIN, ends the connection as usual.
     pub fn drop_messages(self: &Rc<Self>) {
         self.paused.set(self.paused.get() | DROPPING);
         self.moments.message_began.set(0);

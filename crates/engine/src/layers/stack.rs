@@ -9,8 +9,8 @@
 //!
 //! Received bytes are pulled, not pushed: [`Stack::advance`] lets one layer make one step, the
 //! topmost that has something to do, and is called again only when the session has taken what
-//! resulted from it. A layer that can make much of little (an inflater) thus holds one step's worth
-//! at most.
+//! resulted from it. So a layer whose output can be much larger than its input (an inflater) holds
+//! at most the output of one step.
 
 use super::{Flow, Layer, Progress, Received};
 use crate::close::CloseReason;
@@ -52,8 +52,8 @@ pub(crate) struct Stack {
     plain: Vec<u8>,
     taken: usize,
     wire: Vec<u8>,
-    /// The session began only when all layers were ready, or shall; or a layer was started later,
-    /// whose handshake is awaited.
+    /// The session begins only when all layers are ready; or a layer was started later, and its
+    /// handshake is in progress.
     awaits_ready: bool,
     /// When that handshake began, in milliseconds.
     handshake_began: Option<u64>,

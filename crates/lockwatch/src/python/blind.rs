@@ -95,7 +95,7 @@ fn look_for_schedulers(python: &Interface) {
         if STATE.load(Ordering::Relaxed) & bit != 0 {
             continue;
         }
-        // SAFETY: the table is borrowed, and so is what is found; the thread holds the GIL.
+        // SAFETY: the table and the item that is found are borrowed; the thread holds the GIL.
         let is_there = unsafe { !(python.dict_item)((python.modules)(), name.as_ptr()).is_null() };
         if is_there && STATE.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             notes::note(Kind::Used, clock::now(), "-", name.to_bytes());
@@ -135,8 +135,8 @@ fn look_for_queue(python: &Interface) {
 
 type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> Object;
 
-/// In a method's place; passes on as many words as any way of calling has. Who puts something into
-/// a queue hands over to who gets it.
+/// In a method's place; passes on as many words as any way of calling has. A thread that puts
+/// something into a queue notifies the thread that gets it.
 unsafe extern "C" fn used<const M: usize>(
     one: usize,
     two: usize,

@@ -34,7 +34,7 @@ const IS_COROUTINE: u32 = 2;
 const ENTERS: u32 = 4;
 /// Of the standard library's `threading`, whose caller is of more interest.
 const INNER: u32 = 8;
-/// Wakes who waits for a condition.
+/// Wakes the threads that wait for a condition.
 const NOTIFIES: u32 = 16;
 /// Begins to work out what a future will be set to, and sets it.
 const RUNS: u32 = 32;

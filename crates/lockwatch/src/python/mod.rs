@@ -2,7 +2,7 @@
 //! (`Condition`, `Semaphore`, `Event`, `Queue`).
 //!
 //! The methods of the two types are replaced in their descriptors. So the types stay the same,
-//! locks that exist already are covered, and so is all code that calls the methods, also by `with`.
+//! locks that exist already are covered, and all code that calls the methods, even through `with`.
 //! This happens when the interpreter is ready and first creates a lock or a thread.
 //!
 //! A Python lock differs from a mutex in one way: **another thread may release it**. A lock for

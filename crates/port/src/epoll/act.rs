@@ -198,8 +198,8 @@ impl Epoll {
         if broken && !slot.is_busy() {
             self.unwatch(descriptor);
         } else if mask != slot.mask {
-            // Failure leaves the interest as it was: the event comes again, and so does this
-            // attempt.
+            // If this fails, the interest stays as it was: the event comes again, and then this is
+            // tried again.
             let _ = self.watch(descriptor, mask);
         }
         completion

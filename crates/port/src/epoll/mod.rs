@@ -53,8 +53,8 @@ const WAKER: u64 = u64::MAX;
 /// Connections taken from one listener in one turn: with more, those already open would wait for
 /// long.
 const ACCEPTS_A_TURN_MAX: usize = 64;
-/// Queued completions handed out in one turn. A caller who sends for every completed send would
-/// otherwise never come to the end of the batch.
+/// Queued completions handed out in one turn. Otherwise a caller that sends again after each
+/// completed send would never reach the end of the batch.
 const QUEUED_A_TURN_MAX: usize = 4096;
 /// Turns in a row with a stale event after which epoll is made again.
 const STALE_TURNS_MAX: u32 = 8;

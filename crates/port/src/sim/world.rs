@@ -41,7 +41,7 @@ impl World {
         state.now = state.now.saturating_add(nanoseconds(duration));
     }
 
-    /// Stop the process in its next turn for so long.
+    /// Stop the process in its next turn for this time.
     pub fn stop(&self, duration: Duration) {
         let mut state = self.state.borrow_mut();
         state.stop = state.stop.saturating_add(nanoseconds(duration));

@@ -172,7 +172,7 @@ impl Calls {
         drop(before);
     }
 
-    /// Forget who reads this descriptor.
+    /// Forget the reader of this descriptor.
     pub(super) fn take_reader(&self, py: Python<'_>, descriptor: i32) -> Option<Py<PyAny>> {
         let index = usize::try_from(descriptor).ok()?;
         self.readers.borrow(py).get_mut(index)?.take()

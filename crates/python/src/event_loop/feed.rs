@@ -27,7 +27,7 @@ pub(super) fn reader_of<'py>(protocol: &Bound<'py, PyAny>) -> PyResult<Option<Bo
     Ok((!is_over).then_some(reader))
 }
 
-/// Add bytes to a reader's buffer, and wake who waits for them.
+/// Add bytes to a reader's buffer, and wake the task that waits for them.
 pub(super) fn feed(reader: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
     let py = reader.py();
     let buffer = reader.getattr(pyo3::intern!(py, "_buffer"))?;

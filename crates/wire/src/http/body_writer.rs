@@ -90,7 +90,7 @@ impl PieceForm {
         &self.head[..self.head_length]
     }
 
-    /// What stands behind it.
+    /// What comes after it.
     pub fn tail(&self) -> &'static [u8] {
         self.tail
     }

@@ -25,8 +25,8 @@
 //! which also words the errors.
 //!
 //! HyBi-09 wants frames with reserved opcodes ignored (see [`super::profile`]): their payload is
-//! skipped, also within a message, and so are the fragments of a message that such a frame began.
-//! They obey the limit on frames and the rules for control frames nevertheless.
+//! skipped, even within a message, together with the fragments of a message that such a frame
+//! began. They obey the limit on frames and the rules for control frames nevertheless.
 //!
 //! An error leaves the decoder where it was: asked again, it gives the same error again.
 

@@ -96,8 +96,8 @@ impl Reader {
     pub const MEMORY_BYTES: usize = 41 << 10;
 
     /// Inflates from the front of `input` into `output` until one of them is used up; how many
-    /// bytes were written. While all of `output` gets full there may be more to come, also when
-    /// `input` is empty.
+    /// bytes were written. As long as `output` is filled, there may be more bytes, even if `input`
+    /// is empty.
     pub fn inflate(&mut self, input: &mut &[u8], output: &mut [u8]) -> Result<usize, Corrupt> {
         let mut filled = 0;
         while filled < output.len() && !self.is_ended {

@@ -33,8 +33,7 @@ pub(super) struct Head {
     pub size: usize,
 }
 
-/// Reads a head off the front of `bytes`; `None` when it is cut. Whatever of it is there is
-/// checked.
+/// Reads a head off the front of `bytes`; `None` when it is cut. The part that is there is checked.
 #[inline]
 pub(super) fn read_head(
     bytes: &[u8],

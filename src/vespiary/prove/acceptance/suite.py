@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _STRICT: Final[Any] = {"extra": "forbid", "strict": True}
-"""A key that is not known is an error, and so is a value of another type."""
+"""An unknown key is an error, and a value of another type too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -202,7 +202,7 @@ class Report(_Counts):
             was the bottleneck.
         connect_latency_seconds: From a connect to the open connection.
         latency_seconds: From a message's sending (with a rate, from when it was due) to its echo.
-            Messages without an echo count with the time that they waited for it.
+            For a message without an echo, this is the time that it waited.
         latency_histogram: The same: nanoseconds, and how many messages took that long, rounded up
             to three digits; the shortest first.
         series: How the run went over time, in intervals of 0.1 s, which grow in long runs.

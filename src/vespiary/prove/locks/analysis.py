@@ -22,7 +22,7 @@ from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.interruptions import explained
 from vespiary.prove.locks.kinds import FUTURE, GIL, IMPORT, MAY_BE_SIGNALS
 from vespiary.prove.locks.live import Deadlock
-from vespiary.prove.locks.log import beside
+from vespiary.prove.locks.log import log_of
 from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.outside import doing
 from vespiary.prove.locks.places import Frame
@@ -130,7 +130,7 @@ class _Teller:
         """Where a lock was taken that is held now, where the full mode has kept it."""
         if held is None or held.entry is None:
             return []
-        log = beside(self._together.record(thread))
+        log = log_of(self._together.record(thread))
         places = self._together.places(thread)
         return places.stack(log.stack(held.entry)) if log is not None else []
 

@@ -12,7 +12,7 @@ another of its class. To avoid false findings without annotations, these rules a
 
 * A place is more than a line. Frames of the standard library, of C libraries, and of functions
   whose name says that they create locks are skipped. The first other frame counts, together with
-  the function that called it. Locks without such a frame form no class. Neither do locks whose
+  the function that called it. Locks without such a frame belong to no class, as do locks whose
   creation was not seen (a static mutex).
 * A gate lock counts by its class: while a program holds the lock of a bank, it may take the locks
   of this bank's accounts in any order, because two threads would need the lock of the same bank.

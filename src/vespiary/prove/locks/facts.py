@@ -29,7 +29,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread, or a task of asyncio: of that the kernel's number is its thread's.
+    """A thread or an asyncio task. The kernel's number of a task is that of its thread.
 
     Attributes:
         number: Its place in the record; the first operation's thread is 0.
@@ -89,8 +89,8 @@ class Lock:
     """A lock, from its first operation to its end. A signal is released by anyone who likes to.
 
     `stack` is where it was `made`, or else where it was first seen. It is `owned` when a `with`
-    statement has taken it: who takes it releases it too. A `life` is owned by its thread, while
-    that lives. It was `released` if who had taken it has done so before.
+    statement has taken it: then the same thread also releases it. A `life` is owned by its thread,
+    while the thread runs. It was `released` if the thread that had taken it has released it before.
     """
 
     number: int

@@ -157,8 +157,8 @@ def with_sets(findings: Sequence[Finding]) -> Iterator[Finding]:
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first, each signature once: the first that has it, with the most sets of locks.
 
-    That the orders of a deadlock can deadlock is reported by the deadlock itself, and so is that a
-    thread takes a lock again for which it then waits.
+    The report of a deadlock already shows that its orders can deadlock, or that a thread takes a
+    lock again for which it then waits.
     """
     once: dict[str, Finding] = {}
     for finding in findings:

@@ -12,7 +12,7 @@ this word depends on the C library:
 * `pthread_join` waits on the word that is cleared when the thread ends, which contains the thread's
   number.
 
-Semaphores and conditions record no owner, and neither do the locks of Rust and Go, or those of
+No owner is recorded in semaphores and conditions, in the locks of Rust and Go, and in those of
 Python, which are built from semaphores.
 """
 

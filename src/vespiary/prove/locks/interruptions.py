@@ -1,7 +1,7 @@
 """Code that interrupts a thread which holds a lock: a signal handler, a finalizer or a callback.
 
-Such code runs at any moment, so also while the thread holds the locks that the interrupted code has
-taken. Neither its source nor that of the interrupted code shows this.
+Such code runs at any moment, and therefore also while the thread holds the locks that the
+interrupted code has taken. You cannot see this in its source or in that of the interrupted code.
 
 The kernel marks the frame of a native handler. Python's frames have no mark. But if the line of the
 frame below does not call a function, the interpreter itself has called it. The reason is found from

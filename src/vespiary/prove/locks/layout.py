@@ -224,7 +224,7 @@ class Held(NamedTuple):
     log: int
     # The task that took it, plus one, for a thread's entry; 0 for the thread itself.
     task: int
-    # 1: who waits for a condition was notified with this lock held.
+    # 1: a thread that waits for a condition was notified while this lock was held.
     has_notified: int
 
 

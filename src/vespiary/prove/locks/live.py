@@ -91,7 +91,7 @@ class Watch:
         """A deadlock, once it was seen twice, with the processes that it is in."""
         self.refresh()
         waiting = [record for record in self.records if record.waits()]
-        # Who is waited for may be in a process in which nobody waits, or in one that has ended.
+        # The owner may be in a process in which nobody waits, or in one that has ended.
         groups = families(self.records) if any(_shares(each) for each in waiting) else []
         together = [group for group in groups if len(group.records) > 1]
         alone = [
@@ -241,7 +241,8 @@ class View:
             self._threads[owner] for owner in self.together.owners(number) if owner in self._threads
         ]
         if owners:
-            # Who has ended holding it is not its owner any more once another one has it.
+            # A thread that has ended while it held the lock is no longer its owner when another
+            # thread has it.
             alive = [owner for owner in owners if owner.alive and self.together.is_there(owner)]
             return [self._task_of(owner, number) for owner in alive or owners]
         return [

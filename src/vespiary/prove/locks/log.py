@@ -23,8 +23,8 @@ __all__ = [
     "TRIED",
     "Log",
     "LogError",
-    "beside",
     "keep_all",
+    "log_of",
 ]
 
 _PAGE = 4096
@@ -86,7 +86,7 @@ class Log:
         self._map.close()
 
 
-def beside(record: Record) -> Log | None:
+def log_of(record: Record) -> Log | None:
     """The log next to a record; None where the full mode is off, or has found no room at all."""
     try:
         return Log(record.path.with_suffix(".log"))

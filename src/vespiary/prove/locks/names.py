@@ -91,5 +91,5 @@ class Names:
 
 
 def _makes_locks(frame: Frame) -> bool:
-    """Whether a frame is the library's that makes locks, and not of who wants one."""
+    """Whether a frame belongs to the library that creates locks, and not to its caller."""
     return Path(frame.file or "").name in _MAKERS

@@ -19,7 +19,7 @@ _LIBRARIES = ("libc.so", "libc-", "libpthread", "ld-linux", "ld-musl", "_lockwat
 
 
 def as_text(seen: Snapshot) -> str:
-    """Who waits for whom."""
+    """Which threads wait for which others."""
     known = [each for each in seen.waiting if each.owners]
     others = len(seen.waiting) - len(known)
     where = ", runs under the detector" if seen.is_recorded else ""

@@ -26,7 +26,7 @@ _LOOKS = 10
 """How often a wait is checked before it is a stall."""
 
 _SPINS = {GIL, KINDS[Kind.SPIN]}
-"""Who waits for these wakes up again and again, or never sleeps."""
+"""A thread that waits for one of these wakes up again and again, or never sleeps."""
 
 _CHAIN_MAX = 8
 
@@ -39,7 +39,7 @@ class Quiet:
         self._since: dict[Hashable, tuple[object, float]] = {}
 
     def lasts(self, key: Hashable, mark: object) -> bool:
-        """Whether a thing's mark has stayed the same for so long."""
+        """Whether the mark of an object has stayed the same for the time of this watch."""
         now = time.monotonic()
         before, since = self._since.get(key, (mark, now))
         if before != mark:
@@ -84,7 +84,7 @@ class Stalls:
     """The stalls of a run, each reported once."""
 
     def __init__(self, seconds: float) -> None:
-        """Report waits that last for so many seconds."""
+        """Report waits that last for `seconds`."""
         self._seconds = seconds
         self._quiet = Quiet(seconds)
         self._reported: set[Hashable] = set()

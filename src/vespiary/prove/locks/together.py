@@ -82,8 +82,8 @@ class Together:
         same = [self.record(other).lock(other & NUMBER) for other in self.same(number)]
         signal = any(each.signal for each in same)
         if lock.kind in _SEMAPHORES:
-            # What it began with is known to who made it; what nobody watched has made is not a
-            # lock.
+            # Its initial value is known if its creation was watched. Otherwise it does not count as
+            # a lock.
             signal |= not any(each.shared is not None and each.shared.made for each in same)
         owner = None if lock.owner is None else number & ~NUMBER | lock.owner
         owned = any(each.owned for each in same)

@@ -123,7 +123,7 @@ class Watcher:
                 self.coverage.gaps += unseen(record)
             if record.operations:
                 self.took.add(record.inner)
-            kept = log.beside(record)
+            kept = log.log_of(record)
             if kept is not None:
                 from vespiary.prove.locks.statistics import statistics
 

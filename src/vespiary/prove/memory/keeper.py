@@ -9,9 +9,9 @@ What makes "end all of it" certain:
 * The tool holds the other end of a pipe. When the tool ends in any way, SIGKILL included, the pipe
   ends too, and the keeper ends the program and removes the control groups.
 * The kernel wakes the keeper itself at the limit of a control group, and it ends everything without
-  waiting for the tool. Where it has the right, it runs before all ordinary processes (SCHED_FIFO,
-  sched(7)), and so do the processes that it has killed, which need a processor to be gone.
-  nice(2) is not enough for that: with autogroups it orders only the processes of one session.
+  waiting for the tool. If it has the right, it runs before all ordinary processes (SCHED_FIFO,
+  sched(7)). The processes that it has killed do too, because they need a processor to end. nice(2)
+  is not enough for that: with autogroups it orders only the processes of one session.
 * Before the kernel reports the limit, it tries to free pages. Where programs read files again that
   it has just freed, that may take a second. So the keeper also looks at the group itself, and ends
   everything when charges have failed for a while and next to nothing is left that could be freed.
@@ -28,9 +28,9 @@ PLAN is JSON: `command`, `control` and `result` (descriptors), `given` (all desc
 writes 0 to join), `kill` (files into which 1 is written to end a group), `remove` (folders of
 groups), `delete` (folders that are deleted with all files in them, in the end), `alarm` and `full`
 (null, or what `Alarm` and `Full` in kept.py have). From `control` come bytes: `k` ends the program,
-the end of the pipe ends the keeper too. Into `result` go lines of JSON: `{"pid": ...}` or
-`{"errno": ...}`, `{"over": ...}` when the limit was reached, `{"status": ...}`, and `{"gone": ...}`
-when nothing is left; both times are of the monotonic clock.
+the end of the pipe ends the keeper too. It writes JSON objects to `result`, one per line: `{"pid":
+...}` or `{"errno": ...}`, `{"over": ...}` when the limit was reached, `{"status": ...}`, and
+`{"gone": ...}` when nothing is left; both times are of the monotonic clock.
 """
 
 import contextlib
@@ -54,7 +54,8 @@ _PRIORITY = -10
 _LOOK_SECONDS = 0.02
 _LOOK_SECONDS_NEAR = 0.01
 _FULL_SECONDS = 0.02
-"""For so long the group must be full, while charges fail: the kernel is sooner, if it can be."""
+"""The time for which the group must be full and charges must fail. Usually the kernel kills before
+it is over."""
 
 _FREE_BYTES = 1 << 20
 """What the kernel may keep uncharged, and what it may still find to free, in a full group."""

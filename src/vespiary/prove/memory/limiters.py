@@ -28,7 +28,7 @@ class Chosen:
     """Who was chosen, and why no better one.
 
     Attributes:
-        limiter: Who holds the limit.
+        limiter: The method that enforces the limit.
         refusals: Why each better one could not, by its name.
     """
 

@@ -164,7 +164,7 @@ class Record:
             self.peak, self.peak_seconds = used, seconds
 
     def add_processes(self, seconds: float, memories: dict[int, Memory]) -> None:
-        """Take in what each process uses; who was there last stays known when all are gone."""
+        """Add the memory of each process, and remember which processes were there last."""
         if not memories:
             return
         self.seconds = seconds

@@ -16,7 +16,7 @@ __all__ = ["as_text", "trend_text"]
 _METHODS = {
     "cgroup-v2": "a control group (version 2)",
     "cgroup-v1": "a control group (version 1)",
-    "systemd": "a scope of systemd",
+    "systemd": "a systemd scope",
     "sampling": "sampling",
 }
 _COMMAND_COLUMNS = 60

@@ -110,11 +110,11 @@ def run(
         command: The words.
         limit: The most bytes that the command and all that it starts may use together; by default
             the memory is only recorded.
-        method: Who holds the limit: `cgroup-v2`, `cgroup-v1`, `systemd` or `sampling`; by default
-            the first of these that is possible.
+        method: How the limit is enforced: `cgroup-v2`, `cgroup-v1`, `systemd` or `sampling`; by
+            default the first of these that is possible.
         linger_seconds: How long processes that outlive the command may run on; then they are ended.
-        work_path: Where the pipe for reports of work is made, for processes that the command does
-            not start; a temporary folder by default.
+        work_path: Where the pipe for reports of work is created, for processes that the command
+            does not start; a temporary folder by default.
         variables: Its environment; this process's by default.
         output: The descriptor of its standard output and error; this process's by default.
         on_look: Called after each look at the processes, several times per second.
@@ -176,7 +176,7 @@ class _Priority:
         policy, parameters = self._before
         try:
             os.sched_setscheduler(0, policy, parameters)
-        except PermissionError:  # Who may not have more than before may not take this back either.
+        except PermissionError:  # A process that may not raise the limit may not restore it either.
             os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, parameters)
         os.setpriority(os.PRIO_PROCESS, self._thread, self._nice)
 

@@ -7,7 +7,7 @@ that page faults allow. A measurement is cheap if shared pages count fully for e
 takes longer. So processes that share memory are not ended too early, and a single process is
 measured in a tenth of a millisecond.
 
-Not seen are files in memory (tmpfs) that no process has mapped, and the kernel's own memory.
+It does not see files in memory (tmpfs) that no process has mapped, and the kernel's own memory.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ runs of a garbage collector, while a heap fragments. What was chosen:
    CPython forked took 240 KiB in this way in the first 3 s of work, as straight as a leak, 300 KiB
    more in the next 20 s, and then nothing. So in the first half minute growth must be more than
    that, for each process. Less is "flat" or "unclear" until it has lasted.
-6. **Work.** A leak per message grows with the messages. On a busy machine these come unevenly, and
-   then so does the growth. So where units of work are reported and time gives no answer, growth is
-   judged once more over the work, in blocks that have the same share of it.
+6. **Work.** A leak per message grows with the messages. On a busy machine these come unevenly, so
+   the growth over time is uneven too. If units of work are reported and the time gives no verdict,
+   growth is judged once more over the work, in blocks that have the same share of it.
 
 A series of random steps deceives the interval, which takes blocks as independent; most are seen
 through by comparing growth with the blocks' variation, and the halves with each other.

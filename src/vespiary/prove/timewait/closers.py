@@ -34,7 +34,7 @@ _OWNERS = 1000
 """So many owners are kept before it is worth to look for those that are not needed any more."""
 
 _LOOKS = 3
-"""A close that no dump has shown after so many looks left no TIME_WAIT behind."""
+"""After this number of samples, a close that no dump has shown left no TIME_WAIT."""
 
 
 class Owner(NamedTuple):

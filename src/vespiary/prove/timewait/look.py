@@ -1,4 +1,4 @@
-"""One look at a network namespace: a dump, who owns what, the kernel's settings and counters."""
+"""One sample of a network namespace: a dump, the owners, the kernel's settings and counters."""
 
 import gc
 import time

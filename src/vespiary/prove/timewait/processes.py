@@ -18,7 +18,7 @@ __all__ = ["Holders", "Process", "name_of", "pids"]
 
 _PREFIX = "socket:["
 _AGAIN = 20
-"""A whole search for what was not found is repeated after so many looks."""
+"""After this number of samples, a whole search for what was not found is repeated."""
 
 
 class Process(NamedTuple):

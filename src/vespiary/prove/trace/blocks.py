@@ -4,8 +4,8 @@ Nothing in such a text says what a paragraph is but its layout: a blank line end
 marker and hangs from it, a term stands on a line of its own above deeper lines, and a figure is
 whatever does not read like prose: art, rules of a grammar, tables. Three things are put together
 again: a paragraph that a page's end has cut, a word that a line's end has cut at its hyphen, and a
-sentence that continues after a figure. The comments of a grammar are prose again, each a block. So
-are the rows of a table in which a key word stands.
+sentence that continues after a figure. The comments of a grammar are prose again, each a block, as
+is each row of a table with a key word.
 """
 
 import re

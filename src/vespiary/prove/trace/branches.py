@@ -36,7 +36,7 @@ def calls(node: ast.AST) -> Iterator[ast.Call]:
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
-    """All that stands in a scope, and not in one within it."""
+    """All nodes of a scope, without those of the scopes within it."""
     left = list(ast.iter_child_nodes(scope))
     while left:
         node = left.pop()

@@ -1,7 +1,7 @@
 """Read and write the tracer's files: as UTF-8 whatever the locale, and whole or not at all.
 
-A run may be interrupted while it writes, and two may write at once: so a file is written beside its
-place and then moved there.
+A run may be interrupted while it writes, and two may write at once: so a file is written next to
+its place and then moved there.
 """
 
 import codecs

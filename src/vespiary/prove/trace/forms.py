@@ -3,9 +3,9 @@
 A disabled condition is false, which takes away what the code does for a true one. In a filter it is
 the other way round: a comprehension's `if`, or `all`, does something for a false condition only.
 There a test fails without the mark even if it never shows what the filter is for. The same is true
-of an `and` of several marks of one requirement. And a mark whose true branch does nothing, beside
-an `else` that refuses, is a negated mark in other words. What a branch does for a false condition
-is found by `branches`.
+of an `and` of several marks of one requirement. And a mark whose true branch does nothing, with an
+`else` that refuses, is the same as a negated mark. What a branch does for a false condition is
+found by `branches`.
 """
 
 import ast

@@ -33,8 +33,8 @@ _SNAPSHOT_STATUSES = (*LADDER, "excluded", "todo")
 def offenders(standings: Iterable[Standing], gates: Iterable[Gate]) -> list[Problem]:
     """The requirements that do not pass a gate, each with what to do.
 
-    What is excluded with a reason passes, and so does what has an open issue; but nothing whose
-    sentence has changed since a person has read it.
+    A requirement passes if it is excluded with a reason, or has an open issue. It does not pass if
+    its sentence has changed since a person has read it.
     """
     strictest: dict[str, tuple[Standing, int]] = {}
     every = list(standings)
@@ -199,7 +199,7 @@ def _advice_on_executed(standing: Standing) -> str:
     if masked := [item for item in standing.code if item.verdict == "masked"]:
         return (
             f"the claiming tests fail only if {', '.join(masked[0].together)} is disabled as well"
-            f" as {masked[0].mark.place}: test what only the latter refuses"
+            f" as {masked[0].mark.place}: test what only the code at {masked[0].mark.place} refuses"
         )
     where = ", ".join(dict.fromkeys(places["survived"]))
     return f"no claiming test fails while {where} is disabled: make one check the result"

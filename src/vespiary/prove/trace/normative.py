@@ -1,9 +1,9 @@
 """Find the sentences of a specification that bind, after RFC 2119 and RFC 8174.
 
 A sentence is normative when it has a key word in capitals that is used, not mentioned: what is in
-quotation marks is a mention, and so is the sentence in which a specification declares its key
-words. Each normative sentence is one requirement, known by where it stands: specification, section
-and ordinal in that section (`rfc6455/5.1/3`); or by the identifier with which it begins, where the
+quotation marks is a mention, as is the sentence in which a specification declares its key words.
+Each normative sentence is one requirement, identified by its place: specification, section and
+ordinal in that section (`rfc6455/5.1/3`); or by the identifier with which it begins, where the
 specification gives its requirements some (`PAY-17`). Its hash says whether the words are still the
 same; the words themselves stay in the specification.
 

@@ -15,7 +15,7 @@ another project's, and a run may take an hour. Its results are read where it lef
       cases = ["6.*"]
       ids = ["rfc6455/8.1/1"]
 
-A case that failed confirms nothing, nor do the others that stand with it in a pattern.
+A case that failed confirms nothing, and the other cases of its pattern confirm nothing either.
 """
 
 import fnmatch

@@ -12,8 +12,8 @@ processes count too; what a session's fixture has executed before a test does no
 `vespiary trace prove` runs pytest with `--trace-serve FD`. Then only the tests that claim something
 are kept, and they run in the order and as often as the other end of that socket asks: a line with
 a test's identifier, answered by a line with its outcome, or with names of modules, answered by the
-files that they come from. Every run makes all fixtures again, also
-those of the session, so that a server which a fixture starts meets the marks as they are now.
+files that they come from. Every run creates all fixtures again, even those of the session. So a
+server that a fixture starts has the marks as they are now.
 """
 
 import inspect
@@ -153,7 +153,7 @@ class _Outcomes:
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note how a phase fails: its exception is at hand here only."""
+        """Note how a phase fails: its exception is available here only."""
         report = yield
         if report.failed and not self.how:
             self.how = _how(call.excinfo)

@@ -2,8 +2,8 @@
 
 A mark is known by its import from `vespiary_trace` or `vespiary.trace`, under whichever name, also
 through another file that has imported it. After `req = pytest.mark.requirement`, `@req("a/1/1")` is
-a claim, also in files that import the name. A module's file is found as Python finds it: one that
-is imported relatively stands beside the importer; of several others, the one that stands nearest.
+a claim, even in files that import the name. A module's file is found as Python finds it: a relative
+import names a file next to the importer. Of several others, the nearest one is used.
 """
 
 import ast

@@ -36,7 +36,7 @@ class Report:
         problems: What is wrong in catalogues, sources and evidence.
         offenders: What does not pass its gate.
         limits: What cannot be seen.
-        sentences: By identifier: the specification's own words, where its text is at hand.
+        sentences: By identifier: the specification's own words, if its text is available.
         traced: Whether there was evidence.
     """
 
@@ -191,8 +191,8 @@ def _requirement(standing: Standing, sentence: str) -> dict[str, Any]:
 def as_snapshot(report: Report) -> str:
     """One line per requirement, sorted, with its status and its tests, for a difference to be read.
 
-    Lines of code are not in it: they change with every edit. Neither is what confirms from outside:
-    those suites are not run everywhere.
+    It contains no lines of code, because they change with every edit, and no confirmations by other
+    test suites, because these are not run everywhere.
     """
     lines = []
     for standing in report.standings:

@@ -114,7 +114,7 @@ def _guarded(code: str, arrow: int) -> tuple[_Piece, _Piece] | None:
 
 
 def _arm(code: str, arrow: int) -> _Piece:
-    """What stands behind the arrow of an arm."""
+    """What comes after the arrow of an arm."""
     begin = arrow + 2
     if block := _OPENING.match(code, begin):
         return block.end(), closed(code, block.end() - 1)

@@ -89,9 +89,9 @@ class _Visitor(ast.NodeVisitor):
             if named:
                 self._add("claim", named, decorator)
             elif not isinstance(decorator, ast.Call) and self._kind(decorator) == "claim":
-                self._wrong(decorator, "pytest.mark.requirement names no identifier: write one")
+                self._wrong(decorator, "pytest.mark.requirement has no identifier: write one")
             if not isinstance(decorator, ast.Call) and self._kind(decorator) == "mark":
-                self._wrong(decorator, "implements names no identifier: write one")
+                self._wrong(decorator, "implements has no identifier: write one")
         self.generic_visit(node)
         self._scope.pop()
         self._around.pop()
@@ -122,11 +122,11 @@ class _Visitor(ast.NodeVisitor):
         self._scoped(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        """So is a coroutine."""
+        """Visit a coroutine as a function."""
         self._scoped(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        """So is a class."""
+        """Visit a class as a scope."""
         self._scoped(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
@@ -153,7 +153,7 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Match(self, node: ast.Match) -> None:
-        """So does a mark in a guard."""
+        """Visit a match: a mark in a guard has a branch too."""
         for place, case in enumerate(node.cases, 1):
             if case.guard and self._is_value(case.guard) and all(map(is_idle, case.body)):
                 self._wrong(case.guard, INVERTED if place < len(node.cases) else IDLE)
@@ -260,7 +260,7 @@ class _Visitor(ast.NodeVisitor):
                 self._wrong(node, CONSTANT)
         ids = tuple(text for argument in arguments if (text := string(argument)))
         if not ids or len(ids) != len(arguments):
-            self._wrong(node, f"{name} names no identifier: write each as a plain string")
+            self._wrong(node, f"{name} has no identifier: write each as a plain string")
             return
         self._add(kind, (*self.claims.get(name, ()), *ids), node, form)
 

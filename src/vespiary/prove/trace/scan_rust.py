@@ -121,7 +121,7 @@ class _Scanner:
             self._unnamed[macro] = mark
             return
         if not literals or not all(literals) or rest:
-            words = f"{name} names no identifier: write one as a string"
+            words = f"{name} has no identifier: write one as a string"
             self.found.problems.append(Problem(f"{self._file}:{line}", words))
             return
         if kind == "mark" and (words := _misplaced(code, call.start(), end, form)):

@@ -30,7 +30,7 @@ Chain = list[ast.AST]
 def sources_seen(
     root: Path, marks: Iterable[Mark], claims: Iterable[Place], scanned: Sequence[Source]
 ) -> list[Source]:
-    """The functions around marks and claims that a run has told, and a scan has not.
+    """The functions around marks and claims that a run has reported and a scan has not found.
 
     Args:
         root: The project's folder.

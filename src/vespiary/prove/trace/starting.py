@@ -187,7 +187,7 @@ def _words(value: str | list[str]) -> list[str]:
 
 
 def _python_sources(root: Path, tests: Iterable[str]) -> list[str]:
-    """Packages of `src` and of the root, and modules beside their tests."""
+    """Packages of `src` and of the root, and modules next to their tests."""
     barred = set(tests)
     source = root / "src"
     found: list[str] = []

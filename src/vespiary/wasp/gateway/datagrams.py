@@ -16,9 +16,9 @@ class DatagramGateway(vespiary.Handler[Any]):
 
     Args:
         upstreams: The servers. A client stays with one of them.
-        idle_seconds: After so much silence a client is forgotten.
-        clients_max: How many clients there may be: each takes a socket. The datagrams of others
-            are dropped.
+        idle_seconds: A client is forgotten after this time without a datagram.
+        clients_max: The maximum number of clients at the same time: each needs a socket. The
+            datagrams of others are dropped.
     """
 
     def __init__(self, upstreams: list[Upstream], idle_seconds: float, clients_max: int) -> None:

@@ -1,8 +1,8 @@
 """The header fields that a proxy passes on, and those that it adds.
 
 Pure functions. What concerns one connection only is removed (RFC 9110 section 7.6.1), and how a
-body is framed is decided anew on each side, so no client can say where its request ends but to the
-server that it is connected with.
+body is framed is decided again on each side. So what a client says about the end of its request has
+an effect only on the server that it is connected with.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OURS = {
     "x-forwarded-port",
     "x-forwarded-proto",
 }
-"""Fields that are written anew. A client's own would be taken for the proxy's."""
+"""Fields that the gateway writes itself. Those of the client would look like those of the proxy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ class Policy:
 
     Attributes:
         connect_seconds: The longest time for a connection to be made. 5: as in other proxies.
-        failures_max: After so many failures in a row a server is not used. 3: one may be chance.
-        failed_seconds: For how long. 10: a restart takes about as long.
+        failures_max: After this number of failures in a row, a server is not used. 3: a single one
+            may be chance.
+        failed_seconds: How long a server is then not used. 10: a restart takes about as long.
     """
 
     connect_seconds: float = 5.0
@@ -51,7 +52,8 @@ class Health:
         path: The target of the request, which is answered with a status from 200 to 399.
         interval_seconds: The time between two requests.
         timeout_seconds: The longest time for an answer.
-        failures_max: After so many failures in a row a server is not used, until it has answered.
+        failures_max: After this number of failures in a row, a server is not used until it has
+            answered.
     """
 
     path: str = "/"
@@ -106,7 +108,7 @@ class Upstream:
         self._failed_until = 0.0
 
     def failed(self, text: str) -> None:
-        """It has not."""
+        """Count a failure; after `failures_max` of them, do not use the server for a while."""
         self.failures += 1
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= self.policy.failures_max:

@@ -58,7 +58,7 @@ def end_descendants() -> int:
     """Kill everything that this process has below it, and return how many processes there were.
 
     This process adopts orphans, so all of them can be found by their parents. Every look begins
-    anew: the number of a process that has ended may be another program's already.
+    from the start: the number of a process that has ended may already belong to another program.
     """
     deadline, killed = time.monotonic() + _END_SECONDS, set()
     while time.monotonic() < deadline:

@@ -9,8 +9,7 @@
 //! has the `keep_alive` deadline; from a request's first byte on it has the `handshake` deadline
 //! again.
 //!
-//! Whatever was refused for its form ends the connection: where the next request begins is then
-//! anybody's guess.
+//! A malformed request ends the connection, because nobody knows where the next request begins.
 
 use super::super::sink::HttpSink;
 use super::super::{Session, Stage};

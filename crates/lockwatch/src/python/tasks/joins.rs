@@ -40,7 +40,7 @@ pub(super) unsafe fn swap(python: &Interface, names: Object, class: Object, head
     }
 }
 
-/// A task that something recorded names has ended: who waits for it has joined it.
+/// A task that is named in a record has ended: the tasks that wait for it have joined it.
 ///
 /// # Safety
 ///

@@ -1,7 +1,7 @@
 //! Locks of `threading` that tasks hold.
 //!
 //! A task takes such a lock for its thread. The entry in the list of the thread's locks contains
-//! the task, because the lock is held until this task releases it, also while the task waits.
+//! the task, because the lock is held until this task releases it, even while the task waits.
 //! Orders from the task's own locks belong to the task. Orders among locks of `threading` belong to
 //! the thread, because it is the thread that waits for them.
 
@@ -66,7 +66,7 @@ pub(in crate::python) fn taken(inside: &Inside, address: u64) {
     }
 }
 
-/// The thread is about to wait for a lock of threads: anyone who looks shall know its task's name.
+/// The thread is about to wait for a lock of `threading`: observers need its task's name.
 #[cold]
 pub(in crate::python) fn wait(inside: &Inside) {
     let object = steps::running();

@@ -145,7 +145,7 @@ pub(super) fn running() -> Object {
     }
 }
 
-/// A coroutine has ended; if it is the running task's own, so has the task.
+/// A coroutine has ended; if it is the running task's own, the task has ended too.
 #[cold]
 fn end(coroutine: Object) {
     let Some(inside) = threads::enter() else {

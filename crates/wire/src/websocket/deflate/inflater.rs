@@ -95,8 +95,7 @@ impl Inflater {
 
     /// Inflate from the front of `input` into `output` until one of them is used up, or until
     /// [`Self::RESTARTS_MAX`] blocks that call themselves the last were passed; how many bytes were
-    /// written. While all of `output` gets full there may be more to come, also when `input` is
-    /// empty.
+    /// written. As long as `output` is filled, there may be more bytes, even if `input` is empty.
     pub fn inflate(&mut self, input: &mut &[u8], output: &mut [u8]) -> Result<usize, Corrupt> {
         let mut filled = 0;
         let mut restarts = 0;

@@ -25,8 +25,8 @@ pub struct Upgrade {
 }
 
 /// Whether the request asks for a WebSocket at all, well or badly: `Upgrade` lists `websocket`, or
-/// it names one of the `versions` spoken whose servers need not look at that. HTTP/1.0 has no
-/// upgrades: there neither is checked (RFC 9110 section 7.8).
+/// it has one of the supported `versions` in which servers do not check that. HTTP/1.0 has no
+/// upgrades, so nothing is checked in such a request (RFC 9110 section 7.8).
 pub fn is_upgrade(head: &Request, versions: &[Version]) -> bool {
     if requires!("rfc6455/4.2.1/h1", "rfc9110/7.8/11" => head.minor_version == 0) {
         return false;
@@ -198,7 +198,7 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
         protocols.push(protocol.to_owned());
     }
     if protocols.is_empty() && head.header("sec-websocket-protocol").is_some() {
-        return bad("the Sec-WebSocket-Protocol header names no subprotocol (RFC 6455 4.1)");
+        return bad("the Sec-WebSocket-Protocol header has no subprotocol (RFC 6455 4.1)");
     }
     Ok(protocols)
 }

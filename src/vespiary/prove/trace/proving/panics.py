@@ -1,9 +1,9 @@
 """How a test of Rust has failed, by what it has printed.
 
-An `unwrap` that panics may be that of a test, which expects a value, or of the code: without a mark
-it continues with what it had refused. The latter is a crash, which any test would notice that
-reaches it. So the place of the panic counts: a file with marks that the test has reached, outside
-of the tests that are in the same file.
+An `unwrap` that panics may be in a test, which expects a value. Or it is in the code, which
+continues without the mark with what it had refused. This second case is a crash, which any test
+would notice that reaches it. So the place of the panic counts: a file with marks that the test has
+reached, outside of the tests that are in the same file.
 """
 
 import re

@@ -10,9 +10,9 @@ failed, too; that it passes with the mark distinguishes that from a machine that
 Tests that run at once, or one after the other in one process, may get in each other's way. So one
 that does not pass, or does not reach what it claims, runs once more alone in a new process.
 
-At the end stand the claims. Each function that claims a requirement must have a test that fails
-without one of its marks, or at least without all of them. So a claim that happens to stand beside
-one that tells is found as well as a mark that nobody needs.
+Finally it judges the claims. Each function that claims a requirement must have a test that fails
+without one of its marks, or at least without all of them. So a claim that shows nothing is found,
+even next to one that does, and a mark that no test needs.
 """
 
 import difflib

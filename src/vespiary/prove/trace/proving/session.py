@@ -64,7 +64,7 @@ class Session:
         Args:
             root: Where pytest runs.
             arguments: Its arguments.
-            environment: Its environment. pytest keeps its cache beside the shared file of it.
+            environment: Its environment. pytest keeps its cache next to the shared file.
             only: The files to collect, of those that the arguments name; all if empty.
         """
         ours, theirs = socket.socketpair()

@@ -29,7 +29,8 @@ _TURNS = (False, True, True, False, True, False, False, True)
 
 _TURNS_MIN = 6
 _TURNS_SECONDS = 1.0
-"""After so long the first six turns are enough: fewer keep step with every third time."""
+"""After this time the first six turns are enough: with fewer, a test that fails every third time
+could seem to depend on the mark."""
 
 BETTER_MAX = 3
 """How many tests are tried for a better failure than a crash or a timeout."""

@@ -6,7 +6,7 @@
 //! piece, with its text checked and its size bounded as it grows.
 //!
 //! Sixteen kilobytes received may become sixteen megabytes. What is inflated is therefore charged
-//! to the connection's budget of frames, and so is each stop of the inflater on its way; when the
+//! to the connection's budget of frames, as is each stop of the inflater on its way. When the
 //! connection is blocked, by that or by a handler that pauses between the parts of a message,
 //! the rest of the run waits, and [`resume`] continues with it before anything else is read.
 

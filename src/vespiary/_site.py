@@ -295,15 +295,15 @@ def _native_tls(endpoint: Endpoint, tls: ServerTLS | None) -> ServerTls | None:
         raise wrong_option("tls", tls, "a ServerTLS or None")
     if endpoint.is_secure and tls is None:
         raise ConfigurationError(
-            f"{endpoint} needs a certificate: tls=ServerTLS(certificate, key), or --cert and --key"
-            " of `vespiary serve`; for development `vespiary cert` makes one",
+            f"{endpoint} needs a certificate: pass tls=ServerTLS(certificate, key);"
+            " for development, `vespiary cert` creates both files",
             subject="tls",
         )
     if tls is not None and not endpoint.is_secure:
         secure = {"tcp": "tls", "ws": "wss", "http": "https"}.get(endpoint.scheme)
         advice = f": write {secure}://" if secure else ""
         raise ConfigurationError(
-            f"{endpoint} does not use TLS, so tls= would have no effect{advice}",
+            f"{endpoint} does not use TLS, so tls would have no effect{advice}",
             subject="tls",
             value=tls,
         )

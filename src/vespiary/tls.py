@@ -203,9 +203,7 @@ class ServerTLS:
 
     def _error(self, error: ValueError) -> ConfigurationError:
         text, name, number = error.args
-        certificate, key = self._pairs[number]
-        paths = {"certificate": certificate, "key": key, "client_ca": self._client_ca}
-        return _file_error(text, name, paths.get(name))
+        return _file_error(text, name, {"client_ca": self._client_ca}, self._pairs[number])
 
 
 class ClientTLS:
@@ -281,9 +279,7 @@ class ClientTLS:
 
     def _error(self, error: ValueError) -> ConfigurationError:
         text, name, _ = error.args
-        certificate, key = self._pair or (None, None)
-        paths = {"certificate": certificate, "key": key, "ca": self._ca}
-        return _file_error(text, name, paths.get(name))
+        return _file_error(text, name, {"ca": self._ca}, self._pair)
 
 
 @cache
@@ -348,7 +344,24 @@ def _key(certificate: PathLike, key: PathLike | None) -> Path:
     return _path("key", certificate if key is None else key)
 
 
-def _file_error(text: str, name: str | None, path: Path | None) -> ConfigurationError:
+def _file_error(
+    text: str, name: str | None, others: dict[str, Path | None], pair: tuple[Path, Path] | None
+) -> ConfigurationError:
+    """Return the error that says which file is wrong, and for a key, which certificate it is for.
+
+    Args:
+        text: What is wrong.
+        name: The option that names the file; None if the error is not about a file.
+        others: Files of options that are neither certificates nor keys.
+        pair: The certificate and the key.
+    """
+    certificate, key = pair or (None, None)
+    paths = {"certificate": certificate, "key": key, **others}
+    path = None if name is None else paths[name]
+    if name == "key" and key == certificate:
+        text = f"{text}; if the key is in another file, pass that file as key"
+    elif name == "key":
+        text = f"{text} (the certificate is {str(certificate)!r})"
     where = f"{name} {str(path)!r}: " if path is not None else ""
     return ConfigurationError(f"{where}{text}", subject=name or "tls", value=path)
 

@@ -400,3 +400,12 @@ def test_an_option_that_none_of_the_urls_takes_is_an_error_with_the_options_own_
     assert command.process.wait(SECONDS) == 2
     assert option[0] in command.log()
     assert "no URL is one of these" in command.log()
+
+
+def test_a_url_with_tls_and_no_certificate_is_an_error_with_the_options_of_the_command(
+    started: list[Command], tmp_path: Path
+) -> None:
+    command = start(started, tmp_path, "echoes:echo", "wss://127.0.0.1:0")
+    assert command.process.wait(SECONDS) == 2
+    assert "needs a certificate: pass --cert FILE and --key FILE" in command.log()
+    assert "ServerTLS" not in command.log()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.certificates import Certificates
 from vespiary.wasp import FileError, check
 
 PLUGIN = """\
@@ -245,7 +246,16 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         4,
         "endpoints.a.tls.certificate: ",
     ),
-    "TLS that is missing": (HEAD.replace("tcp:", "tls:"), 1, "needs a certificate"),
+    "TLS that is missing": (
+        HEAD.replace("tcp:", "tls:"),
+        2,
+        "endpoints.a.url: tls://127.0.0.1:0 needs a certificate: add tls = { certificate = ",
+    ),
+    "a limit with which others are compared": (
+        HEAD + 'limits.write_high_bytes = "much"\nlimits.write_low_bytes = "100KiB"\n',
+        4,
+        "endpoints.a.limits.write_high_bytes: ",
+    ),
     "permissions that are not octal": (
         HEAD.replace("tcp://127.0.0.1:0", "unix:///tmp/x.sock") + 'mode = "rw"\n',
         4,
@@ -408,6 +418,33 @@ def test_the_files_without_the_mistakes_are_valid(folder: Path) -> None:
     for text in (HEAD, WS, TYPED + 'config.greeting = "x"\n'):
         (folder / "wasp.toml").write_text(text)
         assert list(check(folder / "wasp.toml").endpoints) == ["a"]
+
+
+def test_one_wrong_file_of_tls_is_one_error(folder: Path) -> None:
+    certificates = Certificates(folder)
+    certificate, key = certificates.make("localhost")
+    _, other = certificates.make("example.com")
+    path = folder / "wasp.toml"
+    for tls, words in (
+        (
+            f"certificate = '{certificate}', key = '{other}'",
+            f"endpoints.a.tls.key: key '{other}': it is not the key of that certificate"
+            f" (the certificate is '{certificate}')",
+        ),
+        (
+            f"certificate = '{certificates.ca}'",
+            "it has no private key in it (a block that begins with -----BEGIN PRIVATE KEY-----);"
+            " if the key is in another file, pass that file as key",
+        ),
+        (
+            f"certificate = '{certificate}', key = '{key}', client_ca = 'none.pem',"
+            " client_certificate = 'optional'",
+            "endpoints.a.tls.client_ca: ",
+        ),
+    ):
+        path.write_text(HEAD.replace("tcp:", "tls:") + f"tls = {{ {tls} }}\n")
+        (line,) = mistakes(path)
+        assert words in line
 
 
 def test_several_mistakes_are_reported_at_once(folder: Path) -> None:

@@ -339,6 +339,12 @@ def _with_options(
             "tls": endpoint.is_secure,
             "websocket": endpoint.is_websocket,
         }
+        if endpoint.is_secure and "tls" not in given:
+            raise ConfigurationError(
+                f"{url} needs a certificate: pass --cert FILE and --key FILE; for development,"
+                " `vespiary cert` creates both files",
+                subject="tls",
+            )
         own = {name: value for name, value in given.items() if takes[name]}
         for name, networks in proxies.items():
             if taken := [one for one in networks if not _why_not(endpoint, name, one)]:

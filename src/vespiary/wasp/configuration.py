@@ -400,12 +400,20 @@ def _sockets(
 def _site(
     source: Source, planned: Planned, handler: AnyHandler, number: int, options: dict[str, Any]
 ) -> Site | None:
+    url = planned.urls[number]
+    if Endpoint.parse(url).is_secure and planned.table.tls is UNSET:
+        text = (
+            f'{url} needs a certificate: add tls = {{ certificate = "FILE", key = "FILE" }};'
+            " for development, `vespiary cert` creates both files"
+        )
+        source.report(Problem(planned.url_path(number), text))
+        return None
     try:
-        return Site.make(handler, planned.urls[number], cast("ServerOptions", options))
+        return Site.make(handler, url, cast("ServerOptions", options))
     except ConfigurationError as error:
         key = "host_name" if error.subject == "host" else error.subject
         where = planned.path
-        if error.subject == planned.urls[number]:
+        if error.subject == url:
             where = planned.url_path(number)
         elif key in planned.table.__struct_fields__:
             where = (*where, key)

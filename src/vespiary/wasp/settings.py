@@ -65,6 +65,14 @@ _AS_THEY_ARE = (
 )
 """Keys whose values are those of the option of the same name."""
 
+_TOGETHER = (
+    {"certificate", "key"},
+    {"client_ca", "client_certificate"},
+    {"write_low_bytes", "write_high_bytes", "write_bytes_max"},
+    {"versions", "deflate_stream"},
+)
+"""Options that are checked together. Without one of them, the others can seem to be wrong."""
+
 
 def given(table: msgspec.Struct) -> dict[str, Any]:
     """The keys of a table that are in the file."""
@@ -107,7 +115,8 @@ def _made(
 ) -> T | None:
     """Make an object of options, and report each value that it refuses.
 
-    An option that is refused is omitted then, so that the next one is found too.
+    An option that is refused is omitted then, so that the next one is found too. The options that
+    are checked together with it are omitted as well.
     """
     values = dict(values)
     is_right = True
@@ -120,7 +129,8 @@ def _made(
             source.report(Problem((*path, name) if name else path, _text(error)))
             if name is None:
                 return None
-            del values[name]
+            for other in {name}.union(*(group for group in _TOGETHER if name in group)):
+                values.pop(other, None)
         except TypeError:
             # A required value was refused above, and its mistake is reported.
             return None

@@ -8,7 +8,9 @@ what to write instead.
 import io
 import re
 import tokenize
+from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -235,24 +237,48 @@ def is_source(path: Path) -> bool:
     return re.match(r"(?:src|crates/[^/]+/src)/", name) is not None
 
 
-def offences(path: Path) -> list[str]:
-    """What is wrong in a file, as `path:line: phrase: advice`."""
-    text, lines = "", []
-    for number, piece in prose(path):
-        for offset, words in enumerate(piece.split("\n")):
-            plain = " ".join(words.lstrip("*").split()) + " "
-            text += plain
-            lines += [number + offset] * len(plain)
+def phrases_for(path: Path) -> dict[str, str]:
+    """The phrases that are checked in a file, in lower case."""
     phrases = dict(PHRASES)
     if is_document(path) or is_source(path):
         phrases |= PHRASES_OF_SOURCES
     if is_document(path):
         phrases |= PHRASES_OF_DOCUMENTS
-    return [
-        f"{relative(path)}:{lines[match.start()]}: {match[0]!r}: write {advice}"
-        for phrase, advice in phrases.items()
-        for match in re.finditer(rf"\b(?:{phrase})\b", text, re.IGNORECASE)
-    ]
+    return {phrase.lower(): advice for phrase, advice in phrases.items()}
+
+
+@cache
+def any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    """An expression for all phrases: much faster than one expression for each."""
+    return re.compile(rf"\b(?:{'|'.join(phrases)})\b")
+
+
+def offences(path: Path) -> list[str]:
+    """What is wrong in a file, as `path:line: phrase: advice`."""
+    pieces: list[str] = []
+    starts, lines, size = [], [], 0
+    for number, piece in prose(path):
+        for offset, words in enumerate(piece.split("\n")):
+            plain = " ".join(words.lstrip("*").split()) + " "
+            pieces.append(plain)
+            starts.append(size)
+            lines.append(number + offset)
+            size += len(plain)
+    text = "".join(pieces)
+    phrases = phrases_for(path)
+    found = []
+    # `lower` keeps the length of ASCII; where it does not, `text` is searched as it is.
+    lowered = text.lower() if len(text.lower()) == len(text) else text
+    for match in any_of(tuple(phrases)).finditer(lowered):
+        line = lines[bisect_right(starts, match.start()) - 1]
+        words = text[match.start() : match.end()]
+        advice = next(
+            advice
+            for phrase, advice in phrases.items()
+            if re.compile(rf"\b(?:{phrase})\b").match(lowered, match.start())
+        )
+        found.append(f"{relative(path)}:{line}: {words!r}: write {advice}")
+    return found
 
 
 def checked_files() -> list[Path]:
@@ -268,6 +294,12 @@ def checked_files() -> list[Path]:
 def test_no_phrase_stops_a_reader() -> None:
     found = [offence for path in checked_files() for offence in offences(path)]
     assert not found, "\n" + "\n".join(found)
+
+
+def test_no_phrase_depends_on_letter_case() -> None:
+    """Phrases are made lower case, which would change the meaning of an escape such as `\\S`."""
+    phrases = PHRASES | PHRASES_OF_SOURCES | PHRASES_OF_DOCUMENTS
+    assert not [phrase for phrase in phrases if re.search(r"\\[A-Z]", phrase)]
 
 
 def test_every_exception_is_a_file() -> None:

@@ -127,7 +127,7 @@ def test_an_old_proof_is_not_kept_in_place_of_one_that_was_not_written(
     assert "fool/1/1" not in told.stdout
 
 
-def test_files_that_only_appear_during_the_run_are_no_edit(tmp_path: Path) -> None:
+def test_files_that_only_appear_during_the_run_are_not_edits(tmp_path: Path) -> None:
     project(tmp_path, "Path(__file__).with_name('new.py').write_text('x = 1')")
     assert trace(tmp_path, "prove", "--jobs=1").returncode == 0
     assert trace(tmp_path, "gate").returncode == 0

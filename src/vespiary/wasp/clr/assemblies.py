@@ -69,7 +69,7 @@ class Managed:
     Attributes:
         reference: How the configuration names it.
         plugin: The assembly with the plug-in.
-        references: Others that it needs, beside those of mono.
+        references: Others that it needs, in addition to those of mono.
         wanted: The class; None if the assembly has one only.
     """
 

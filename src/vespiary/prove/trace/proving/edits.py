@@ -1,7 +1,7 @@
 """Sources that change while their tests run: what was found of them is of no version.
 
 The sources are read when a run begins, each new process of the tests imports them as they are then,
-and the run may take minutes. So all are hashed at the beginning and at the end. Whoever undoes an
+and the run may take minutes. So all are hashed at the beginning and at the end. Someone who undoes an
 edit meanwhile leaves the same bytes, but another time of modification: of a file with marks or
 claims that counts, too. Rust is compiled once; what is edited after that is not what ran, and the
 evidence says nothing about it.
@@ -98,7 +98,7 @@ def _is_rust(path: Path) -> bool:
 
 
 def _states(settings: Settings) -> dict[Path, _State]:
-    """The states of all sources, and of each `conftest.py` beside them."""
+    """The states of all sources, and of each `conftest.py` next to them."""
     paths = settings.files((*settings.rust, *settings.python))
     folders = {folder for path in paths if path.suffix == ".py" for folder in path.parents
                if folder.is_relative_to(settings.root)}  # fmt: skip

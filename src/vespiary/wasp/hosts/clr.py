@@ -157,7 +157,7 @@ class ClrHost(Streams):
                 self._stop_watching.wait(_POLL_MILLISECONDS / 1000)
 
     def _watch_with(self, watch: Callable[..., Iterable[object]]) -> None:
-        """Look at the files when the watch has begun, and at each change, until it must begin again.
+        """Look at the files when the watch begins, and at each change, until it must begin again.
 
         Raises:
             OSError: a folder is not there.

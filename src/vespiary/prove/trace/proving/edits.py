@@ -1,10 +1,10 @@
 """Sources that change while their tests run: what was found of them is of no version.
 
 The sources are read when a run begins, each new process of the tests imports them as they are then,
-and the run may take minutes. So all are hashed at the beginning and at the end. Someone who undoes an
-edit meanwhile leaves the same bytes, but another time of modification: of a file with marks or
-claims that counts, too. Rust is compiled once; what is edited after that is not what ran, and the
-evidence says nothing about it.
+and the run may take minutes. So all are hashed at the beginning and at the end. If someone undoes
+an edit meanwhile, the bytes are the same, but the time of modification is another: in a file with
+marks or claims, that counts too. Rust is compiled once. What is edited after that is not what
+ran, and the evidence says nothing about it.
 
 What was proven of a changed file is not kept. Of the sources of its identifiers the evidence has no
 digest, so that they count as changed whatever the sources are later. A file without marks may be

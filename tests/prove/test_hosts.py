@@ -240,7 +240,7 @@ def test_of_a_host_that_is_cut_off_the_report_has_what_it_sent_before(suite: Pat
     with machines(suite.parent, 2) as made, echoing() as port:
         hosts = naming(suite.parent / "hosts", made)
         url = f"tcp://{made[0].gateway}:{port}"
-        words = [url, "--connections", "4", "--rate", "100", "--duration", "40s", "--json", "-"]
+        words = [url, "--connections", "4", "--rate", "100", "--duration", "16s", "--json", "-"]
         process = subprocess.Popen(
             [*LOAD, *words, "--hosts", str(hosts)],
             stdout=subprocess.PIPE,
@@ -256,8 +256,8 @@ def test_of_a_host_that_is_cut_off_the_report_has_what_it_sent_before(suite: Pat
         assert process.returncode == 1, rest
         report = json.loads(output)
         assert "nothing was heard" in rest or "the connection ended" in rest
-        # h0 sent 2,000 messages, and h1 50 per second for at least two seconds.
-        assert 2_050 <= report["received"] < 4_000
+        # h0 sent 800 messages, and h1 50 per second for at least two seconds.
+        assert 850 <= report["received"] < 1_600
         assert not report["complete"]
         assert report["hosts_failed"].keys() == {"h1"}
         for machine in made:

@@ -388,3 +388,21 @@ async def test_each_request_is_logged_where_that_is_wanted(
         if record.name == "vespiary.access"
     ]
     assert lines == [f'{host}:{port} - "GET /a?b=1 HTTP/1.1" 200']
+
+
+async def test_what_an_application_changes_in_its_scope_is_not_in_the_next_one() -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        seen.append(dict(scope["extensions"]))
+        scope["extensions"]["http.response.push"] = {}
+        await respond(send)
+
+    async with (
+        serving(vespiary.ASGI(app, lifespan="off"), HTTP) as server,
+        connected(server) as client,
+    ):
+        await client.ask("GET", "/")
+        await client.ask("GET", "/")
+    assert seen[0] == seen[1]
+    assert "http.response.push" not in seen[1]

@@ -8,6 +8,7 @@ import pytest
 
 import vespiary
 from tests.logs import records
+from vespiary.http._messages import ClientGone
 
 from .kit import HTTP, Receive, Send, connected, respond, serving, until
 
@@ -318,6 +319,29 @@ async def test_mistakes_are_clear_errors(
         await until(lambda: raised)
     assert type(raised[0]) is cls
     assert match in str(raised[0])
+
+
+async def test_a_close_after_the_client_has_left_does_nothing_and_a_send_raises() -> None:
+    raised: list[BaseException | None] = []
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        for message in (CLOSE, TEXT, CLOSE):
+            try:
+                await send(message)
+            except OSError as error:
+                raised.append(error)
+            else:
+                raised.append(None)
+
+    async with serving(vespiary.ASGI(app, lifespan="off"), HTTP) as server:
+        connection = await vespiary.connect(websocket_url(server))
+        await connection.close()
+        await until(lambda: len(raised) == 3)
+    assert [type(error) for error in raised] == [type(None), ClientGone, type(None)]
 
 
 async def test_sending_waits_for_a_client_that_does_not_read() -> None:

@@ -43,6 +43,8 @@ _EXPECTED = {
     _DONE: ((), "the response is complete"),
 }
 _BODY_TYPE = "http.response.body"
+_BYTES = (bytes, bytearray, memoryview)
+_LISTED = (list, tuple)
 _DISCONNECT = "http.disconnect"
 _FAILED_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
 _FAILED_BODY = b"Internal Server Error\n"
@@ -75,7 +77,7 @@ class HTTPCall:
         self._is_received = False
         self._is_watching = False
         self._next: bytes | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] | None = None
         self.task: asyncio.Task[None] | None = None
 
     async def run(self, scope: dict[str, Any]) -> None:
@@ -130,7 +132,13 @@ class HTTPCall:
             TypeError: the message, or a field of it, is of a wrong type.
             ValueError: a field has a value that cannot be sent.
         """
-        kind = message_type(message)
+        # The two messages of most responses come first.
+        try:
+            kind = message["type"]
+        except (TypeError, KeyError, IndexError):
+            kind = None
+        if type(kind) is not str:
+            kind = message_type(message)
         stage = self._stage
         if stage == _START:
             if kind == "http.response.start":
@@ -159,7 +167,7 @@ class HTTPCall:
         self._status = status_of(message)
         headers = message.get("headers", ())
         # Checked by the engine when they are sent; a generator could not be read twice.
-        self._headers = headers if isinstance(headers, list | tuple) else self._listed(message)
+        self._headers = headers if isinstance(headers, _LISTED) else self._listed(message)
         self._has_trailers = bool(message.get("trailers", False))
         self._stage = _FIRST_BODY
 
@@ -173,12 +181,12 @@ class HTTPCall:
     def _send_body(self, message: dict[str, Any]) -> bool:
         """Send a piece; whether there is room for another."""
         body = message.get("body", b"")
-        if not isinstance(body, bytes | bytearray | memoryview):
+        if not isinstance(body, _BYTES):
             raise wrong_field(message, "body", "bytes")
         has_more = bool(message.get("more_body", False))
         if self._stage == _FIRST_BODY:
             if not has_more and not self._has_trailers:
-                self._respond(bytes(body))
+                self._respond(body if type(body) is bytes else bytes(body))
                 return True
             self._start()
         has_room = self._exchange.write(body) if body else self._exchange.is_writable
@@ -268,16 +276,19 @@ class HTTPCall:
             self._is_watching = True
             self._exchange.set_waker(self._wake)
         waiter = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
         self._waiters.append(waiter)
         try:
             await waiter
         finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            waiting = self._waiters or []  # Another list, or none, where it was woken.
+            if waiter in waiting:
+                waiting.remove(waiter)
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -311,10 +322,12 @@ class HTTPCall:
         self._done()
 
     def _end(self) -> None:
-        exchange = self._exchange
-        self._hosting.calls.discard(self)
-        self.task = None
-        if self._hosting.has_access_log:
+        hosting = self._hosting
+        if self.task is not None:
+            hosting.calls.discard(self)
+            self.task = None
+        if hosting.has_access_log:
+            exchange = self._exchange
             log_access(
                 exchange.connection.peer,
                 exchange.method,

@@ -85,6 +85,8 @@ def status_of(message: Any) -> int:
         ValueError: it is not that of a final response.
     """
     status = message.get("status")
+    if type(status) is int and 200 <= status <= 599:
+        return status
     # http.HTTPStatus is an int too.
     if not isinstance(status, int) or isinstance(status, bool):
         raise wrong_field(message, "status", "an int")

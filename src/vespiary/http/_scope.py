@@ -58,18 +58,18 @@ class Scopes:
             "http_version": "1.1",
             "scheme": scheme,
             "root_path": root_path,
-            "extensions": _HTTP_EXTENSIONS,
         }
         self._websocket: dict[str, Any] = {
             **self._http,
             "type": "websocket",
             "scheme": _WEBSOCKET_SCHEMES[scheme],
-            "extensions": _WEBSOCKET_EXTENSIONS,
         }
 
     def http(self, exchange: Exchange) -> dict[str, Any]:
         """Return the scope of an HTTP request."""
         scope = self._http.copy()
+        # An application may change them, for itself.
+        scope["extensions"] = _HTTP_EXTENSIONS.copy()
         scope["method"] = exchange.method
         scope["http_version"] = _VERSIONS[exchange.minor_version]
         scope["headers"] = exchange.headers
@@ -79,6 +79,7 @@ class Scopes:
     def websocket(self, request: Request) -> dict[str, Any]:
         """Return the scope of a WebSocket."""
         scope = self._websocket.copy()
+        scope["extensions"] = _WEBSOCKET_EXTENSIONS.copy()
         scope["headers"] = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in request.headers.lines
@@ -90,7 +91,7 @@ class Scopes:
 
     def _add_common(self, scope: dict[str, Any], target: str, connection: Connection) -> None:
         path, _, query = target.partition("?")
-        raw_path = path.encode("ascii", "replace")
+        raw_path = path.encode()
         if "%" in path:
             path = unquote(path)
         if self._removed:
@@ -98,7 +99,7 @@ class Scopes:
             raw_path = self._raw_removed + raw_path
         scope["path"] = path
         scope["raw_path"] = raw_path
-        scope["query_string"] = query.encode("ascii", "replace")
+        scope["query_string"] = query.encode() if query else b""
         peer = connection.peer
         scope["client"] = peer if type(peer) is tuple else None
         if self._socket_path is None:

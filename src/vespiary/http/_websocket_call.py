@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketCall", "begin_websocket", "is_working", "opened"]
 
-_CONNECT, _HANDSHAKE, _DENIAL, _OPEN, _CLOSED = range(5)
-"""Before `websocket.connect`; before the answer; within a response that refuses; open; over."""
+_CONNECT, _HANDSHAKE, _DENIAL, _OPEN, _CLOSED, _GONE = range(6)
+"""Before `websocket.connect`; before the answer; within a response that refuses; open; closed by
+the application; disconnected, which the application has been told."""
 
 _EXPECTED = {
     _CONNECT: (
@@ -47,6 +48,7 @@ _EXPECTED = {
 }
 _EXPECTED[_HANDSHAKE] = _EXPECTED[_CONNECT]
 
+_BYTES = (bytes, bytearray, memoryview)
 _FAILED = NativeResponse(("failed",))
 _ABNORMAL = 1006
 """The code for a connection that ended without a close frame (RFC 6455 section 7.1.5)."""
@@ -93,7 +95,7 @@ class WebSocketCall:
     def cancel(self) -> None:
         """The client has disconnected before the handshake was answered."""
         if self._stage <= _DENIAL:
-            self._stage = _CLOSED
+            self._stage = _GONE
         self._wake()
 
     def set_open(self) -> None:
@@ -125,14 +127,15 @@ class WebSocketCall:
             return {"type": "websocket.connect"}
         # Some frameworks receive before they accept.
         while not self._is_open:
-            if self._stage == _CLOSED:
+            if self._stage >= _CLOSED:
                 return self._disconnect()
             self._change = asyncio.get_running_loop().create_future()
             await self._change
         try:
             message = await self._connection.receive()
         except ConnectionClosed:
-            self._stage = _CLOSED
+            if self._stage != _CLOSED:
+                self._stage = _GONE
             return self._disconnect()
         if type(message) is str:
             return {"type": "websocket.receive", "text": message}
@@ -156,6 +159,10 @@ class WebSocketCall:
                 self._close(message)
             else:
                 raise out_of_order(kind, *_EXPECTED[stage])
+        elif stage == _GONE:
+            # Applications close in a `finally`, whoever was first.
+            if kind != "websocket.close":
+                raise ClientGone
         elif stage == _CLOSED:
             if self._connection.close_reason is not None and kind != "websocket.close":
                 raise ClientGone
@@ -203,7 +210,7 @@ class WebSocketCall:
         turns = 0
         while not self._is_open:
             if self._connection.close_reason is not None:
-                self._stage = _CLOSED
+                self._stage = _GONE
                 self._wake()
                 raise ClientGone
             await asyncio.sleep(0 if turns < _TURNS else _TURN_SECONDS)
@@ -217,7 +224,7 @@ class WebSocketCall:
         if data is None:
             if not isinstance(text, str):
                 raise wrong_field(message, "text", "a str or None")
-        elif not isinstance(data, bytes | bytearray | memoryview):
+        elif not isinstance(data, _BYTES):
             raise wrong_field(message, "bytes", "bytes or None")
         try:
             await self._connection.send(text if data is None else data)
@@ -235,7 +242,7 @@ class WebSocketCall:
 
     def _deny_body(self, message: dict[str, Any]) -> None:
         body = message.get("body", b"")
-        if not isinstance(body, bytes | bytearray | memoryview):
+        if not isinstance(body, _BYTES):
             raise wrong_field(message, "body", "bytes")
         self._body += body
         if not message.get("more_body", False):
@@ -260,7 +267,7 @@ class WebSocketCall:
         """The application has returned."""
         if self._stage == _OPEN:
             self._connection.close(CloseCode.NORMAL)
-        elif self._stage != _CLOSED:
+        elif self._stage < _OPEN:
             self._fail(RuntimeError("the application returned before it answered the handshake"))
 
     def _fail(self, error: BaseException) -> None:

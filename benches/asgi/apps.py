@@ -15,7 +15,7 @@ async def small(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] == "websocket.receive":
-            await send({**message, "type": "websocket.send"})
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
         return
     if scope["type"] != "http":
         raise ValueError(scope["type"])
@@ -35,6 +35,21 @@ async def large(scope: Any, receive: Any, send: Any) -> None:
     headers = [(b"content-length", b"65536")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": LARGE})
+
+
+async def upload(scope: Any, receive: Any, send: Any) -> None:
+    """The size of the request's body, of which nothing is kept."""
+    if scope["type"] != "http":
+        raise ValueError(scope["type"])
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message["body"])
+        more = message["more_body"]
+    body = b"%d" % size
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def wsgi(environ: Any, start_response: Any) -> list[bytes]:
@@ -78,4 +93,4 @@ def named(name: str) -> Any:
 
 
 FACTORIES = ("starlette", "fastapi")
-NAMED = {"small": small, "large": large, "wsgi": wsgi}
+NAMED = {"small": small, "large": large, "upload": upload, "wsgi": wsgi}

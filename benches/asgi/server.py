@@ -27,7 +27,7 @@ def serve_uvicorn(name: str, port: int) -> None:
         port=port,
         loop="uvloop",
         http="httptools",
-        ws="websockets",
+        ws="websockets-sansio",
         access_log=False,
         log_level="warning",
         ws_per_message_deflate=False,

@@ -88,10 +88,13 @@ conformance: $(stamps)/group-test build ## Run other people's conformance suites
 	@echo "==> Running the conformance suites, $(MESSAGES) messages a compression case"
 	@VESPIARY_AUTOBAHN_MESSAGES=$(MESSAGES) $(python) -m pytest tests/conformance
 
-suites: build-for-tests ## Run other projects' own tests on our loop and our HTTP server
+suites: build-for-tests ## Run other projects' own tests on our loop, and with our HTTP server
 	@$(python) -m tests.suites asyncio
 	@$(python) -m tests.suites uvloop
 	@$(python) -m tests.suites http --every-cut
+	@$(python) -m tests.suites h1spec
+	@$(python) -m tests.suites starlette
+	@$(python) -m tests.suites fastapi
 
 fuzz: ## Fuzz each target of fuzz/ for SECONDS (20 by default)
 	@$(PYTHON) tools/run_fuzz.py $(or $(SECONDS),20)

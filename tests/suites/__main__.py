@@ -3,12 +3,19 @@
     python -m tests.suites asyncio [--version 3.12] [--driver epoll] [PATTERN...]
     python -m tests.suites uvloop
     python -m tests.suites http [--driver epoll] [--every-cut]
+    python -m tests.suites h1spec
+    python -m tests.suites starlette [--driver epoll] [test_routing.py...]
+    python -m tests.suites fastapi
 
 PATTERN chooses modules: `test_unix*`. The exit status is 1 when a test that the stock loop passes
 does not pass on ours and is not listed in differences.toml, or when a listed one passes.
 
 `http` sends the requests of llhttp's and gunicorn's own tests to our HTTP server, and compares what
-it accepts and refuses; http_differences.toml lists what differs, and why.
+it accepts and refuses; http_differences.toml lists what differs, and why. `h1spec` sends the cases
+that h1spec describes.
+
+`starlette` and `fastapi` run the frameworks' own tests, with a client that sends real requests to a
+server of ours; framework_differences.toml lists what differs, and why.
 """
 
 import argparse
@@ -17,16 +24,20 @@ import sys
 from pathlib import Path
 
 from .differences import Difference, differing, known
+from .frameworks import FRAMEWORKS, Reasons, compare, run
+from .h1spec import failures, h1_cases
 from .http_corpora import cases
 from .http_requests import differences, reasons
 from .runs import CHECKOUT, DRIVERS, asyncio_modules, interpreters, run_modules, version_of
 from .uvloop_tests import uvloop_modules
 
+SUITES = ("asyncio", "uvloop", "http", "h1spec", *FRAMEWORKS)
+
 
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
-    parser.add_argument("suite", choices=["asyncio", "uvloop", "http"])
+    parser.add_argument("suite", choices=SUITES)
     parser.add_argument("pattern", nargs="*", help="modules, such as test_unix*")
     parser.add_argument("--version", action="append", help="CPython versions; default: all here")
     parser.add_argument("--driver", action="append", choices=DRIVERS, help="default: both")
@@ -35,6 +46,10 @@ def main() -> int:
     asked = parser.parse_intermixed_args()
     if asked.suite == "http":
         return _compare_requests(asked)
+    if asked.suite == "h1spec":
+        return _run_h1spec(asked)
+    if asked.suite in FRAMEWORKS:
+        return _compare_frameworks(asked)
     if asked.suite == "uvloop":
         folder, modules = uvloop_modules(CHECKOUT / ".cache" / "suites")
         return _compare(asked, Path(sys.executable), modules, folder)
@@ -58,6 +73,43 @@ def _compare_requests(asked: argparse.Namespace) -> int:
             status |= name not in listed
         for name in listed.keys() - found.keys():
             print(f"  as expected, but listed as different: {name}")
+            status = 1
+    return status
+
+
+def _run_h1spec(asked: argparse.Namespace) -> int:
+    status, count = 0, len(h1_cases())
+    for driver in asked.driver or DRIVERS:
+        found = failures(driver)
+        print(f"{driver}: {count - len(found)} of {count} cases as expected")
+        for name, text in found.items():
+            print(f"  {name}: {text}")
+            status = 1
+    return status
+
+
+def _compare_frameworks(asked: argparse.Namespace) -> int:
+    framework, chosen = asked.suite, tuple(asked.pattern)
+    reasons_known, status = Reasons(framework), 0
+    stock = run(framework, "stock", chosen=chosen)
+    print(
+        f"{framework}'s own client: {_summary([it.outcome for it in stock.values()])}", flush=True
+    )
+    for driver in asked.driver or DRIVERS:
+        live = run(framework, "live", driver, chosen)
+        asking = sum(it.has_asked for it in live.values())
+        summary = _summary([it.outcome for it in live.values()])
+        print(f"a live server on {driver}: {summary}; {asking} have started a server", flush=True)
+        different = compare(stock, live)
+        for test in different:
+            reason = reasons_known.of(test)
+            print(f"  {test}: {reason or 'NOT LISTED'}")
+            status |= reason is None
+            if asked.texts:
+                text = live[test].text if test in live else "not run"
+                print("    " + text.replace("\n", "\n    "))
+        for pattern in reasons_known.stale(stock, different):
+            print(f"  passes, but is listed as different: {pattern}")
             status = 1
     return status
 

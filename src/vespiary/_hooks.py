@@ -130,7 +130,9 @@ def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler")
     """
     if not isinstance(handler, Handler):
         return Hooks(spawn=_spawner(handler, task_name), keeps_request=True)
-    hooks = Hooks(keeps_request=keeps_request(type(handler)))
+    asked = handler.keep_request
+    keeps = keeps_request(type(handler)) if asked is None else asked
+    hooks = Hooks(keeps_request=keeps)
     for hook, name in _METHODS.items():
         setattr(hooks, hook, defined(handler, name))
     # A host of applications, such as that of ASGI, drives each exchange by itself.

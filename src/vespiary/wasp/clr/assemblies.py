@@ -150,7 +150,8 @@ def managed(reference: str, references: Sequence[str], folder: Path) -> Managed:
         if not sources:
             raise _wrong(reference, "is a folder without files that end with .cs")
         if len(sources) >= _FILES_MAX:
-            raise _wrong(reference, f"is a folder with too much C#: at most {_FILES_MAX - 1} files")
+            text = f"is a folder with too many files that end with .cs: at most {_FILES_MAX - 1}"
+            raise _wrong(reference, text)
         before = _hash(reference, sources, references, others)
         plugin = _compiled(reference, path.stem, sources, references, folder, before)
         # If a file was changed meanwhile, it is not known which of both was compiled.

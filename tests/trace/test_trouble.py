@@ -1,5 +1,6 @@
 """Tests that fail, break their process or leave something behind: what the prover makes of them."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -296,6 +297,8 @@ def test_claims_of_tests_that_show_nothing_are_named(tmp_path: Path) -> None:
         "def test_a():\n    assert not requires('toy/3/1', True)\n"
         "@pytest.mark.skip\n@pytest.mark.requirement('toy/3/1')\n"
         "def test_b():\n    assert requires('toy/3/1', True)\n"
+        "@pytest.mark.xfail\n@pytest.mark.requirement('toy/3/1')\n"
+        "def test_c():\n    assert requires('toy/3/1', True)\n"
     )
     config = tmp_path / "trace.toml"
     config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
@@ -305,6 +308,48 @@ def test_claims_of_tests_that_show_nothing_are_named(tmp_path: Path) -> None:
     ).stdout  # fmt: skip
     assert "is claimed only by tests that were skipped or were expected to fail (xfail)" in told
     assert "test_it.py::test_a (xfailed), test_it.py::test_b (skipped)" in told
+    assert "test_it.py::test_c (xpassed)" in told
+    assert "but passes while the code" not in told
+
+
+def test_evidence_that_a_test_makes_impossible_to_write_is_kept_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest, shutil\nfrom pathlib import Path\nfrom vespiary.trace import requires\n"
+        "@pytest.mark.requirement('toy/3/1')\n"
+        "def test_a():\n    cache = Path(__file__).with_name('.cache')\n"
+        "    shutil.rmtree(cache, ignore_errors=True)\n    cache.touch()\n"
+        "    assert requires('toy/3/1', True)\n"
+    )
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "toy.toml").write_text('[[requirement]]\nid = "toy/3/1"\n')
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    done = subprocess.run(
+        command("prove", config=config), env=environment(temporary), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    [kept] = temporary.glob("vespiary-evidence-*/evidence.json")
+    assert "cannot be written" in done.stderr
+    assert f"the evidence is in {kept}: move it, or pass it with --evidence" in done.stderr
+    assert json.loads(kept.read_text())["proofs"][0]["verdict"] == "killed"
+
+
+def test_a_file_of_tests_that_was_renamed_is_named_with_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / "test_parcels.py").write_text("")
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_parcel.py"]\n')
+    done = subprocess.run(
+        command("prove", config=config), env=environment(tmp_path), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "run.pytest in trace.toml has test_parcel.py, which does not exist: did you mean"
+        " test_parcels.py?\n"
+    )
 
 
 def test_too_many_jobs_are_refused_before_anything_starts(tmp_path: Path) -> None:

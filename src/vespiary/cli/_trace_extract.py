@@ -9,7 +9,7 @@ from vespiary.cli._help import Command
 from vespiary.cli._trace_options import config_option
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
-from vespiary.prove.trace.extract import Extraction, Request, extract
+from vespiary.prove.trace.extract import Extraction, Request, extract, refuse_name
 from vespiary.prove.trace.normative import candidates, read
 from vespiary.prove.trace.renaming import refuse_moved_marks, renamed
 from vespiary.prove.trace.settings import read_settings
@@ -111,6 +111,7 @@ def extract_command(
         raise click.UsageError(
             "--show and --candidates write nothing: remove --accept, --check and --old"
         )
+    refuse_name(specification)
     text = files.specification(text_path)
     patterns = tuple(part.strip() for part in sections.split(",")) if sections else ()
     if show or show_candidates:
@@ -155,7 +156,12 @@ def _print(
     """Print sentences, candidates or both, for anyone who writes the catalogue's words."""
     if show:
         sentences = read(text, name, patterns)
-        if not sentences:
+        if not sentences and patterns and read(text, name):
+            click.echo(
+                f"no sentence of {name} with a key word is in --sections {','.join(patterns)}",
+                err=True,
+            )
+        elif not sentences:
             click.echo(
                 f"no sentence of {name} has a key word in capitals: try --candidates", err=True
             )

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -221,16 +222,36 @@ def _refuse(path: Path, only: tuple[str, ...]) -> None:
         Record.read(path)
 
 
+def _merged(settings: Settings, path: Path, record: Record, only: tuple[str, ...]) -> Record:
+    """The record, with `only` as a part of the evidence that there is."""
+    if not (only and path.exists()):
+        return record
+    before, _ = as_of_today(path, settings.root, scan_sources(settings).marks)
+    return merged(before, record, only)
+
+
+def _keep(record: Record, path: Path) -> None:
+    """Write the evidence; if a test has made that impossible, elsewhere: it took minutes.
+
+    Raises:
+        ConfigurationError: It was not written to the place that was asked for.
+    """
+    try:
+        record.write(path)
+    except ConfigurationError as error:
+        other = Path(tempfile.mkdtemp(prefix="vespiary-evidence-")) / path.name
+        record.write(other)
+        raise ConfigurationError(
+            f"{error}; the evidence is in {other}: move it, or pass it with --evidence"
+        ) from error
+
+
 def _finish(
     settings: Settings, ran: _Ran, only: tuple[str, ...], evidence: str | None, as_json: bool
 ) -> None:
     """Write the evidence, and say what is not as it must be; with `only` the rest stays."""
     path, record = _place(settings, evidence), ran.record
-    if only and path.exists():
-        before, _ = as_of_today(path, settings.root, scan_sources(settings).marks)
-        merged(before, record, only).write(path)
-    else:
-        record.write(path)
+    _keep(_merged(settings, path, record, only), path)
     problems, weak = [*ran.edits, *record.problems()], record.weak()
     if as_json:
         told = {"problems": problems, "weak": weak}

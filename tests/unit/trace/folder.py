@@ -128,7 +128,9 @@ class Folder:
         self.proven_sources = self._sources()
 
     def _sources(self) -> list[Source]:
-        marks = scan_rust((self.root / "a.rs").read_text(), "a.rs").marks
+        marks = []
+        for file in sorted(self.root.glob("*.rs")):
+            marks += scan_rust(file.read_text(), file.name).marks
         for file in self.root.glob("outside/*.py"):
             marks += scan_python(file.read_text(), file.relative_to(self.root).as_posix()).marks
         return sources_of(marks)

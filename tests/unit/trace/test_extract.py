@@ -482,3 +482,19 @@ def test_after_any_revision_the_catalogue_has_what_the_text_has(
     assert len(now.vanished) == len(revision.vanished)
     assert len(revision.pairs) + len(revision.new) == len(new)
     assert not [new for old, new in revision.moved if old.hash != new.hash]
+
+
+@pytest.mark.parametrize("option", ["--show", "--candidates"])
+@pytest.mark.parametrize("name", ["\u00e9", "Nest", "1", "a b"])
+def test_a_name_that_no_identifier_can_have_is_refused_before_anything_is_shown(
+    desk: Desk, name: str, option: str
+) -> None:
+    command = ["trace", "extract", name, f"--text={desk.text}", option]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert "lower-case letters (a to z), digits and hyphens" in done.output
+
+
+def test_show_names_sections_that_have_no_requirement(desk: Desk) -> None:
+    done = desk.run("--show", "--sections", "99")
+    assert done.output == "no sentence of nest with a key word is in --sections 99\n"

@@ -125,7 +125,7 @@ def test_a_claiming_test_that_fails_with_nothing_disabled_proves_nothing(folder:
     )
 
 
-@pytest.mark.parametrize("outcome", ["skipped", "xfailed"])
+@pytest.mark.parametrize("outcome", ["skipped", "xfailed", "xpassed"])
 def test_a_claiming_test_that_was_skipped_is_named(folder: Folder, outcome: str) -> None:
     folder.test(0)["outcome"] = outcome
     folder.evidence.update(proofs=[], claims=[])

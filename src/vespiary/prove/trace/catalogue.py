@@ -199,7 +199,8 @@ def parsed(text: str, file: str, name: str) -> Catalogue:
     reader = _Reader(file, _table_lines(text, "requirement"))
     _refuse_other_shapes(reader, data, text)
     head = data.get("specification", {})
-    reader.check(head, _SPECIFICATION_KEYS, 1)
+    if not reader.check(head, _SPECIFICATION_KEYS, 1):
+        raise ConfigurationError("\n".join(reader.wrong))
     name = str(head.get("name", name))
     reader.roles = tuple(map(str, head.get("roles", ())))
     if any(not role or re.search(r"\s", role) for role in reader.roles):

@@ -5,7 +5,8 @@ identifier and the function that claims it, however many tests are made of that 
 those of the sources as they are now; what has changed since is said.
 """
 
-from collections.abc import Container, Iterable, Mapping
+import re
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,10 +144,15 @@ def read_evidence(
         changed=changed,
         hints=record.hints(),
     )
+    gone = {(one.source.id, one.source.file, one.source.function)
+            for one in changed if one.gone and one.source.kind == "claim"}  # fmt: skip
     for test in record.tests:
+        claims = [name for name in test.claims if not _has_gone(test.claimant, name, gone)]
+        if not claims:
+            continue
         evidence.tests[test.id] = Test(
             id=test.id,
-            claims=frozenset(test.claims),
+            claims=frozenset(claims),
             reached=frozenset(test.reached),
             acted=frozenset(test.acted),
             outcome=test.outcome,
@@ -167,6 +173,20 @@ def read_evidence(
             continue
         evidence.claims[claim.claimant, claim.id] = claim.verdict
     return evidence
+
+
+def _has_gone(claimant: str, name: str, gone: Collection[tuple[str, str, str]]) -> bool:
+    """Whether the sources no longer have the test that claimed something."""
+    file, _, function = claimant.partition("::")
+    if not file.endswith(".py"):
+        own = claimant.rpartition("::")[2]
+        return any(
+            which == name and where.endswith(".rs") and re.split(r"::|\.", scope)[-1] == own
+            for which, where, scope in gone
+        )
+    parts = function.split("::")
+    scopes = [".".join(parts[:count]) for count in range(len(parts) + 1)]
+    return any((name, file, scope) in gone for scope in scopes)
 
 
 def _hidden(record: Record, marks: Iterable[Mark], outdated: Container[str]) -> list[Mark]:

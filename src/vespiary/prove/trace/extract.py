@@ -19,7 +19,7 @@ from vespiary.prove.trace.revise import Revision, compare
 from vespiary.prove.trace.sentences import normalised, split, words_alone
 from vespiary.prove.trace.writing import fresh_head, rewritten
 
-__all__ = ["Extraction", "Request", "extract"]
+__all__ = ["Extraction", "Request", "extract", "refuse_name"]
 
 _NEAR = 0.8
 _NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
@@ -85,11 +85,7 @@ def extract(request: Request) -> Extraction:
         ConfigurationError: The catalogue is wrong, or is another specification's, or the base that
             it names was not given.
     """
-    if not _NAME.match(request.name):
-        raise ConfigurationError(
-            f"{request.name!r} cannot begin an identifier: the name of a specification has "
-            "lower-case letters, digits and hyphens, such as rfc6455"
-        )
+    refuse_name(request.name)
     existing = load(request.path) if request.path.exists() else None
     sections = request.sections or (existing.sections if existing else ())
     _refuse_mismatch(request, existing)
@@ -126,6 +122,19 @@ def extract(request: Request) -> Extraction:
     )
     parsed(extraction.written, str(request.path), request.name)
     return extraction
+
+
+def refuse_name(name: str) -> None:
+    """Refuse a name with which no identifier can begin.
+
+    Raises:
+        ConfigurationError: With what a name has.
+    """
+    if not _NAME.match(name):
+        raise ConfigurationError(
+            f"{name!r} cannot begin an identifier: the name of a specification has "
+            "lower-case letters (a to z), digits and hyphens, such as rfc6455"
+        )
 
 
 def _refuse_nothing(

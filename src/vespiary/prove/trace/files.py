@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vespiary.errors import ConfigurationError
 
-__all__ = ["read", "refuse_unwritable", "source", "specification", "write"]
+__all__ = ["raw", "read", "refuse_unwritable", "source", "specification", "write"]
 
 
 _BYTES_MAX = 64 << 20
@@ -27,7 +27,7 @@ def read(path: Path) -> str:
         ConfigurationError: It cannot be read, is not UTF-8, or has no end, as a device.
     """
     try:
-        text = _bytes(path).decode("utf-8-sig")
+        text = raw(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"{path} cannot be read: byte {error.start} is not UTF-8: save it as UTF-8"
@@ -41,7 +41,7 @@ def specification(path: Path) -> str:
     Raises:
         ConfigurationError: It cannot be read, or is not a text.
     """
-    data = _bytes(path)
+    data = raw(path)
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
     if "\0" in text:
@@ -51,8 +51,12 @@ def specification(path: Path) -> str:
     return text
 
 
-def _bytes(path: Path) -> bytes:
-    """What a file or a pipe has, if it has an end within `_BYTES_MAX`."""
+def raw(path: Path) -> bytes:
+    """What a file or a pipe has, if it has an end within `_BYTES_MAX`.
+
+    Raises:
+        ConfigurationError: It cannot be read, or has no end, as a device.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_BYTES_MAX + 1)

@@ -92,8 +92,8 @@ def _holds(results: _Results, suite: str, cases: set[str]) -> bool:
 
 def _read_junit(path: Path, results: _Results) -> None:
     try:
-        cases = list(ElementTree.parse(path).iter("testcase"))
-    except ElementTree.ParseError as error:
+        cases = list(ElementTree.fromstring(files.raw(path)).iter("testcase"))
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ConfigurationError(f"{path} is not a JUnit report: {error}") from error
     for case in cases:
         if case.find("skipped") is None:
@@ -108,7 +108,7 @@ def _read_cases(path: Path, results: _Results) -> None:
         for key in ("passed", "failed"):
             for case in data[key]:
                 results.add(data["suite"], str(case), passed=key == "passed")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigurationError(
             f"{path} is not a list of a suite's cases ({said(error)}): see docs/how-to/trace.md"
         ) from error
@@ -135,7 +135,12 @@ def _tables(path: Path) -> Iterator[dict[str, Any]]:
         data = toml.loads(files.read(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
-    for number, table in enumerate(data.get("confirmation", []), 1):
+    tables = data.get("confirmation", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigurationError(
+            f"{path}: confirmation must be tables, each with a line [[confirmation]]"
+        )
+    for number, table in enumerate(tables, 1):
         lists = all(isinstance(table.get(key), list) for key in ("cases", "ids"))
         if set(table) != {"suite", "cases", "ids"} or not lists:
             raise ConfigurationError(

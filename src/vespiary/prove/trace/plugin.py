@@ -165,7 +165,7 @@ class _Outcomes:
 
         A plugin may have outcomes of its own, as `rerun`: they say nothing of the mark.
         """
-        ranks: tuple[str, ...] = ("passed", "skipped", "xfailed", "failed")
+        ranks: tuple[str, ...] = ("passed", "skipped", "xpassed", "xfailed", "failed")
         outcome: str = report.outcome
         if outcome == "failed" and not self.how:
             # The phase was run elsewhere, as in a process of its own: only its report is here.
@@ -173,6 +173,8 @@ class _Outcomes:
             self.how = ASSERTION if _ASSERTED.search(self.words) else EXCEPTION
         if outcome == "skipped" and hasattr(report, "wasxfail"):
             outcome = "xfailed"
+        if outcome == "passed" and hasattr(report, "wasxfail"):
+            outcome = "xpassed"  # Its failure would be expected, so it can show nothing.
         if outcome in ranks:
             self.outcome = max(self.outcome, outcome, key=ranks.index)
 

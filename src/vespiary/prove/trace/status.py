@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.evidence import Evidence, Proof, Test
 from vespiary.prove.trace.marks import Mark, Problem
+from vespiary.prove.trace.moves import problems_of
 from vespiary.prove.trace.proving.record import (
     KILLED,
     MASKED,
@@ -215,9 +216,17 @@ def _witnesses(
     found += [
         Witness(f"{claim.file}::{claim.function or claim.macro}", "not run")
         for claim in project.claims.get(identifier, [])
-        if claim.function.rsplit(".", 1)[-1] not in ran and not (claim.macro and ran)
+        if claim.function.rsplit(".", 1)[-1] not in ran
+        and not (claim.macro and ran)
+        and not any(_is_within(claimant, claim) for claimant in claimants)
     ]
     return found
+
+
+def _is_within(claimant: str, claim: Mark) -> bool:
+    """Whether a test of pytest is in the class or the file that makes a claim."""
+    scope = "::".join([claim.file, *(part for part in claim.function.split(".") if part)])
+    return claimant.startswith(f"{scope}::")
 
 
 def _function_of(claimant: str) -> str:
@@ -253,11 +262,8 @@ def _wrong(project: Project, evidence: Evidence) -> list[Problem]:
 
 def _changed(project: Project, evidence: Evidence) -> list[Problem]:
     """Marks and claims that are not what they were when they were proven."""
-    return [
-        Problem(changed.source.site, changed.words)
-        for changed in evidence.changed
-        if changed.source.id in project.requirements
-    ]
+    known = [one for one in evidence.changed if one.source.id in project.requirements]
+    return problems_of(known, {mark.file for mark in project.sources})
 
 
 def _contradiction(places: set[str], tests: list[Test], verdict: str) -> str:

@@ -4,7 +4,8 @@
 {"version": 4,
  "marks":  [{"site", "ids": [], "file", "line", "form"}],
  "tests":  [{"id", "kind": "rust|pytest", "claims": [], "reached": [site], "acted": [site],
-             "outcome": "passed|failed|skipped|xfailed|timeout", "seconds", "claimant", "words"}],
+             "outcome": "passed|failed|skipped|xfailed|xpassed|timeout", "seconds", "claimant",
+             "words"}],
  "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id], "how", "together": [site]}],
  "claims": [{"claimant", "id", "verdict", "tests": [id]}],
  "sources": [{"id", "kind": "mark|claim", "file", "line", "function", "digest", "by_run"}],
@@ -82,7 +83,7 @@ _WEAK_WORDS: Final = {
     TIMEOUT: "a timeout of",
 }
 
-SKIPPED: Final = ("skipped", "xfailed")
+SKIPPED: Final = ("skipped", "xfailed", "xpassed")
 """The outcomes of tests that were not run, or were expected to fail: they show nothing."""
 
 _VERSION = 4
@@ -122,7 +123,8 @@ class Test:
         claims: The requirements that it claims.
         reached: The sites of the marks that it executed.
         acted: Those of them whose condition was true.
-        outcome: `passed`, `failed`, `skipped`, `xfailed` or `timeout`, with all marks enabled.
+        outcome: `passed`, `failed`, `skipped`, `xfailed`, `xpassed` (it was expected to fail) or
+            `timeout`, with all marks enabled.
         seconds: How long it took.
         claimant: The function that makes the claim; several tests may be made of one.
         words: The last lines of its error, if it failed.
@@ -314,7 +316,9 @@ class Record:
             ConfigurationError: It is not there, or is not what a traced run writes.
         """
         try:
-            data = json.loads(path.read_text("utf-8"))
+            data = json.loads(_content(path))
+            if not isinstance(data, dict):
+                raise _WrongType(f"it is {_kind(data)}, and not an object")
             if data["version"] != _VERSION:
                 raise ConfigurationError(
                     f"{path} was written by another version of vespiary trace, whose verdicts"
@@ -334,10 +338,6 @@ class Record:
             )
         except ConfigurationError:
             raise
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path} cannot be read: {error.strerror}; vespiary trace prove writes it"
-            ) from error
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"{path} is not what vespiary trace prove writes ({said(error)}): run that again"
@@ -376,14 +376,32 @@ def last_lines(text: str) -> str:
     return "\n".join(lines[-_LINES_MAX:])
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return files.raw(path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; vespiary trace prove writes it") from error
+
+
+class _WrongType(TypeError):
+    """A value is of another type; the text says which one, to a reader."""
+
+
+def _kind(value: object) -> str:
+    """What JSON calls a value that is not an object."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    names = {str: "a string", list: "an array"}
+    return names.get(type(value), "a number")
+
+
 def said(error: Exception) -> str:
     """What an exception on data of another shape says to a reader."""
     if isinstance(error, KeyError):
         return f"it has no {error.args[0]!r}"
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno} is not JSON"
-    text = str(error)
-    return text if isinstance(error, TypeError) and " is " in text else "it has another form"
+    return str(error) if isinstance(error, _WrongType) else "it has another form"
 
 
 def _rows(kind: type[Any], tables: Iterable[dict[str, Any]]) -> list[Any]:
@@ -401,5 +419,5 @@ def _rows(kind: type[Any], tables: Iterable[dict[str, Any]]) -> list[Any]:
             value = getattr(row, field_here.name)
             wanted = _TYPES.get(field_here.type, tuple)
             if not isinstance(value, wanted) or (field_here.name == "ids" and not value):
-                raise TypeError(f"{kind.__name__}.{field_here.name} is {value!r}")
+                raise _WrongType(f"{kind.__name__}.{field_here.name} is {value!r}")
     return rows

@@ -6,6 +6,7 @@ of a new process.
 """
 
 import contextlib
+import difflib
 import json
 import os
 import select
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ def end(process: "subprocess.Popen[Any]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _missing(root: Path, arguments: Iterable[str]) -> Iterator[str]:
+    """A line on each file that is named and does not exist, with the file that may be meant."""
+    for argument in arguments:
+        name = argument.partition("::")[0]
+        if not name.endswith(".py") or name.startswith("-") or (root / name).exists():
+            continue
+        folder = (root / name).parent
+        names = [path.relative_to(root).as_posix() for path in folder.glob("*.py")]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        meant = f": did you mean {near[0]}?" if near else ""
+        yield f"\nrun.pytest in trace.toml has {name}, which does not exist{meant}"
 
 
 class NotCollected(ConfigurationError):
@@ -92,7 +106,10 @@ class Session:
             words, status = self._last_words(), self._process.poll()
             self.close()
             how = f"in {_COLLECT_SECONDS:g} s" if status is None else f"and ended with {status}"
-            raise NotCollected(f"pytest does not collect {' '.join(arguments)} {how}:\n{words}")
+            raise NotCollected(
+                f"pytest does not collect {' '.join(arguments)} {how}:\n{words}"
+                + "".join(_missing(root, arguments))
+            )
         self.claims: dict[str, tuple[str, ...]] = {
             item["id"]: tuple(item["claims"]) for item in listed
         }

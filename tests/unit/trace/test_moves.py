@@ -63,7 +63,7 @@ def test_the_snapshot_has_no_test_that_has_gone(folder: Folder) -> None:
     assert "test_other" in snapshot
 
 
-def test_a_class_that_claims_is_no_test_where_its_tests_ran(tmp_path: Path) -> None:
+def test_a_class_that_claims_is_not_listed_beside_its_tests(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     (folder.root / "outside").mkdir(exist_ok=True)
     (folder.root / "outside" / "test_it.py").write_text(

@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 import vespiary
-from vespiary.opentelemetry import instrument, observe
+from vespiary.opentelemetry import _server_metrics, instrument, observe
 
 from .kit import HTTP, Receive, Send, connected, respond, serving, until
 
@@ -284,6 +284,22 @@ async def test_the_counters_of_a_server_are_metrics(recorded: Recorded) -> None:
         (still_open,) = recorded.points("vespiary.connections_open")
         assert still_open.value == 1
     assert threading.current_thread() is threading.main_thread()
+
+
+async def test_a_blocked_server_is_asked_once_in_a_collection(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_server_metrics, "_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(_server_metrics, "_SILENT_SECONDS", 3600.0)
+    server = vespiary.Server()
+    observe(server, meter_provider=recorded.meters)
+    server.add(Echo(), WS)
+    asked: list[object] = []
+    monkeypatch.setattr(server, "call_soon_threadsafe", asked.append)
+    async with server:
+        points = await asyncio.to_thread(recorded.points, "vespiary.messages_received")
+        assert points == []
+    assert len(asked) == 1
 
 
 async def test_a_handler_is_instrumented_once(recorded: Recorded) -> None:

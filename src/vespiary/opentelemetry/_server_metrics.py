@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from importlib.metadata import version
@@ -18,6 +19,8 @@ __all__ = ["register"]
 
 _SECONDS_MAX = 5.0
 """How long a reader waits for a loop that is busy. Then there are no values this time."""
+_SILENT_SECONDS = 5.0
+"""How long such a loop is not asked again: all instruments are read in one collection."""
 
 _COUNTERS = {
     "connections_accepted": ("{connection}", "Connections that were accepted."),
@@ -48,26 +51,27 @@ Callback = Callable[[CallbackOptions], Iterable[Observation]]
 
 def register(server: Server, provider: MeterProvider) -> None:
     """Create the instruments."""
+    endpoints = _Endpoints(server)
     meter = provider.get_meter("vespiary", version("vespiary"))
     for field, (unit, text) in _COUNTERS.items():
         meter.create_observable_counter(
-            f"vespiary.{field}", [_numbers(server, field)], unit=unit, description=text
+            f"vespiary.{field}", [_numbers(endpoints, field)], unit=unit, description=text
         )
     for field, (unit, text, key) in _BY_REASON.items():
         meter.create_observable_counter(
-            f"vespiary.{field}", [_numbers(server, field, key)], unit=unit, description=text
+            f"vespiary.{field}", [_numbers(endpoints, field, key)], unit=unit, description=text
         )
     for field, (unit, text) in _NOW.items():
         meter.create_observable_up_down_counter(
-            f"vespiary.{field}", [_numbers(server, field)], unit=unit, description=text
+            f"vespiary.{field}", [_numbers(endpoints, field)], unit=unit, description=text
         )
 
 
-def _numbers(server: Server, field: str, key: str | None = None) -> Callback:
+def _numbers(endpoints: _Endpoints, field: str, key: str | None = None) -> Callback:
     """Return what reads one counter of all endpoints."""
 
     def read(options: CallbackOptions) -> Iterator[Observation]:
-        for endpoint in _endpoints(server):
+        for endpoint in endpoints.read():
             attributes: dict[str, Any] = {"vespiary.endpoint": endpoint.url}
             value = getattr(endpoint, field)
             if key is None:
@@ -79,21 +83,32 @@ def _numbers(server: Server, field: str, key: str | None = None) -> Callback:
     return read
 
 
-def _endpoints(server: Server) -> tuple[EndpointStatistics, ...]:
-    """Read the counters in the server's loop; readers collect in a thread of their own."""
-    found: Future[tuple[EndpointStatistics, ...]] = Future()
+class _Endpoints:
+    """Reads the counters in the server's loop; readers collect in a thread of their own."""
 
-    def read() -> None:
-        found.set_result(server.statistics().endpoints)
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._silent_until = 0.0
 
-    if _is_in_loop():
-        read()
-        return found.result()
-    try:
-        server.call_soon_threadsafe(read)
-        return found.result(_SECONDS_MAX)
-    except (RuntimeError, TimeoutError):
-        # It does not run, or its loop is blocked.
+    def read(self) -> tuple[EndpointStatistics, ...]:
+        """The counters of each endpoint; nothing of a server that does not run or is blocked."""
+        found: Future[tuple[EndpointStatistics, ...]] = Future()
+
+        def read() -> None:
+            found.set_result(self._server.statistics().endpoints)
+
+        if _is_in_loop():
+            read()
+            return found.result()
+        if time.monotonic() < self._silent_until:
+            return ()
+        try:
+            self._server.call_soon_threadsafe(read)
+            return found.result(_SECONDS_MAX)
+        except TimeoutError:
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
+        except RuntimeError:
+            pass  # It does not run.
         return ()
 
 

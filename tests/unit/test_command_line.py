@@ -194,3 +194,26 @@ def test_serve_refuses_what_cannot_be_with_a_sentence(arguments: list[str], word
     assert done.exit_code == 2, done.output
     assert words in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("srve", "a:b", "ws://127.0.0.1:0"), "serve"),
+        (("trace", "prov"), "prove"),
+        (("serve", "a:b", "tcp://127.0.0.1:0", "--framing", "lin"), "line"),
+        (("log-level", "debgu"), "debug"),
+        (("memory", "--method", "sampeling", "--", "true"), "sampling"),
+        (("locks", "attch", "1"), "vespiary locks attach 1"),
+    ],
+)
+def test_a_near_match_is_suggested_at_every_level(arguments: tuple[str, ...], near: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert f"id you mean '{near}'?" in done.output
+
+
+def test_a_value_without_a_near_match_lists_the_choices() -> None:
+    done = run("serve", "a:b", "tcp://127.0.0.1:0", "--framing", "xyz")
+    assert "'xyz' is not one of 'raw', 'line', 'crlf', 'length'." in done.output
+    assert "did you mean" not in done.output.lower()

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from vespiary.cli._help import Choice
+
 __all__ = ["application_options"]
 
 _OPTIONS = (
@@ -24,7 +26,7 @@ _OPTIONS = (
     ),
     click.option(
         "--lifespan",
-        type=click.Choice(["auto", "on", "off"]),
+        type=Choice(["auto", "on", "off"]),
         help="Whether an ASGI application must support the lifespan protocol (on), or the protocol"
         " is not used (off).  [default: auto]",
     ),

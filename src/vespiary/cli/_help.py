@@ -1,10 +1,14 @@
-"""One form for the help of all options: the text, and then `[repeatable; default: 8; 1 to 100]`."""
+"""One form for the help of all options: the text, and then `[repeatable; default: 8; 1 to 100]`.
+
+And one form of errors for values that an option does not accept.
+"""
 
 import re
+from typing import Any
 
 import click
 
-__all__ = ["Command"]
+__all__ = ["Choice", "Command"]
 
 _NOTES = re.compile(r"  \[([^\]]*)\]")
 _RANGES = (
@@ -14,6 +18,27 @@ _RANGES = (
 )
 _ORDER = ("repeatable", "required", "default: ")
 _VALUES = {"INTEGER RANGE": "NUMBER", "INTEGER": "NUMBER", "FLOAT": "NUMBER"}
+
+
+class Choice(click.Choice[str]):
+    """One of several words. The error for another word suggests the nearest one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word.
+
+        Raises:
+            BadParameter: it is not one of the choices.
+        """
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            import difflib
+
+            if near := difflib.get_close_matches(str(value), self.choices, n=1, cutoff=0.5):
+                raise click.BadParameter(
+                    f"{error.message} Did you mean {near[0]!r}?", ctx=ctx, param=param
+                ) from None
+            raise
 
 
 class Command(click.Command):

@@ -10,7 +10,7 @@ from rich.table import Table
 from vespiary._amounts import shown_bytes, shown_seconds
 from vespiary._counted import counted
 from vespiary.cli._configuration import configuration_file
-from vespiary.cli._help import Command
+from vespiary.cli._help import Choice, Command
 from vespiary.cli._operating import ask, path_of
 
 __all__ = ["connections"]
@@ -34,15 +34,21 @@ _ORDERS = (
     help="Only those of this IP address, address with a port, or network such as 10.0.0.0/8."
     "  [default: all]",
 )
-@click.option("--path", metavar="TEXT", help="Only those whose path begins so.  [default: all]")
+@click.option(
+    "--path", metavar="TEXT", help="Only those whose path begins with TEXT.  [default: all]"
+)
 @click.option("--worker", type=int, help="Only those of this worker.  [default: all]")
 @click.option(
     "--order",
-    type=click.Choice(_ORDERS),
-    help="Sort by this counter, the largest first.  [default: as they came]",
+    type=Choice(_ORDERS),
+    help="Sort by this counter, the largest first.  [default: in the order of acceptance]",
 )
-@click.option("--offset", default=0, show_default=True, help="How many to skip.")
-@click.option("--limit", default=50, show_default=True, help="How many to list, at most 500.")
+@click.option(
+    "--offset", default=0, help="Skip this number of connections.  [default: 0; at least 0]"
+)
+@click.option(
+    "--limit", default=50, help="List at most this number of connections.  [default: 50; 1 to 500]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def connections(
     file: Path,

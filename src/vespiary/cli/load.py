@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vespiary.cli._files import FILE, check_writable, write_all
-from vespiary.cli._help import Command
+from vespiary.cli._help import Choice, Command
 from vespiary.cli._interrupts import interrupted_as_by_ctrl_c
 from vespiary.cli._quantities import SIZE, SPAN, STEP
 from vespiary.prove.load import exits
@@ -79,7 +79,7 @@ class _Unable(click.ClickException):
 )
 @click.option(
     "--expect-reply",
-    type=click.Choice(["echo", "none"]),
+    type=Choice(["echo", "none"]),
     default="echo",
     show_default=True,
     help="What the server does with a message. With none, received bytes are counted and not"
@@ -203,7 +203,7 @@ class _Unable(click.ClickException):
 )
 @click.option(
     "--driver",
-    type=click.Choice(["uring", "epoll"]),
+    type=Choice(["uring", "epoll"]),
     help="Force the driver.  [default: uring where the kernel allows it, else epoll]",
 )
 @click.option(

@@ -289,6 +289,15 @@ def _choose(command: tuple[str, ...]) -> None:
         from vespiary.cli._locks_attach import attach
 
         attach.main(list(command[1:]), "vespiary locks attach")
+    if len(command) == 2 and command[1].isdecimal():
+        import difflib
+        import shutil
+
+        if difflib.get_close_matches(command[0], ["attach"]) and not shutil.which(command[0]):
+            raise click.UsageError(
+                f"there is no program {command[0]!r}: did you mean 'vespiary locks attach"
+                f" {command[1]}'?"
+            )
 
 
 def _seed(perturb: bool, seed: int | None) -> int | None:

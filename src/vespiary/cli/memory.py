@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vespiary.cli._files import FILE, check_writable, write_all
-from vespiary.cli._help import Command
+from vespiary.cli._help import Choice, Command
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
 from vespiary.errors import ConfigurationError
@@ -66,7 +66,7 @@ __all__ = ["memory"]
 )
 @click.option(
     "--method",
-    type=click.Choice(METHODS),
+    type=Choice(METHODS),
     help="How to enforce the limit.  [default: the first of these that this system allows]",
 )
 @click.option(

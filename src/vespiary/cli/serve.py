@@ -15,7 +15,7 @@ import vespiary
 from vespiary._loading import load_object
 from vespiary._served import as_filter, as_served
 from vespiary.cli._applications import application_options
-from vespiary.cli._help import Command
+from vespiary.cli._help import Choice, Command
 from vespiary.cli._reload import ChildReport, Reloader
 from vespiary.cli._workers import worker_options
 from vespiary.compression import Compression
@@ -60,7 +60,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option(
     "--framing",
-    type=click.Choice(["raw", "line", "crlf", "length"]),
+    type=Choice(["raw", "line", "crlf", "length"]),
     help=f"How a tcp://, unix:// or tls:// stream is divided into messages.  [default: {FRAMING}]",
 )
 @click.option(
@@ -86,7 +86,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 )
 @click.option(
     "--slow-consumer",
-    type=click.Choice(["wait", "drop-oldest", "drop-newest", "disconnect"]),
+    type=Choice(["wait", "drop-oldest", "drop-newest", "disconnect"]),
     help=f"What happens to messages for a client that does not read.  [default: {SLOW_CONSUMER}]",
 )
 @click.option(
@@ -108,7 +108,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "subprotocols",
     metavar="NAME",
     multiple=True,
-    help="A WebSocket subprotocol that the handler speaks, the preferred one first.  [repeatable;"
+    help="A WebSocket subprotocol that the handler supports, the preferred one first.  [repeatable;"
     " default: none]",
 )
 @click.option(
@@ -156,7 +156,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 )
 @click.option(
     "--executor",
-    type=click.Choice(["threads"]),
+    type=Choice(["threads"]),
     help="Run the handler's plain methods on a pool of threads.  [default: on the loop's thread]",
 )
 @click.option(
@@ -196,7 +196,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 )
 @click.option(
     "--driver",
-    type=click.Choice(["uring", "epoll"]),
+    type=Choice(["uring", "epoll"]),
     help="Force the driver.  [default: uring where the kernel allows it, else epoll]",
 )
 @click.option(
@@ -209,7 +209,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 @click.option("--reload", is_flag=True, help="Restart when a loaded source file changes.")
 @click.option(
     "--log-level",
-    type=click.Choice(_LEVELS),
+    type=Choice(_LEVELS),
     default="info",
     show_default=True,
     help="The least severe messages that are logged to standard error.",

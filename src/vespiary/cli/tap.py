@@ -19,10 +19,20 @@ __all__ = ["tap"]
 @click.command(cls=Command)
 @click.argument("connection")
 @configuration_file
-@click.option("--seconds", default=60.0, show_default=True, help="How long, at most 3600.")
-@click.option("--records", default=10_000, show_default=True, help="After how many it ends.")
 @click.option(
-    "--preview", default=64, show_default=True, help="Bytes of each that are shown, at most 1024."
+    "--seconds",
+    default=60.0,
+    help="End after this number of seconds.  [default: 60; above 0, at most 3600]",
+)
+@click.option(
+    "--records",
+    default=10_000,
+    help="End after this number of records.  [default: 10000; 1 to 100000]",
+)
+@click.option(
+    "--preview",
+    default=64,
+    help="Show this number of bytes of each record.  [default: 64; 0 to 1024]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each record as JSON, one per line.")
 def tap(

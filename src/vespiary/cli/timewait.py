@@ -15,7 +15,7 @@ from rich.live import Live
 
 from vespiary._counted import counted
 from vespiary.cli._files import FILE, check_writable, write
-from vespiary.cli._help import Command
+from vespiary.cli._help import Choice, Command
 from vespiary.cli._interrupts import interrupted_as_by_ctrl_c
 from vespiary.cli._quantities import SPAN
 from vespiary.cli._starting import like_a_shell
@@ -75,7 +75,7 @@ class _Unable(click.ClickException):
 @click.option("--duration", type=SPAN, help="Exit after this time.  [default: run until Ctrl-C]")
 @click.option(
     "--owners",
-    type=click.Choice(["auto", "tracepoint", "polling"]),
+    type=Choice(["auto", "tracepoint", "polling"]),
     default="auto",
     show_default=True,
     help="How to find the process that closed a connection: with the kernel's tracepoint (needs"

@@ -32,9 +32,18 @@ _BOUNDS_MS = (
 @click.command(cls=Command)
 @configuration_file
 @click.option(
-    "--interval", default=1.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds."
+    "--interval",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    metavar="NUMBER",
+    help="Seconds between two displays.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="Show this often, and end.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="End after this number of displays.  [default: at Ctrl-C only]",
+)
 def top(file: Path, interval: float, count: int | None) -> None:
     """Show what a running server does, live in the terminal. Ctrl-C ends it.
 

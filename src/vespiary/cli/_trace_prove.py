@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -239,8 +240,13 @@ def _keep(record: Record, path: Path) -> None:
     try:
         record.write(path)
     except ConfigurationError as error:
-        other = Path(tempfile.mkdtemp(prefix="vespiary-evidence-")) / path.name
-        record.write(other)
+        folder = Path(tempfile.mkdtemp(prefix="vespiary-evidence-"))
+        other = folder / path.name
+        try:
+            record.write(other)
+        except ConfigurationError:
+            shutil.rmtree(folder)
+            raise error from None
         raise ConfigurationError(
             f"{error}; the evidence is in {other}: move it, or pass it with --evidence"
         ) from error

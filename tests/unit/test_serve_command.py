@@ -109,6 +109,18 @@ def start(commands: list[Command], folder: Path, *arguments: str) -> Command:
 
 
 URL = ("tcp://127.0.0.1:0", "--framing", "line")
+STAYS = """
+import signal
+import vespiary
+
+class Stays(vespiary.Handler):
+    def on_message(self, connection, message):
+        connection.send(message)
+
+    def on_stop(self, server):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pause()
+"""
 
 
 @pytest.mark.parametrize(
@@ -286,6 +298,15 @@ def test_threads_are_for_plain_methods(started: list[Command], tmp_path: Path) -
     command = start(started, tmp_path, "echoes:echo", *URL, "--executor", "threads")
     assert command.process.wait(SECONDS) != 0
     assert "plain methods" in command.log()
+
+
+def test_a_server_that_is_still_stopping_at_the_second_signal_has_been_stopped(
+    started: list[Command], tmp_path: Path
+) -> None:
+    (tmp_path / "stays.py").write_text(STAYS)
+    command = start(started, tmp_path, "stays:Stays", *URL, "--reload")
+    assert command.ask(b"hello") == b"hello"
+    assert command.stop() == 0
 
 
 def test_an_inherited_socket_is_served_and_survives_a_reload(

@@ -27,6 +27,8 @@ from pathlib import Path
 
 import click
 
+from vespiary.prove.exits import of_status
+
 __all__ = ["REPORT_VARIABLE", "ChildReport", "Reloader", "Watch", "own_source_files"]
 
 REPORT_VARIABLE = "VESPIARY_RELOAD_DESCRIPTOR"
@@ -209,7 +211,8 @@ class Reloader:
             child.wait()
         self._close_socket()
         self._child = None
-        return child.returncode
+        # The second signal may come when the child has already put back what signals do, and ends.
+        return 0 if child.returncode == -signal.SIGTERM else of_status(child.returncode)
 
     def _read_report(self) -> None:
         """Wait a moment for what the child tells; take it in."""

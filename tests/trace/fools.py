@@ -83,11 +83,6 @@ def test_it():
     if not refused(False):
         pytest.skip("not today")
 """,
-    "expects_to_fail_and_passes": """
-@pytest.mark.xfail
-def test_it():
-    assert refused(False)
-""",
     "expects_any_exception": """
 def refused(masked):
     requires(ID)
@@ -190,6 +185,11 @@ def test_it():
 """,
     "is_skipped": """
 @pytest.mark.skip(reason="flaky")
+def test_it():
+    assert refused(False)
+""",
+    "expects_to_fail_and_passes": """
+@pytest.mark.xfail
 def test_it():
     assert refused(False)
 """,

@@ -251,7 +251,7 @@ class Predecessor:
         try:
             control = socket.socket(fileno=int(number))
         except (OSError, ValueError):
-            logger.warning("%s=%s is not a socket: it is ignored", _VARIABLE, number)
+            logger.warning("Ignoring %s=%s, which is not a socket", _VARIABLE, number)
             return None
         control.set_inheritable(False)
         return cls(control)

@@ -11,6 +11,7 @@ from typing import Any
 import h11
 
 import vespiary
+from vespiary._logging import address_text
 from vespiary.wasp.gateway.exchange import Body, Exchange, Pool, UpstreamError
 from vespiary.wasp.gateway.fields import (
     Forwarded,
@@ -128,7 +129,12 @@ class Proxy(vespiary.Handler[Any]):
                     continue
                 is_repeated = error.is_unsent or (is_repeatable and is_whole and not error.is_late)
                 upstream.failed(str(error))
-                logger.info("%s: %s", upstream.url, error)
+                logger.info(
+                    "Upstream failed: %s: %s; request from %s",
+                    upstream.url,
+                    error,
+                    address_text(request.peer) or "a Unix socket",
+                )
                 status = 504 if error.is_late else 502
                 tried.append(upstream)
                 if not is_repeated:

@@ -114,7 +114,9 @@ class Upstream:
         if self._failures_in_a_row >= self.policy.failures_max:
             if self.has_recovered:
                 seconds = self.policy.failed_seconds
-                logger.warning("%s is not used for %g s: %s", self.url, seconds, text)
+                logger.warning(
+                    "Upstream failed, not used for %g s: %s: %s", seconds, self.url, text
+                )
             self._failed_until = self._clock() + self.policy.failed_seconds
 
     def statistics(self) -> UpstreamStatistics:
@@ -203,11 +205,11 @@ class Upstreams:
                     upstream.is_healthy = False
                     text = str(error) or type(error).__name__
                     logger.warning(
-                        "%s is not used: its health check failed: %s", upstream.url, text
+                        "Health check failed, upstream not used: %s: %s", upstream.url, text
                     )
             else:
                 failures = 0
                 if not upstream.is_healthy:
                     upstream.is_healthy = True
-                    logger.info("%s is used again", upstream.url)
+                    logger.info("Health check passed, upstream used again: %s", upstream.url)
             await asyncio.sleep(health.interval_seconds)

@@ -35,7 +35,7 @@ __all__ = ["WebSocketCall", "begin_websocket", "is_working", "opened"]
 
 _CONNECT, _HANDSHAKE, _DENIAL, _OPEN, _CLOSED, _GONE = range(6)
 """Before `websocket.connect`; before the answer; within a response that refuses; open; closed by
-the application; disconnected, which the application has been told."""
+the application; disconnected, and the application knows it."""
 
 _EXPECTED = {
     _CONNECT: (
@@ -160,7 +160,7 @@ class WebSocketCall:
             else:
                 raise out_of_order(kind, *_EXPECTED[stage])
         elif stage == _GONE:
-            # Applications close in a `finally`, whoever was first.
+            # Applications close in a `finally`, even if the client was first.
             if kind != "websocket.close":
                 raise ClientGone
         elif stage == _CLOSED:

@@ -6,7 +6,7 @@
     vespiary.serve(handler, "http://127.0.0.1:8000")
 
 Needs `pip install 'vespiary[opentelemetry]'`. The providers are those of the official SDK. A
-handler that is not instrumented costs nothing; nor does one for which no provider is configured.
+handler that is not instrumented, or for which no provider is configured, costs nothing.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def instrument(
     """Make spans of the requests and the connections of a handler.
 
     * An HTTP request has a span until its application, or `on_request`, has returned.
-    * A WebSocket has a span until its application has returned, or until `on_close`. So has a
-      connection of another protocol.
+    * A WebSocket, or a connection of another protocol, has a span until its application has
+    returned, or until `on_close`.
 
     A span begins in the trace that the request's header fields name. It is the current one while
     the application or a method of the handler runs, so that its own spans are below it.

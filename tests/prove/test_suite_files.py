@@ -37,6 +37,34 @@ counters = [
 """
 
 BROKEN = {
+    "NUL in a word": (
+        '"server.py"',
+        '"server\\u0000.py"',
+        13,
+        "cases.echo.server.command[1]",
+        "expected a text without the character NUL",
+    ),
+    "NUL in a variable": (
+        'memory = "300M"',
+        'environment = { A = "\\u0000" }',
+        10,
+        "cases.echo.environment.A",
+        "expected a text without the character NUL",
+    ),
+    "an equals sign in the name of a variable": (
+        'memory = "300M"',
+        'environment = { "A=B" = "C" }',
+        10,
+        "cases.echo.environment",
+        "expected the name of a variable, without '='; got 'A=B'",
+    ),
+    "no workers": (
+        'drivers = ["uring", "epoll"]',
+        "workers = [2, 0]",
+        4,
+        "matrix.workers[1]",
+        "expected 1 or more; got 0",
+    ),
     "a misspelt key of the file": ("name =", "nmae =", 1, "nmae", "did you mean 'name'?"),
     "a misspelt axis": ("drivers =", "driver =", 4, "matrix.driver", "did you mean 'drivers'?"),
     "a misspelt key of a case": ("timeout =", "tmeout =", 9, "cases.echo.tmeout", "'timeout'"),

@@ -29,6 +29,7 @@ def problems_of(suite: Suite, data: Mapping[str, Any]) -> list[Problem]:
     """
     return [
         *_of_file_names(suite),
+        *_of_texts(data),
         *_of_names(suite, data),
         *_of_tools(suite),
         *_of_matrix(suite),
@@ -79,6 +80,16 @@ def _of_file_names(suite: Suite) -> Iterator[Problem]:
                 yield Problem(path, f"another program of this case is called {label!r}, too")
             labels.add(label)
     yield from (Problem(path, text) for path, name in places if not _FILE_NAME.fullmatch(name))
+
+
+def _of_texts(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What the kernel takes: no text with NUL, and no variable with `=` in its name."""
+    for path, text in _strings(data, ()):
+        if "\0" in text:
+            yield Problem(path, "expected a text without the character NUL")
+        name = str(path[-1])
+        if "environment" in path[:-1] and (not name or "=" in name or "\0" in name):
+            yield Problem(path, f"expected the name of a variable, without '='; got {name!r}")
 
 
 def _of_names(suite: Suite, data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -133,6 +144,9 @@ def _of_matrix(suite: Suite) -> Iterator[Problem]:
                     is_right = False
                     text = f"unknown: {name!r}; {suggestion(name, names)}"
                     yield Problem((*path, axis, number), text)
+        for number, count in enumerate(matrix.workers or []):
+            if count < 1:
+                yield Problem((*path, "workers", number), f"expected 1 or more; got {count}")
         for axis in AXES.values():
             if getattr(matrix, axis) == []:
                 yield Problem((*path, axis), "is empty: expected a value or more, or no such key")

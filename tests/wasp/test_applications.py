@@ -1,12 +1,16 @@
 """ASGI and WSGI applications as plug-ins."""
 
+import json
+import re
 import signal
+import ssl
 import urllib.request
 from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
 
+from tests.api.certificates import Certificates
 from tests.wasp.conftest import Run
 from vespiary.wasp import FileError, check
 
@@ -82,6 +86,31 @@ def test_both_kinds_are_served_and_reloaded(run: Run, folder: Path, workers: str
     plugin.write_text(plugin.read_text().replace("VERSION = 1", "VERSION = 2"))
     server.process.send_signal(signal.SIGHUP)
     server.until(lambda: version(api) == "2")
+    assert server.stop() == 0
+
+
+def test_the_configuration_of_the_documents_serves_with_tls_workers_and_metrics(
+    run: Run, folder: Path
+) -> None:
+    document = (Path(__file__).parents[2] / "docs/how-to/asgi.md").read_text()
+    found = re.search(r"```toml\n# wasp.toml\n(.*?)```", document, re.DOTALL)
+    assert found is not None
+    text = found[1]
+    assert text.count("\n") < 20
+    (folder / "project").mkdir()
+    (folder / "project" / "main.py").write_text(APPLICATIONS.replace("api =", "app = api ="))
+    certificates = Certificates(folder)
+    certificate, key = certificates.make("localhost", "127.0.0.1")
+    certificate.rename(folder / "fullchain.pem")
+    key.rename(folder / "key.pem")
+    text = re.sub(r"(https?)://[^/]*/", r"\1://127.0.0.1:0/", text)
+    server = run(text)
+    web, admin = server.serves(2)
+    context = ssl.create_default_context(cafile=certificates.ca)
+    with urllib.request.urlopen(f"{web}hello", timeout=60, context=context) as answer:
+        assert answer.read() == b'{"root":"","version":1}'
+    assert 'vespiary_connections_accepted_total{endpoint="web"' in get(f"{admin}metrics")
+    assert len(json.loads(get(f"{admin}status"))["workers"]) == 4
     assert server.stop() == 0
 
 

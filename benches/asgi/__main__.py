@@ -27,6 +27,9 @@ from benches.asgi.client import CLIENTS, exchange_by, idle
 from benches.asgi.scenarios import SCENARIOS
 from benches.clocks import cpu_nanoseconds, family, resident_bytes
 
+NOT_MEASURED = (("uvicorn", "wsgi"),)
+"""uvicorn's own adapter for WSGI is deprecated, and closes connections now and then."""
+
 OURS = ("vespiary-uring", "vespiary-epoll")
 PEERS = ("uvicorn", "granian")
 SERVERS = (*OURS, *PEERS)
@@ -84,6 +87,8 @@ def started(server: str, scenario: str) -> Iterator[tuple[int, list[int]] | None
 def measure(server: str, scenario: str, options: argparse.Namespace) -> float | None:
     """Microseconds of CPU time per request, or bytes per connection; None without a server."""
     traffic = SCENARIOS[scenario].traffic
+    if (server, scenario) in NOT_MEASURED:
+        return None
     with started(server, scenario) as running:
         if running is None:
             return None

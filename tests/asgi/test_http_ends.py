@@ -1,6 +1,7 @@
 """How ASGI's HTTP requests end early: clients that disconnect, and servers that stop."""
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -140,3 +141,40 @@ async def test_a_stop_cancels_a_request_that_takes_longer_than_the_drain() -> No
         await asked.wait()
         await server.stop(0.2)
     assert ended == ["ended"]
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_an_application_may_return_once_it_knows_that_the_client_has_finished(
+    has_begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    received: list[str] = []
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        if has_begun:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        received.append((await receive())["type"])
+
+    async with serving(vespiary.ASGI(app, lifespan="off"), HTTP) as server:
+        async with connected(server) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.writer.write_eof()
+            await until(lambda: received == ["http.disconnect"])
+            # It ends, so that the client does not wait for a whole response.
+            with contextlib.suppress(ConnectionError):
+                await client.reader.read()
+        await until(lambda: server.statistics().total.connections_open == 0)
+        assert server.statistics().total.handler_errors == 0
+    assert records(caplog, logging.ERROR) == []
+
+
+async def test_a_call_that_is_cancelled_by_the_application_is_answered_with_500() -> None:
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    reply = await ask(app)
+    assert reply.status == 500

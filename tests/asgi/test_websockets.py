@@ -344,6 +344,29 @@ async def test_a_close_after_the_client_has_left_does_nothing_and_a_send_raises(
     assert [type(error) for error in raised] == [type(None), ClientGone, type(None)]
 
 
+@pytest.mark.parametrize("has_accepted", [False, True])
+async def test_a_call_that_is_cancelled_by_the_application_leaves_no_connection(
+    has_accepted: bool,
+) -> None:
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        if has_accepted:
+            await send(ACCEPT)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    if not has_accepted:
+        assert (await refusal(app)).status == 500
+        return
+    async with serving(vespiary.ASGI(app, lifespan="off"), HTTP) as server:
+        connection = await vespiary.connect(websocket_url(server))
+        await connection.wait_closed()
+    assert connection.close_reason is not None
+    assert connection.close_reason.code == 1011
+
+
 async def test_sending_waits_for_a_client_that_does_not_read() -> None:
     sent = 0
 

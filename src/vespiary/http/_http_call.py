@@ -55,6 +55,7 @@ class HTTPCall:
 
     __slots__ = (
         "_exchange",
+        "_has_told",
         "_has_trailers",
         "_headers",
         "_hosting",
@@ -75,6 +76,7 @@ class HTTPCall:
         self._headers: Iterable[tuple[bytes, bytes]] = ()
         self._has_trailers = False
         self._is_received = False
+        self._has_told = False
         self._is_watching = False
         self._next: bytes | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
@@ -91,7 +93,10 @@ class HTTPCall:
             self._fail(error)
         else:
             if self._stage != _DONE and not self._exchange.is_disconnected:
-                self._fail(self._unfinished())
+                if self._has_told:
+                    self._break_off()
+                else:
+                    self._fail(self._unfinished())
         finally:
             self._end()
 
@@ -115,7 +120,7 @@ class HTTPCall:
             following = exchange.receive() if piece else piece
         except (ConnectionClosed, RuntimeError):
             # The client went away, or the response became complete meanwhile.
-            self._is_received = True
+            self._is_received = self._has_told = True
             return {"type": _DISCONNECT}
         if following == b"":
             self._is_received = True
@@ -268,6 +273,8 @@ class HTTPCall:
         exchange = self._exchange
         while not (self._stage == _DONE or exchange.is_disconnected or exchange.is_peer_finished):
             await self._change()
+        # One that has finished sending may still read; but the application need not answer it.
+        self._has_told = True
         return {"type": _DISCONNECT}
 
     async def _change(self) -> None:
@@ -295,8 +302,18 @@ class HTTPCall:
     def _give_up(self, error: BaseException) -> None:
         # A coroutine that is closed has no loop any more.
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and self._stage != _DONE and self._exchange.is_started:
-            self._exchange.abort()
+        if is_cancelled and self._stage != _DONE and not self._exchange.is_disconnected:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """The application leaves the request without a whole response."""
+        exchange = self._exchange
+        if exchange.is_started:
+            exchange.abort()
+        else:
+            self._status = 500
+            exchange.respond(500, _FAILED_HEADERS, _FAILED_BODY)
+        self._done()
 
     def _unfinished(self) -> RuntimeError:
         if self._stage == _START:
@@ -309,17 +326,13 @@ class HTTPCall:
     def _fail(self, error: BaseException) -> None:
         """Log an exception, and answer 500; where the response has begun, end the connection."""
         exchange = self._exchange
-        if exchange.is_disconnected and is_disconnect(error):
+        if (exchange.is_disconnected or self._has_told) and is_disconnect(error):
+            if not exchange.is_disconnected and self._stage != _DONE:
+                self._break_off()
             return
         exchange.connection._report(error)
-        if self._stage == _DONE or exchange.is_disconnected:
-            return
-        if exchange.is_started:
-            exchange.abort()
-        else:
-            self._status = 500
-            exchange.respond(500, _FAILED_HEADERS, _FAILED_BODY)
-        self._done()
+        if self._stage != _DONE and not exchange.is_disconnected:
+            self._break_off()
 
     def _end(self) -> None:
         hosting = self._hosting

@@ -113,6 +113,8 @@ class WebSocketCall:
             await self._hosting.app(scope, self.receive, self.send)
         except BaseException as error:
             if is_cancelled(error):
+                if isinstance(error, asyncio.CancelledError):
+                    self._leave()
                 raise
             self._fail(error)
         else:
@@ -281,6 +283,18 @@ class WebSocketCall:
             return
         connection._report(error)
         if self._stage < _OPEN:
+            self._stage = _CLOSED
+            self._status = 500
+            connection._answer(_FAILED)
+
+    def _leave(self) -> None:
+        """The call was cancelled: nobody serves the connection any more."""
+        connection = self._connection
+        if connection.close_reason is not None:
+            return
+        if self._stage == _OPEN:
+            connection.close(CloseCode.INTERNAL_ERROR)
+        elif self._stage < _OPEN:
             self._stage = _CLOSED
             self._status = 500
             connection._answer(_FAILED)

@@ -14,14 +14,18 @@ import weakref
 
 from vespiary._core import Connection
 
-__all__ = ["Directory", "slot_in"]
+__all__ = ["Directory", "run_in", "slot_in"]
 
 
 class Directory:
-    """The connections of one run of a server that have an id; for any thread."""
+    """The connections of one run of a server that have an id; for any thread.
 
-    def __init__(self) -> None:
-        self._run = secrets.token_hex(6)
+    Args:
+        run: What all ids of this run have in common; default: a random number.
+    """
+
+    def __init__(self, run: str | None = None) -> None:
+        self._run = run or secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         # The engine has the connection until its end.
@@ -50,6 +54,11 @@ class Directory:
         """Return the connection with an id; None where it has ended or is not of this process."""
         with self._lock:
             return self._connections.get(connection_id)
+
+
+def run_in(connection_id: str) -> str:
+    """Return which run of a server an id is of."""
+    return connection_id.split(".")[1]
 
 
 def slot_in(connection_id: object) -> int:

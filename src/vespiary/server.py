@@ -14,7 +14,7 @@ from weakref import WeakSet
 from vespiary._callbacks import check_callback
 from vespiary._certificates import join_watcher, watch
 from vespiary._core import copy_counters
-from vespiary._directory import slot_in
+from vespiary._directory import Directory, run_in, slot_in
 from vespiary._first_step import Begins
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress, place, remove
@@ -57,6 +57,7 @@ from vespiary.workers._supervisor import Supervisor
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, DatagramSocket, Timer
+    from vespiary.workers._backplane import Cluster
     from vespiary.workers._worker import Worker
 
 __all__ = ["Server", "ServerOptions"]
@@ -129,6 +130,7 @@ class Server:
         self._own_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._supervisor: Supervisor | None = None
         self._worker: Worker | None = None
+        self._cluster: Cluster | None = None
         self._is_handed_over = False
         self._ended_workers: tuple[WorkerStatistics, ...] = ()
 
@@ -286,7 +288,9 @@ class Server:
             logger.warning("The server has no endpoints, so it serves nothing: see Server.add")
         self._ended_workers = ()
         core, loop = running_core(), asyncio.get_running_loop()
-        life = Life(core, loop, core.topics(*self._retained_max))
+        run = None if self._cluster is None else self._cluster.begin_run()
+        topics = core.topics(*self._retained_max)
+        life = Life(core, loop, topics, directory=Directory(run))
         self._life = life
         certificates = [site.tls for site in self._sites if site.tls is not None]
         life.certificates = join_watcher(certificates, signals=self._wants_signals)
@@ -487,7 +491,8 @@ class Server:
         that match the topic.
 
         With workers, the connections of all of them get it: of one worker's messages in the order
-        in which they were published. Those of other workers are not in the result.
+        in which they were published. Those of other workers are not in the result. With a cluster
+        (`vespiary run`), connections on other machines get it too.
 
         The message is encoded once for all subscribers, and compressed once for all that use the
         same parameters without context takeover. If the write queue of a subscriber is full, its
@@ -513,16 +518,21 @@ class Server:
         """
         life = self._running("publish")
         taken = life.topics.publish(topic, message, exclude, compress, retain)
-        if self._worker is not None:
+        if self._worker is not None or self._cluster is not None:
             text = message if isinstance(message, str) else bytes(message)
             self._publish_to_workers(life, Published(topic, text, compress, retain))
         return taken
 
     def _publish_to_workers(self, life: Life, published: Published) -> None:
-        if self._worker is not None and not life.is_here:
+        if self._worker is None and self._cluster is None:
+            return
+        if not life.is_here:
             life.loop.call_soon_threadsafe(self._publish_to_workers, life, published)
-        elif self._worker is not None and self._worker.backplane is not None:
+            return
+        if self._worker is not None and self._worker.backplane is not None:
             self._worker.backplane.publish(published)
+        if self._cluster is not None:
+            self._cluster.publish(published)
 
     def connection_id(self, connection: Connection) -> str:
         """Return an id by which `send_to` finds a connection of this server, in any worker.
@@ -539,7 +549,7 @@ class Server:
     def send_to(
         self, connection_id: str, message: bytes | str, *, compress: bool | None = None
     ) -> bool:
-        """Send a message to the connection with this id, whichever worker has it.
+        """Send a message to the connection with this id, whichever worker or machine has it.
 
         The messages that one worker sends to a connection arrive in their order. A message for a
         connection of another worker goes there as published messages do: it is dropped if that
@@ -570,9 +580,16 @@ class Server:
             except ConnectionClosed:
                 return False
             return True
+        text = message if isinstance(message, str) else bytes(memoryview(message))
+        cluster, run = self._cluster, run_in(connection_id)
+        if cluster is not None and not run.startswith(cluster.node):
+            addressed = Addressed(connection_id, text, compress)
+            if life.is_here:
+                return cluster.send(run, addressed)
+            life.loop.call_soon_threadsafe(cluster.send, run, addressed)
+            return True
         if self._worker is None or slot == self._slot_index:
             return False
-        text = message if isinstance(message, str) else bytes(memoryview(message))
         return self._pass_on(life, slot, Addressed(connection_id, text, compress))
 
     def _pass_on(self, life: Life, slot: int, addressed: Addressed) -> bool:

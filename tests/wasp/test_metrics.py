@@ -142,7 +142,9 @@ def loop_delays(port: int) -> dict[str, float]:
 def test_each_worker_is_measured_and_the_sums_are_those_of_all(
     run: Run, lines: Callable[[str], Lines], port: int
 ) -> None:
-    server = run(TEXT.format(workers="workers = 2", port=port))
+    # No broker is there: the metrics of a cluster are.
+    own = 'workers = 2\ncluster = "nats://127.0.0.1:1"'
+    server = run(TEXT.format(workers=own, port=port))
     server.serves(7)
     use(server, lines)
     wait_until(lambda: set(loop_delays(port)) == {"1", "2"})

@@ -30,6 +30,7 @@ from vespiary.handler import AnyHandler, Handler
 from vespiary.limits import Limits
 from vespiary.server_options import ServerOptions
 from vespiary.wasp.clr.assemblies import files_of
+from vespiary.wasp.cluster.settings import ClusterSettings, cluster_of
 from vespiary.wasp.decoding import WRONG, decode
 from vespiary.wasp.hosts import HOSTS, Hosting, HostMissing, Where
 from vespiary.wasp.latency import Histogram, measure_handler
@@ -118,12 +119,14 @@ class Configuration:
         table: Everything as it is written.
         endpoints: The endpoints by name.
         workers: The worker processes, if there are any.
+        cluster: How other machines are reached, if they are.
     """
 
     source: Source
     table: ConfigurationTable
     endpoints: dict[str, Planned]
     workers: Workers | None
+    cluster: ClusterSettings | None = None
 
     @property
     def path(self) -> Path:
@@ -169,8 +172,9 @@ def configuration_of(source: Source) -> Configuration:
         process_of(source, planned.table, planned.path)
         wasm_of(source, planned.table, planned.path)
         check_clr(source, planned.table, planned.path)
+    cluster = cluster_of(source, table.cluster)
     source.check()
-    return Configuration(source, table, endpoints, workers)
+    return Configuration(source, table, endpoints, workers, cluster)
 
 
 def _tables_of(source: Source) -> dict[str, Any]:

@@ -312,7 +312,8 @@ class Control:
 
     def _measures(self) -> dict[str, Any]:
         platform = self._platform
-        statistics = platform.server.statistics()
+        server = platform.server
+        statistics = server.statistics()
         return {
             "memory_bytes": memory_bytes(),
             "loop": platform.loop_delay.histogram.values(),
@@ -332,6 +333,7 @@ class Control:
                 name: getattr(statistics.timers, name)
                 for name in ("timers_waiting", "timers_fired", "late_seconds_total")
             },
+            "cluster": {} if server.cluster is None else server.cluster.measures(),
         }
 
     async def _everywhere(

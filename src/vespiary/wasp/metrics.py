@@ -57,7 +57,15 @@ _SUMMED = (
     "write_pauses",
 )
 """What is also summed over the endpoints of a worker, and of a plug-in."""
-_PROCESS_GAUGES = ("threads", "threads_busy", "calls_waiting", "timers_waiting")
+_PROCESS_GAUGES = (
+    "threads",
+    "threads_busy",
+    "calls_waiting",
+    "timers_waiting",
+    "cluster_connected",
+    "cluster_nodes",
+    "cluster_messages_waiting",
+)
 _TOPIC_COUNTERS = ("published", "deliveries", "retained_refused")
 _UPSTREAM = (
     ("available", GaugeMetricFamily, "Whether a server behind a gateway is used."),
@@ -205,7 +213,7 @@ def _of_processes(measures: list[tuple[int | None, Any]]) -> Iterator[Metric]:
         label = "" if number is None else str(number)
         delay.add_metric([label], _buckets(one["loop"]), one["loop"]["sum"])
         memory.add_metric([label], one["memory_bytes"])
-        for group in ("port", "threads", "timers"):
+        for group in ("port", "threads", "timers", "cluster"):
             for item, value in one[group].items():
                 name = item if item.startswith(group) else f"{group}_{item}"
                 kind = GaugeMetricFamily if item in _PROCESS_GAUGES else CounterMetricFamily

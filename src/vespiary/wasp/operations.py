@@ -259,6 +259,7 @@ class Operations:
             }
             for name, planned in platform.configuration.endpoints.items()
         }
+        cluster = platform.server.cluster
         return {
             "version": __version__,
             "configuration": str(platform.configuration.path),
@@ -266,6 +267,7 @@ class Operations:
             "running_seconds": statistics.running_seconds,
             "reloads": self._reloads(),
             "driver": statistics.port.driver,
+            "cluster": None if cluster is None else cluster.facts(),
             "endpoints": endpoints,
             "workers": [
                 {

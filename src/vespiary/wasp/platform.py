@@ -10,7 +10,6 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vespiary._counted import counted
 from vespiary._listening import ListeningAddress
@@ -20,10 +19,10 @@ from vespiary._toml_files import FileError, Problem
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.loop import run, running_core
-from vespiary.server import Server
 from vespiary.wasp.admin import admin_sites
 from vespiary.wasp.admin_checks import check_admin
 from vespiary.wasp.changes import Changes
+from vespiary.wasp.cluster.nats import NatsCluster
 from vespiary.wasp.configuration import (
     ADMIN,
     Configuration,
@@ -38,6 +37,7 @@ from vespiary.wasp.log_records import LogRecords
 from vespiary.wasp.logs import configure_log
 from vespiary.wasp.operations import Operations, process_host
 from vespiary.wasp.pid_file import kept_pid_file, take_pid_file
+from vespiary.wasp.platform_server import PlatformServer
 from vespiary.wasp.plugins import module_state
 from vespiary.wasp.privileges import check_user, drop_privileges
 from vespiary.wasp.schema import AdminTable
@@ -45,14 +45,11 @@ from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
 from vespiary.wasp.upgrade import look_after, upgrade
 from vespiary.wasp.worker_calls import WorkerCalls
 
-if TYPE_CHECKING:
-    from vespiary._life import Life
-
 __all__ = ["Platform", "Reload", "check", "read_checked"]
 
 logger = logging.getLogger("vespiary.wasp")
 
-_FIXED = ("workers", "driver", "user", "group", "pid_file")
+_FIXED = ("workers", "driver", "user", "group", "pid_file", "cluster")
 """Keys of which a new value is used after a restart only."""
 
 
@@ -116,17 +113,6 @@ class Reloads:
         return Reloads(self.succeeded, self.failed + 1, str(error) or type(error).__name__)
 
 
-class _Server(Server):
-    """A server that reports the begin of its stop."""
-
-    on_stopping: Callable[[], object] | None = None
-
-    def _begin_stop(self, life: Life, drain_seconds: float | None) -> None:
-        if not life.stopping and self.on_stopping is not None:
-            self.on_stopping()
-        super()._begin_stop(life, drain_seconds)
-
-
 class Platform:
     """The server of a configuration file.
 
@@ -152,8 +138,11 @@ class Platform:
         self.loop_delay = LoopDelay()
         self.histograms: dict[str, Histogram] = {}
         self.operations = Operations(self)
-        self.server: Server = _Server()
+        self.server = PlatformServer()
         self.configuration = read_checked(path)
+        if self.configuration.cluster is not None and sockets is not None:
+            self.server.cluster = NatsCluster(self.configuration.cluster)
+            self.server._cluster = self.server.cluster
         self.sites = self.make(self.configuration, list(self.configuration.endpoints))
         admin = self.configuration.table.admin
         if admin is not None:
@@ -247,7 +236,6 @@ class Platform:
     async def _serve(self, predecessor: Predecessor | None) -> None:
         loop = asyncio.get_running_loop()
         server = self.server
-        assert isinstance(server, _Server)
         server.on_stopping = self._stopping
         logger.info("%s", running_core().choice)
         loop.add_signal_handler(signal.SIGHUP, self.reload_soon)

@@ -24,6 +24,7 @@ __all__ = [
     "ApplicationTable",
     "CertificateTable",
     "ClrTable",
+    "ClusterTable",
     "CompressionTable",
     "ConfigurationTable",
     "DeadlinesTable",
@@ -310,6 +311,32 @@ class AdminTable(_Table, frozen=True):
     dashboard: bool = True
 
 
+class ClusterTable(_Table, frozen=True):
+    """The broker that connects this server with those of other machines.
+
+    Attributes:
+        url: `nats://HOST:PORT` or `tls://HOST:PORT`, several with commas between them. It may have
+            `USER:PASSWORD@`.
+        name: Servers with the same name belong together.
+        token: A token to log in with.
+        credentials: A file with a user's JWT and key to log in with.
+        tls_ca: The authorities that the certificate of the broker must have, for `tls://`; default:
+            those of the machine.
+        tls_certificate: A certificate to log in with.
+        tls_key: Its key.
+        queue_bytes_max: How many bytes of published messages are kept for nodes that miss them.
+    """
+
+    url: str
+    name: str = "default"
+    token: str | None = None
+    credentials: str | None = None
+    tls_ca: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    queue_bytes_max: Count | UnsetType = UNSET
+
+
 class ConfigurationTable(_Table, frozen=True):
     """A configuration file, with those that it includes."""
 
@@ -322,6 +349,10 @@ class ConfigurationTable(_Table, frozen=True):
     pid_file: str | None = None
     log: LogTable = msgspec.field(default_factory=LogTable)
     admin: AdminTable | None = None
+    cluster: (
+        Annotated[str | ClusterTable, _expected("expected nats://HOST:PORT, or a table with url")]
+        | None
+    ) = None
 
 
 OTHER_KEYS: dict[type, dict[str, str]] = {

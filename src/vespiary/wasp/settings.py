@@ -33,6 +33,7 @@ from vespiary.workers import Workers
 
 __all__ = [
     "PROCESS_HOSTS",
+    "bytes_of",
     "check_clr",
     "given",
     "mode_of",
@@ -212,7 +213,7 @@ def _seconds(source: Source, value: float | str, path: KeyPath) -> float | None:
         return None
 
 
-def _bytes(source: Source, value: int | str, path: KeyPath) -> int | None:
+def bytes_of(source: Source, value: int | str, path: KeyPath) -> int | None:
     """A size; a text has one of the forms that limits have."""
     if not isinstance(value, str):
         return value
@@ -264,7 +265,7 @@ def _worker_values(source: Source, table: msgspec.Struct, path: KeyPath) -> dict
             values[name] = _seconds(source, values[name], (*path, name))
     for name in ("memory_bytes_max", "backplane_bytes_max"):
         if name in values:
-            values[name] = _bytes(source, values[name], (*path, name))
+            values[name] = bytes_of(source, values[name], (*path, name))
     return values
 
 

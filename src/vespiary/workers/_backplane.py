@@ -29,7 +29,7 @@ from vespiary.workers._board import State, Word
 if TYPE_CHECKING:
     from vespiary.workers._board import Board
 
-__all__ = ["Addressed", "Backplane", "Carried", "Inboxes", "LocalBackplane", "Published"]
+__all__ = ["Addressed", "Backplane", "Carried", "Cluster", "Inboxes", "LocalBackplane", "Published"]
 
 logger = logging.getLogger("vespiary")
 
@@ -101,6 +101,25 @@ class Backplane(Protocol):
 
     def stop(self) -> None:
         """Deliver nothing any more."""
+
+
+class Cluster(Protocol):
+    """Carries messages to the processes of other machines.
+
+    Attributes:
+        node: The beginning of the names of all processes of this machine's server.
+    """
+
+    node: str
+
+    def begin_run(self) -> str:
+        """Return the name of this process, which ids of its connections have."""
+
+    def publish(self, published: Published) -> None:
+        """As for `Backplane`: for all processes of other machines."""
+
+    def send(self, process: str, addressed: Addressed) -> bool:
+        """Send a message to one process; False if it is known that there is none."""
 
 
 class Inboxes:

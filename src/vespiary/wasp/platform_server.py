@@ -1,0 +1,40 @@
+"""The server of a platform: it reports the begin of its stop, and may belong to a cluster."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vespiary.server import Server
+from vespiary.wasp.cluster.nats import NatsCluster
+from vespiary.workers._worker import deliver
+
+if TYPE_CHECKING:
+    from vespiary._life import Life
+
+__all__ = ["PlatformServer"]
+
+
+class PlatformServer(Server):
+    """A server that reports the begin of its stop, and may belong to a cluster."""
+
+    on_stopping: Callable[[], object] | None = None
+    cluster: NatsCluster | None = None
+
+    async def start(self) -> None:
+        """Start, and then connect with the other machines."""
+        await super().start()
+        if self.cluster is not None and self._life is not None:
+            self.cluster.start(functools.partial(deliver, self))
+
+    async def wait_stopped(self) -> None:
+        """Wait for the end, and then leave the other machines."""
+        await super().wait_stopped()
+        if self.cluster is not None:
+            await self.cluster.close()
+
+    def _begin_stop(self, life: Life, drain_seconds: float | None) -> None:
+        if not life.stopping and self.on_stopping is not None:
+            self.on_stopping()
+        super()._begin_stop(life, drain_seconds)

@@ -1,0 +1,384 @@
+"""Several machines as one server: three nodes, and a broker of NATS that ends and comes back."""
+
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.waiting import wait_until
+from tests.wasp.conftest import Lines, Run, Running
+from vespiary.wasp import FileError, check
+from vespiary.wasp.cluster.sequence import History, Incoming
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("nats-server") is None, reason="nats-server is not installed"
+)
+
+PLUGIN = """\
+import vespiary
+
+class Room(vespiary.Handler):
+    def on_start(self, server):
+        self.server = server
+
+    def on_open(self, connection):
+        connection.subscribe("room")
+
+    def on_message(self, connection, message):
+        word, _, rest = message.decode().partition(" ")
+        if word == "publish":
+            self.server.publish("room", rest.encode())
+        elif word == "text":
+            self.server.publish("room", rest)
+        elif word == "retain":
+            self.server.publish("kept", rest.encode(), retain=True)
+        elif word == "kept":
+            connection.send(self.server.retained("kept") or b"nothing")
+        elif word == "id":
+            connection.send(self.server.connection_id(connection))
+        elif word == "to":
+            name, _, text = rest.partition(" ")
+            connection.send(str(self.server.send_to(name, text)))
+        elif word == "many":
+            first, last = rest.split()
+            for number in range(int(first), int(last) + 1):
+                self.server.publish("room", f"number {number}")
+"""
+TEXT = """\
+cluster = "nats://127.0.0.1:{port}"
+
+[admin]
+url = "http://127.0.0.1:0/"
+
+[endpoints.room]
+url = "tcp://127.0.0.1:0"
+plugin = "room.py:Room"
+framing = "line"
+"""
+
+Connect = Callable[[str], Lines]
+
+
+class Broker:
+    """A nats-server, which can end and start again."""
+
+    def __init__(self, port: int, *options: str) -> None:
+        self.port = port
+        self._options = options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        command = ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), *self._options]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+        def listens() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return True
+            return False
+
+        wait_until(listens)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def broker(port: int) -> Iterator[Broker]:
+    """A broker that runs."""
+    made = Broker(port)
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(autouse=True)
+def _plugin(folder: Path) -> None:
+    (folder / "room.py").write_text(PLUGIN)
+
+
+class Node:
+    """A server, with a client of it."""
+
+    def __init__(self, server: Running, lines: Connect) -> None:
+        self.server = server
+        urls = server.serves(2)
+        self.admin = next(url for url in urls if url.startswith("http"))
+        self.url = next(url for url in urls if url.startswith("tcp"))
+        self.client = lines(self.url)
+
+    def say(self, text: str) -> None:
+        """Send a line."""
+        self.client.socket.sendall(text.encode() + b"\n")
+
+    def status(self) -> Any:
+        """What it knows of the cluster."""
+        with urllib.request.urlopen(f"{self.admin}status", timeout=60) as answer:
+            return json.load(answer)["cluster"]
+
+    def knows(self, count: int) -> None:
+        """Wait until it knows so many other nodes."""
+        wait_until(lambda: self.status()["nodes"] == count, lambda: self.server.log)
+
+    def knows_processes(self, count: int) -> None:
+        """Wait until it knows so many processes of them."""
+        wait_until(lambda: len(self.status()["others"]) == count, lambda: self.server.log)
+
+
+def nodes(run: Run, lines: Connect, text: str, count: int = 3) -> list[Node]:
+    """Servers that know each other."""
+    made = [Node(run(text), lines) for _ in range(count)]
+    for one in made:
+        one.knows(count - 1)
+    return made
+
+
+def heard(node: Node, first: int, last: int) -> None:
+    """All numbers come, each once and in order."""
+    for number in range(first, last + 1):
+        assert node.client.line() == f"number {number}"
+
+
+def test_what_one_node_publishes_reaches_all_through_a_restart_of_the_broker(
+    run: Run, lines: Connect, broker: Broker
+) -> None:
+    made = nodes(run, lines, TEXT.format(port=broker.port))
+    made[0].say("publish bytes")
+    made[0].say("text grüße")
+    for one in made:
+        assert [one.client.line(), one.client.line()] == ["bytes", "grüße"]
+    # It ends in the middle of a stream: what it has taken and not delivered is gone.
+    made[1].say("many 1 3000")
+    broker.kill()
+    made[1].say("many 3001 4000")
+    heard(made[1], 1, 4000)
+    made[0].server.wait_for("is away, and messages for other nodes wait")
+    broker.start()
+    for one in (made[0], made[2]):
+        heard(one, 1, 4000)
+    # The other direction works too, and nothing was lost.
+    made[2].say("publish back")
+    for one in made:
+        assert one.client.line() == "back"
+        assert one.status()["messages_lost"] == one.status()["messages_dropped"] == 0
+    assert all(one.server.stop() == 0 for one in made)
+    assert "has left" in made[0].server.log or "has left" in made[2].server.log
+
+
+def test_send_to_reaches_a_connection_of_another_node(
+    run: Run, lines: Connect, broker: Broker
+) -> None:
+    first, second, third = nodes(run, lines, TEXT.format(port=broker.port))
+    name = second.client.ask("id")
+    assert first.client.ask(f"to {name} from the first") == "True"
+    assert second.client.line() == "from the first"
+    assert second.client.ask(f"to {name} from itself") == "from itself"
+    assert second.client.line() == "True"
+    third.server.process.kill()
+    third.server.end()
+    first.server.wait_for("Lost process")
+    wait_until(lambda: first.status()["nodes"] == 1)
+
+
+def test_a_node_that_was_stopped_gets_what_it_has_missed(
+    run: Run, lines: Connect, broker: Broker
+) -> None:
+    made = nodes(run, lines, TEXT.format(port=broker.port))
+    stopped = made[2].server.process
+    stopped.send_signal(signal.SIGSTOP)
+    try:
+        made[0].say("many 1 100")
+        heard(made[1], 1, 100)
+        made[0].server.wait_for(f"Lost process {stopped.pid}")
+    finally:
+        stopped.send_signal(signal.SIGCONT)
+    heard(made[2], 1, 100)
+    made[0].server.wait_for(f"Process {stopped.pid} of {socket.gethostname().lower()} is back")
+
+
+def test_a_broker_that_hangs_is_noticed_and_nothing_is_lost(
+    run: Run, lines: Connect, broker: Broker
+) -> None:
+    made = nodes(run, lines, TEXT.format(port=broker.port), 2)
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        made[0].say("many 1 500")
+        for one in made:
+            one.server.wait_for("is away, and messages for other nodes wait")
+    finally:
+        broker.send_signal(signal.SIGCONT)
+    heard(made[1], 1, 500)
+
+
+def test_what_waits_for_the_broker_has_a_limit_and_the_rest_is_counted(
+    run: Run, lines: Connect, broker: Broker
+) -> None:
+    text = TEXT.replace(
+        'cluster = "nats://127.0.0.1:{port}"',
+        '[cluster]\nurl = "nats://127.0.0.1:{port}"\nqueue_bytes_max = "8KiB"\n',
+    )
+    made = nodes(run, lines, text.format(port=broker.port), 2)
+    broker.kill()
+    made[0].server.wait_for("is away, and messages for other nodes wait")
+    made[0].say("many 1 1000")
+    heard(made[0], 1, 1000)
+    dropped = made[0].status()["messages_dropped"]
+    assert 0 < dropped < 1000
+    assert made[0].status()["messages_waiting"] == 1000 - dropped
+    assert "queue_bytes_max is 8192" in made[0].server.log
+    broker.start()
+    # The latest ones come, and the other node counts what it has not got.
+    heard(made[1], dropped + 1, 1000)
+    assert made[1].status()["messages_lost"] == dropped
+    with urllib.request.urlopen(f"{made[1].admin}metrics", timeout=60) as answer:
+        metrics = answer.read().decode()
+    assert f'vespiary_cluster_messages_lost_total{{worker=""}} {dropped}.0' in metrics
+    assert 'vespiary_cluster_connected{worker=""} 1.0' in metrics
+
+
+def test_without_a_broker_a_server_serves_and_connects_when_it_comes(
+    run: Run, lines: Connect, port: int
+) -> None:
+    broker = Broker(port)
+    made = [Node(run(TEXT.format(port=port)), lines) for _ in range(2)]
+    made[0].say("publish alone")
+    assert made[0].client.line() == "alone"
+    assert not made[0].status()["connected"]
+    broker.start()
+    try:
+        for one in made:
+            one.knows(1)
+        made[1].say("publish together")
+        assert made[0].client.line() == "together"
+    finally:
+        broker.kill()
+    assert all(one.server.stop() == 0 for one in made)
+
+
+def test_workers_of_several_nodes_reach_each_other_once(
+    run: Run, lines: Connect, broker: Broker
+) -> None:
+    text = "workers = 2\n" + TEXT.format(port=broker.port)
+    made = [Node(run(text), lines) for _ in range(2)]
+    clients = [one.client for one in made]
+    names = [one.ask("id") for one in clients]
+    while len({name.split(".")[1] for name in names}) < 4:
+        # Each of the two workers of a node gets connections.
+        clients += [lines(one.url) for one in made]
+        names += [one.ask("id") for one in clients[-2:]]
+        assert len(clients) < 100
+    for one in made:
+        # Each of the two workers is a process of its own in the cluster.
+        one.knows_processes(2)
+    made[0].say("retain this")
+    made[0].say("publish hello")
+    assert [one.line() for one in clients] == ["hello"] * len(clients)
+    for name, client in zip(names, clients, strict=True):
+        # `True` comes to the sender, and its own message if it is the receiver.
+        made[1].say(f"to {name} for {name}")
+        if client is not made[1].client:
+            assert made[1].client.line() == "True"
+            assert client.line() == f"for {name}"
+        else:
+            assert {client.line(), client.line()} == {"True", f"for {name}"}
+    wait_until(lambda: clients[-1].ask("kept") == "this")
+
+
+def test_a_password_is_needed_and_not_logged(run: Run, lines: Connect, port: int) -> None:
+    broker = Broker(port, "--user", "ann", "--pass", "honey")
+    broker.start()
+    try:
+        text = TEXT.replace("nats://", "nats://ann:honey@")
+        made = nodes(run, lines, text.format(port=port), 2)
+        made[0].say("publish hello")
+        assert made[1].client.line() == "hello"
+        stranger = Node(run(TEXT.format(port=port)), lines)
+        stranger.server.wait_for("Authorization Violation")
+        assert "honey" not in made[0].server.log
+    finally:
+        broker.kill()
+
+
+WRONG = {
+    "scheme": ('"http://127.0.0.1:4222"', "cluster: expected nats://HOST:PORT or tls://"),
+    "host": ('"nats://"', "a host is missing"),
+    "port": ('"nats://127.0.0.1:nine"', "cluster: expected nats://HOST:PORT"),
+    "type": ("4222", "cluster: expected nats://HOST:PORT, or a table with url"),
+    "key": ('{ url = "nats://a", queue = 1 }', "cluster.queue: unknown key"),
+    "name": ('{ url = "nats://a", name = "a.b" }', "cluster.name: expected a name of letters"),
+    "queue": ('{ url = "nats://a", queue_bytes_max = 0 }', "cluster.queue_bytes_max: expected 1"),
+    "tls": ('{ url = "nats://a", tls_ca = "ca.pem" }', "cluster.tls_ca: is for tls:// only"),
+    "ca": ('{ url = "tls://a", tls_ca = "ca.pem" }', "ca.pem cannot be read"),
+    "half": ('{ url = "tls://a", tls_key = "key.pem" }', "tls_key belong together"),
+    "file": ('{ url = "nats://a", credentials = "my.creds" }', "my.creds cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_check_reports_what_is_wrong(folder: Path, case: str) -> None:
+    value, report = WRONG[case]
+    file = folder / "wasp.toml"
+    text = TEXT.replace('"nats://127.0.0.1:{port}"', value)
+    assert value in text
+    file.write_text(text)
+    with pytest.raises(FileError) as wrong:
+        check(file)
+    assert f"{file}:1: " in str(wrong.value)
+    assert report in str(wrong.value)
+
+
+def test_messages_are_delivered_once_and_in_order_however_they_come() -> None:
+    incoming = Incoming(5)
+    assert incoming.receive(5, b"5") == [b"5"]
+    assert incoming.receive(5, b"5") == []
+    assert incoming.receive(8, b"8") == []
+    assert incoming.receive(7, b"7") == []
+    assert incoming.wanted(0.0) == (6, 6)
+    assert incoming.wanted(0.1) is None
+    assert incoming.wanted(1.0) == (6, 6)
+    assert incoming.receive(6, b"6") == [b"6", b"7", b"8"]
+    assert not incoming.is_behind
+    assert (incoming.repeated, incoming.lost) == (1, 0)
+    # What the sender announces, and nobody has heard, is missing too.
+    assert incoming.announce(1, 10) == []
+    assert incoming.wanted(2.0) == (9, 10)
+
+
+def test_what_cannot_come_any_more_is_counted_and_not_waited_for() -> None:
+    incoming = Incoming(1)
+    assert incoming.receive(4, b"4") == []
+    assert incoming.announce(3, 5) == []
+    assert incoming.lost == 2
+    now = 0.0
+    while not (found := incoming.overdue()):
+        assert incoming.wanted(now) == (3, 3)
+        now += 1.0
+    assert found == [b"4"]
+    assert incoming.lost == 3
+    assert incoming.wanted(now) == (5, 5)
+
+
+def test_a_history_keeps_the_latest_messages_up_to_its_limit() -> None:
+    history = History(10)
+    assert [history.add(b"1234") for _ in range(4)] == [1, 2, 3, 4]
+    assert (history.first, history.last, history.bytes) == (3, 4, 8)
+    assert history.between(1, 9) == [(3, b"1234"), (4, b"1234")]
+    history.add(b"x" * 100)
+    assert history.between(1, 9) == [(5, b"x" * 100)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import wait_until
 from tests.wasp.conftest import Lines, Run
@@ -102,6 +102,12 @@ def _plugins(folder: Path) -> None:
     shutil.copy(SHOUT, folder)
 
 
+def _next_that_is_not(client: ClientConnection, text: str) -> str | bytes:
+    while (message := client.recv(timeout=60)) == text:
+        pass
+    return message
+
+
 @pytest.mark.parametrize("workers", ["", "workers = 1\n"])
 def test_faults_end_their_connection_and_others_are_served(run: Run, workers: str) -> None:
     server = run(workers + TEXT)
@@ -114,8 +120,7 @@ def test_faults_end_their_connection_and_others_are_served(run: Run, workers: st
             with connect(url) as client:
                 client.send(fault)
                 with pytest.raises(ConnectionClosedError) as ended:
-                    while client.recv(timeout=60) == "f":
-                        pass
+                    _next_that_is_not(client, "f")
                 assert ended.value.rcvd is not None
                 assert ended.value.rcvd.code == 1011
             server.wait_for(report)

@@ -391,8 +391,9 @@ def _kind(value: object) -> str:
     """What JSON calls a value that is not an object."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    names = {str: "a string", list: "an array"}
-    return names.get(type(value), "a number")
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if isinstance(value, list) else "a number"
 
 
 def said(error: Exception) -> str:

@@ -49,7 +49,7 @@ def instrument(
 
     * An HTTP request has a span until its application, or `on_request`, has returned.
     * A WebSocket, or a connection of another protocol, has a span until its application has
-    returned, or until `on_close`.
+      returned, or until `on_close`.
 
     A span begins in the trace that the request's header fields name. It is the current one while
     the application or a method of the handler runs, so that its own spans are below it.

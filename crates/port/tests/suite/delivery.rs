@@ -1,9 +1,7 @@
 //! What every driver reports of bytes that are on their way: how far what was sent has come, and
 //! what a socket holds that nothing has received.
 
-mod rig;
-
-use rig::{CANCELED, Driver, Rig};
+use crate::rig::{CANCELED, Driver, Rig};
 use vespiary_port::{Address, Errno, Outcome, Outgoing, Token, Unread};
 
 const LISTENER: Token = Token(1);
@@ -154,7 +152,7 @@ fn keeping_a_connection_alive_changes_nothing_that_is_seen(driver: &Driver) {
 fn a_unix_socket_reports_what_it_can() {
     for name in ["uring", "epoll"] {
         let mut rig = Rig::new(&Driver::named(name));
-        let directory = rig::Directory::new();
+        let directory = crate::rig::Directory::new();
         let address = Address::Unix(directory.path().join("socket"));
         let listener = rig.port.listen(&address, 16, false).expect("a listener");
         rig.port

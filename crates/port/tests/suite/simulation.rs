@@ -1,11 +1,9 @@
 //! What the simulation promises beyond the contract: it is the same for the same seed, and strict.
 
-mod rig;
-
 use std::fmt::Write;
 use std::time::Duration;
 
-use rig::CANCELED;
+use crate::rig::CANCELED;
 use vespiary_port::sim::{Closed, Faults, Sim, World};
 use vespiary_port::{Address, Descriptor, Errno, Outcome, Outgoing, Port, Token};
 

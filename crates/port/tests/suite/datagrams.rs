@@ -1,12 +1,10 @@
 //! Datagrams, on every driver.
 
-mod rig;
-
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 
-use rig::{Directory, Driver, Rig};
+use crate::rig::{Directory, Driver, Rig};
 use vespiary_port::sim::{Faults, World};
 use vespiary_port::{
     Address, Arrivals, DATAGRAMS_A_BATCH, DatagramOptions, Departures, Descriptor, Errno, Outcome,

@@ -1,14 +1,12 @@
 //! Foreign descriptors, wake-ups and signals, on every driver where they exist.
 
-mod rig;
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rig::{Driver, Rig};
+use crate::rig::{Driver, Rig};
 use vespiary_port::driver::Preference;
 use vespiary_port::sim::World;
 use vespiary_port::{Completion, Interest, Outcome, Token};

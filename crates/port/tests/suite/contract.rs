@@ -1,11 +1,9 @@
 //! What every driver promises, tried on each: `uring`, `epoll` and `sim`. Sending is in
 //! `sending.rs`, foreign descriptors and wake-ups are in `watching.rs`.
 
-mod rig;
-
 use std::time::{Duration, Instant};
 
-use rig::{CANCELED, Driver, Rig, pattern};
+use crate::rig::{CANCELED, Driver, Rig, pattern};
 use vespiary_port::{Address, Errno, Outcome, Outgoing, Token};
 
 const LISTENER: Token = Token(1);
@@ -467,7 +465,7 @@ impl Echo {
 
 fn a_listener_at_a_unix_path_serves(driver: &Driver) {
     let mut rig = Rig::new(driver);
-    let directory = rig::Directory::new();
+    let directory = crate::rig::Directory::new();
     let address = Address::Unix(directory.path().join("nest.sock"));
     let listener = rig.port.listen(&address, 16, false).expect("a listener");
     assert_eq!(

@@ -1,11 +1,9 @@
 //! Acts drawn from a seed, on every driver: no byte is lost, added or moved, and every operation
 //! has exactly one final completion.
 
-mod rig;
-
 use std::collections::BTreeMap;
 
-use rig::{Client, Driver, Rig};
+use crate::rig::{Client, Driver, Rig};
 use vespiary_port::driver::{Options, Preference};
 use vespiary_port::sim::{Closed, Faults, Random};
 use vespiary_port::{Completion, Descriptor, Errno, Outcome, Outgoing, Token};
@@ -264,7 +262,7 @@ fn play(driver: &Driver, seed: u64) {
     game.end();
 }
 
-/// One more seed: `VESPIARY_SEED=7 cargo test -p vespiary-port --test random_acts`.
+/// One more seed: `VESPIARY_SEED=7 cargo test -p vespiary-port --test suite random_acts`.
 fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("VESPIARY_SEED") {
         Ok(seed) => vec![seed.parse().expect("VESPIARY_SEED is a number")],

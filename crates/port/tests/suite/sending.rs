@@ -1,11 +1,9 @@
 //! What every driver promises of sends, tried on each.
 
-mod rig;
-
 use std::io::Write as _;
 use std::rc::Rc;
 
-use rig::{CANCELED, Driver, Rig, pattern};
+use crate::rig::{CANCELED, Driver, Rig, pattern};
 use vespiary_port::sim::Closed;
 use vespiary_port::{Chunk, Descriptor, Errno, FilePart, Outcome, Outgoing, Token};
 

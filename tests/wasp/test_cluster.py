@@ -375,6 +375,14 @@ def test_what_cannot_come_any_more_is_counted_and_not_waited_for() -> None:
     assert incoming.wanted(now) == (5, 5)
 
 
+def test_numbers_that_are_far_apart_cost_nothing() -> None:
+    incoming = Incoming(1)
+    assert incoming.receive(3, b"c") == []
+    assert incoming.announce(1 << 60, 1 << 60) == [b"c"]
+    assert incoming.lost == (1 << 60) - 2
+    assert incoming.receive(1 << 60, b"z") == [b"z"]
+
+
 def test_a_history_keeps_the_latest_messages_up_to_its_limit() -> None:
     history = History(10)
     assert [history.add(b"1234") for _ in range(4)] == [1, 2, 3, 4]

@@ -4,7 +4,7 @@ Real programs are run as they are, not under the detector, with a load; each is 
 times while it works, and nothing may be reported. Every form of tests/locks/bugs that deadlocks is
 looked at until the circle is found: those of C and C++ as they are; with the library preloaded
 those of Python and those that hang in what keeps no owner, a read lock or a routine that is called
-once. The exit code is 1 if one was wrong.
+once. The tables become benches/results/DATE-locks-attached.md. The exit code is 1 if one was wrong.
 """
 
 import argparse
@@ -20,9 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from benches import machine
 from benches.locks import bugs
 from benches.locks.detectors import BARE
 from benches.locks.verdicts import PROGRAMS, Program
+from benches.outcome import RESULTS
 from tests.locks.real.__main__ import EVERYTHING
 from tests.locks.real.catalogue import Program as RealProgram
 from tests.locks.real.workplace import room, until
@@ -32,6 +34,7 @@ from vespiary.prove.locks.preload import environment
 from vespiary.prove.locks.snapshots import as_text
 
 LOOKS = 100
+ATTEMPTS_MAX = 100
 FOUND = "in the circle"
 HANG_SECONDS_MAX = 60.0
 BARE_SECONDS_MAX = 10.0
@@ -112,10 +115,11 @@ def look_at_healthy(program: RealProgram, looks: int) -> tuple[int, int, list[st
 
     A command that ends by itself is started again until there were enough looks.
     """
-    count = waits = 0
+    count = waits = attempts = 0
     reported: list[str] = []
     while count < looks:
         before = count
+        attempts += 1
         with _working(program, max(5.0, looks * 0.15)) as root:
             while count < looks and Path(f"/proc/{root}").exists():
                 for pid in descendants(root):
@@ -129,8 +133,8 @@ def look_at_healthy(program: RealProgram, looks: int) -> tuple[int, int, list[st
                         reported.append(as_text(seen))
                 if _has_ended(root):
                     break
-        if count == before:
-            break
+        if count == before and attempts >= ATTEMPTS_MAX:
+            break  # It ends before it can be looked at.
     return count, waits, reported
 
 
@@ -214,23 +218,38 @@ def main() -> int:
     given = _arguments()
     os.environ["NATIVE"] = str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC"))
     os.environ["PYTHONPATH"] = str(PROGRAMS)
+    lines: list[str] = []
+
+    def add(*more: str) -> None:
+        lines.extend(more)
+        print("\n".join(more), flush=True)
+
     wrong = looked = 0
-    print("| healthy program | looks | waits seen | reported |\n|---|---|---|---|", flush=True)
+    add("| healthy program | looks | waits seen | reported |", "|---|---:|---:|---:|")
     for program in EVERYTHING if given.part != "hangs" else ():
         if program.name not in HEALTHY or program.path is None or given.only not in program.name:
             continue
         count, waits, reported = look_at_healthy(program, given.looks)
         looked += 1
         wrong += len(reported)
-        print(f"| {program.name} | {count} | {waits} | {len(reported)} |", flush=True)
+        add(f"| {program.name} | {count} | {waits} | {len(reported)} |")
         sys.stderr.write("\n".join(reported[:3]))
-    print("\n| hang | seen |\n|---|---|", flush=True)
+    add("", "| hang | seen |", "|---|---|")
     hangs = _hangs(given.only) if given.part != "healthy" else ()
     with ThreadPoolExecutor(given.jobs) as pool:
         for hang, said in zip(hangs, pool.map(look_at_hang, hangs), strict=True):
             wrong += FOUND not in said
-            print(f"| {hang.path.name} | {said} |", flush=True)
-    print(f"\n{looked} healthy programs, {len(hangs)} hangs, {wrong} wrong")
+            add(f"| {hang.path.name} | {said} |")
+    add("", f"{looked} healthy programs, {len(hangs)} hangs, {wrong} wrong.")
+    if not given.only and given.part is None:
+        head = (
+            f"{time.strftime('%Y-%m-%d')}; {machine.in_words(machine.describe())}; the load of the"
+            f" machine at the end was {os.getloadavg()[0]:.0f}. `python -m benches.locks.attached`"
+            " writes this page."
+        )
+        path = RESULTS / f"{time.strftime('%Y-%m-%d')}-locks-attached.md"
+        title = "# What `vespiary locks attach` says of healthy programs, and of hangs"
+        path.write_text("\n".join([title, "", head, "", *lines]) + "\n")
     return 1 if wrong else 0
 
 

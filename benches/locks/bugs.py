@@ -2,8 +2,10 @@
 
 Each program of tests/locks/bugs names in its first lines where the bug was reported, and what is to
 be found in each of its forms. Vespiary runs each form five times, and five times more beside two
-programs that compute without end; it has to be right each time. The peers run those of C and C++.
-The table becomes docs/explanation/lock-bug-reports.md, the single counts go into the results.
+programs that compute without end; it has to be right each time. The peers run those of C and C++;
+what they said does not depend on Vespiary, so that `--recorded-peers` takes it from the latest
+results. The table becomes docs/explanation/lock-bug-reports.md, the single counts go into the
+results.
 """
 
 import argparse
@@ -14,9 +16,10 @@ import re
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benches import machine
@@ -111,17 +114,53 @@ def _judge_all(
         list(pool.map(all_forms, found))
 
 
-def _page(
-    found: dict[Path, list[tuple[str, Program]]], rounds: int, loaded: int, peer_times: int
-) -> str:
+def _recall_peers(found: dict[Path, list[tuple[str, Program]]]) -> int:
+    """Take what the peers said from the latest results; the most runs of a form by a peer."""
+    path = max(RESULTS.glob("*-locks-bugs.json"))
+    recorded = json.loads(path.read_text())["programs"]
+    most = 0
+    for program_path, of_path in found.items():
+        for form, program in of_path:
+            said = recorded.get(f"{program_path.name} {form}", {"said": {}})["said"]
+            for name in {peer.name for peer in PEERS} & set(said):
+                program.said[name] = Counter(said[name])
+                most = max(most, program.said[name].total())
+    return most
+
+
+@dataclass
+class Rounds:
+    """What was run.
+
+    Attributes:
+        busy: Programs that compute without end, in a loaded round.
+        peer_times: Runs of each form by each peer.
+        loads: For each round, whether it is loaded, and the machine's load at its end.
+    """
+
+    busy: int
+    peer_times: int
+    loads: list[tuple[bool, float]] = field(default_factory=list)
+
+    def in_words(self) -> str:
+        loaded = sum(is_loaded for is_loaded, _ in self.loads)
+        beside = f", {loaded} of them beside {self.busy} busy loops" if self.busy else ""
+        averages = [average for _, average in self.loads]
+        return (
+            f" Vespiary ran each form {len(self.loads)} times{beside}; the load of the machine was"
+            f" {min(averages):.0f} to {max(averages):.0f} on {os.cpu_count()} cores. The peers ran"
+            f" each form {self.peer_times} times ({HANGS_MAX} times where it hung)."
+        )
+
+
+def _page(found: dict[Path, list[tuple[str, Program]]], rounds: Rounds) -> str:
     forms = [program for of_path in found.values() for _, program in of_path]
     native = [program for program in forms if program.path.suffix != ".py"]
     lines = [INTRODUCTION, READING]
     told = ", ".join(f"{name} {version}" for name, version in versions.found().items())
     lines += [
         f"{time.strftime('%Y-%m-%d')}; {told}. {len(found)} programs in {len(forms)} forms."
-        f" Vespiary ran each form {rounds} times, {loaded} of them beside {BUSY} busy loops,"
-        f" the peers {peer_times} times ({HANGS_MAX} times where it hung).",
+        + rounds.in_words(),
         "",
         "## C and C++",
         "",
@@ -165,15 +204,14 @@ def _rows(
     ]
 
 
-def _write(
-    found: dict[Path, list[tuple[str, Program]]], rounds: int, times: int, peer_times: int
-) -> None:
+def _write(found: dict[Path, list[tuple[str, Program]]], rounds: Rounds) -> None:
     """The page and the counts."""
-    PAGE.write_text(_page(found, rounds, max(0, rounds - times), peer_times))
+    PAGE.write_text(_page(found, rounds))
     document = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": machine.describe(),
         "versions": versions.found(),
+        "rounds": asdict(rounds),
         "programs": {
             f"{program.path.name} {form}": {"expected": program.expected, "said": program.said}
             for of_path in found.values()
@@ -188,6 +226,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches.locks.bugs", description=__doc__)
     parser.add_argument("--times", type=int, default=5, help="runs of Vespiary, twice (5)")
     parser.add_argument("--peer-times", type=int, default=3, help="runs of each peer (3)")
+    parser.add_argument(
+        "--recorded-peers", action="store_true", help="the peers' verdicts of the latest results"
+    )
+    parser.add_argument(
+        "--busy", type=int, default=BUSY, help=f"busy loops beside the second half ({BUSY})"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at the same time")
     parser.add_argument("--only", default="", help="programs whose name holds this text")
     return parser.parse_args()
@@ -200,13 +244,17 @@ def main() -> int:
     # What the programs of Python's and native locks load, and where they find its module.
     os.environ["NATIVE"] = str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC"))
     os.environ["PYTHONPATH"] = str(PROGRAMS)
+    rounds = Rounds(given.busy, given.peer_times)
+    if given.recorded_peers:
+        given.peer_times, rounds.peer_times = 0, _recall_peers(found)
     for number in range(2 * given.times):
         is_loaded = number >= given.times
-        with _busy(BUSY if is_loaded else 0):
+        with _busy(given.busy if is_loaded else 0):
             _judge_all(found, 1, 0 if number else given.peer_times, given.jobs)
+        rounds.loads.append((is_loaded, os.getloadavg()[0]))
         if not given.only:
             # After each round: the whole takes long.
-            _write(found, number + 1, given.times, given.peer_times)
+            _write(found, rounds)
     forms = [(form, program) for of_path in found.values() for form, program in of_path]
     runs = wrong = 0
     for form, program in forms:

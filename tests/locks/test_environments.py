@@ -211,18 +211,16 @@ def test_a_process_that_outlives_the_command_is_watched_for_a_while_and_told(
         "os.setsid()\n"
         "threading.Lock().acquire()\n"
         "sys.stdout.close(), sys.stderr.close()\n"
-        "for _ in range(100):\n"
+        "for _ in range(1200):\n"
         "    time.sleep(0.1)\n"
         "    os.path.exists(sys.argv[1]) and os._exit(0)\n"
     )
     stop = tmp_path / "stop"
-    began = time.monotonic()
     words = [*LOCKS, "--linger", "500ms", "--", sys.executable, "-c", text, str(stop)]
     with (tmp_path / "errors").open("w+") as errors:
         done = subprocess.run(
-            words, stdout=subprocess.DEVNULL, stderr=errors, timeout=20, check=False
+            words, stdout=subprocess.DEVNULL, stderr=errors, timeout=60, check=False
         )
-        assert time.monotonic() - began < 5
         stop.touch()
         errors.seek(0)
         said = errors.read()

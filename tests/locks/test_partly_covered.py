@@ -1,5 +1,6 @@
 """What a program uses of which only a part is watched is reported, and only if it uses it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.locks.conftest import COMPILER, Result, compile_cpp
-from vespiary.prove.locks import gaps
+from vespiary.prove.locks import exits, gaps
 from vespiary.prove.locks.notes import Note
 
 SOURCES = Path(__file__).parent / "uncovered"
@@ -141,3 +142,26 @@ def test_a_limit_of_the_size_of_files_does_not_end_the_program(
     # It ends by itself, and not by SIGXFSZ. Without a record it is not watched, and does not pass.
     assert result.status == 124, result.output
     assert "found no room in the record" in result.output
+
+
+@pytest.mark.parametrize("more", [[], ["fork"]])
+def test_a_process_that_has_changed_its_root_is_watched(
+    more: list[str], tmp_path: Path, compiled: Compiled, watched: Watched
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("chroot(2) needs root")
+    result = watched(compiled("restricted"), "root", str(tmp_path), *more)
+    assert result.status == 0, result.output
+    assert result.report["coverage"]["orders"] == 1, result.output
+
+
+def test_a_process_that_refuses_system_calls_is_not_ended(
+    compiled: Compiled, watched: Watched
+) -> None:
+    program = compiled("restricted")
+    result = watched(program, "filter", "/")
+    assert result.report["coverage"]["orders"] == 1, result.output
+    assert "seccomp" in told(result)
+    in_child = watched(program, "filter", "/", "fork")
+    assert in_child.status == exits.NOTHING_COVERED, in_child.output
+    assert "seccomp" in in_child.output

@@ -75,7 +75,11 @@ pub(crate) fn is_taken(result: c_int) -> bool {
 }
 
 /// Takes a lock, and waits as long as necessary.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it is nearly every operation, and its arguments need no memory then"
+)]
 pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     let Some(inside) = threads::enter() else {
         return ways.at_last();
@@ -86,10 +90,11 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
         return ways.at_last();
     };
     perturb::now_and_then();
-    if locks::is_signal(region, lock) {
+    let entry = locks::lock(region, lock);
+    if locks::is_unowned(entry) {
         return take_signal(inside, lock, wanted, ways);
     }
-    let again = held::has(region, thread, lock, wanted.address);
+    let again = held::has_lock(region, thread, entry, wanted.address);
     if !again {
         unseen::native(region);
         edges::record(region, thread, lock, wanted.is_shared, wanted.site);
@@ -305,10 +310,20 @@ pub(crate) fn release(address: u64, site: u64) {
         return;
     };
     let Inside { region, thread } = &inside;
+    if held::pop_last(region, thread, address) {
+        return;
+    }
+    release_any(&inside, address, site);
+}
+
+/// Releases a lock that is not simply the one that the thread took last.
+#[inline(never)]
+fn release_any(inside: &Inside, address: u64, site: u64) {
+    let Inside { region, thread } = inside;
     if held::pop(region, thread, address, false) == 0
         && let Some(number) = locks::known(region, address)
     {
-        release_of_another(&inside, number, site);
+        release_of_another(inside, number, site);
     }
 }
 

@@ -6,6 +6,9 @@ use crate::{loader, memory, real, region};
 
 type Free = unsafe extern "C" fn(*mut c_void);
 type Unmap = unsafe extern "C" fn(*mut c_void, usize) -> c_int;
+type Map =
+    unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, c_int, libc::off_t) -> *mut c_void;
+type Remap = unsafe extern "C" fn(*mut c_void, usize, usize, c_int, *mut c_void) -> *mut c_void;
 type Detach = unsafe extern "C" fn(*const c_void) -> c_int;
 type Reallocate = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
 
@@ -53,6 +56,63 @@ unsafe extern "C" fn munmap(address: *mut c_void, bytes: usize) -> c_int {
     memory::unmap(address as u64, bytes as u64);
     // SAFETY: what the caller gave is passed on.
     unsafe { real::UNMAP.get::<Unmap>()(address, bytes) }
+}
+
+/// A mapping at a fixed address replaces what was there, and the locks in it.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mmap(
+    address: *mut c_void,
+    bytes: usize,
+    access: c_int,
+    flags: c_int,
+    file: c_int,
+    offset: libc::off_t,
+) -> *mut c_void {
+    if flags & libc::MAP_FIXED != 0 {
+        memory::unmap(address as u64, bytes as u64);
+    }
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::MAP.get::<Map>()(address, bytes, access, flags, file, offset) }
+}
+
+/// The same function: offsets have 64 bits anyway on the processors that this is for.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mmap64(
+    address: *mut c_void,
+    bytes: usize,
+    access: c_int,
+    flags: c_int,
+    file: c_int,
+    offset: libc::off_t,
+) -> *mut c_void {
+    // SAFETY: what the caller gave is passed on.
+    unsafe { mmap(address, bytes, access, flags, file, offset) }
+}
+
+/// A mapping is moved, enlarged or cut: the locks in what is not there any more end. At its new
+/// address, a lock is a new one. The last argument is there only for some flags, and only passed on.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mremap(
+    address: *mut c_void,
+    before: usize,
+    after: usize,
+    flags: c_int,
+    to: *mut c_void,
+) -> *mut c_void {
+    if flags & libc::MREMAP_FIXED != 0 {
+        memory::unmap(to as u64, after as u64);
+    }
+    // SAFETY: what the caller gave is passed on.
+    let now = unsafe { real::REMAP.get::<Remap>()(address, before, after, flags, to) };
+    if now == libc::MAP_FAILED {
+        return now;
+    }
+    if now != address {
+        memory::unmap(address as u64, before as u64);
+    } else if after < before {
+        memory::unmap(address as u64 + after as u64, (before - after) as u64);
+    }
+    now
 }
 
 #[unsafe(no_mangle)]

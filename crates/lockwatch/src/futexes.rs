@@ -3,12 +3,14 @@
 //! Locks that are built of atomics and futexes are not watched. But a thread that has to wait for
 //! such a lock makes this call, so the file that makes it is noted. Files whose waits are watched
 //! anyway, such as the C++ library, are left out by the watcher.
+//!
+//! A filter of system calls comes by `syscall` too (`restrictions`).
 
 use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::notes::{self, Kind, PATH_BYTES};
-use crate::{clock, objects, real};
+use crate::{clock, objects, real, restrictions};
 
 /// Files that are noted at most.
 const FILES: usize = 16;
@@ -21,6 +23,10 @@ static REAL: AtomicUsize = AtomicUsize::new(0);
 
 /// What a note begins with.
 const HEAD: &[u8] = b"Futex ";
+
+/// Operations of seccomp(2); a filter that is null is only a question whether there are filters.
+const SECCOMP_STRICT: usize = 0;
+const SECCOMP_FILTER: usize = 1;
 
 /// The operations that wait; above are flags.
 const OPERATION: c_int = 0x7f;
@@ -40,17 +46,21 @@ unsafe extern "C" fn syscall() {
     core::arch::naked_asm!(
         "cmp rdi, {futex}",
         "je 2f",
+        "cmp rdi, {filter}",
+        "je 2f",
         "mov rax, [rip + {real}]",
         "test rax, rax",
         "je 2f",
         "jmp rax",
         "2:",
         "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "sub rsp, 8",
+        "mov r8, rcx",
         "mov rcx, [rsp + 56]",
         "call {way}",
         "add rsp, 8", "pop r9", "pop r8", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
         "jmp rax",
         futex = const libc::SYS_futex,
+        filter = const libc::SYS_seccomp,
         real = sym REAL,
         way = sym way
     );
@@ -59,6 +69,7 @@ unsafe extern "C" fn syscall() {
         "stp x29, x30, [sp, #-80]!",
         "stp x0, x1, [sp, #16]", "stp x2, x3, [sp, #32]",
         "stp x4, x5, [sp, #48]", "stp x6, x7, [sp, #64]",
+        "mov x4, x3",
         "mov x3, x30",
         "bl {way}",
         "mov x16, x0",
@@ -70,9 +81,19 @@ unsafe extern "C" fn syscall() {
     );
 }
 
-unsafe extern "C" fn way(number: c_long, _word: usize, operation: c_int, site: u64) -> usize {
+unsafe extern "C" fn way(
+    number: c_long,
+    word: usize,
+    operation: c_int,
+    site: u64,
+    fourth: u64,
+) -> usize {
     if number == libc::SYS_futex && WAITS.contains(&(operation & OPERATION)) {
         note(site);
+    }
+    let is_filter = word == SECCOMP_STRICT || word == SECCOMP_FILTER && fourth != 0;
+    if number == libc::SYS_seccomp && is_filter {
+        restrictions::expect_filter();
     }
     let place = real::SYSCALL.place();
     REAL.store(place, Ordering::Relaxed);

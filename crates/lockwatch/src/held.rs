@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::layout::{HELD_MAX, Held, IS_EXCESS, Kind, Lost, Thread};
+use crate::layout::{HELD_MAX, Held, IS_EXCESS, Kind, Lock, Lost, Thread};
 use crate::log::Request;
 use crate::region::Region;
 use crate::{births, clocks, locks, log, threads};
@@ -25,7 +25,12 @@ pub(crate) fn find(thread: &Thread, address: u64) -> Option<usize> {
 /// this thread may be the lock's owner. (A reader of a read-write lock is not its owner.)
 #[inline]
 pub(crate) fn has(region: &Region, thread: &Thread, lock: u32, address: u64) -> bool {
-    let lock = locks::lock(region, lock);
+    has_lock(region, thread, locks::lock(region, lock), address)
+}
+
+/// The same of the lock itself.
+#[inline]
+pub(crate) fn has_lock(region: &Region, thread: &Thread, lock: &Lock, address: u64) -> bool {
     let is_known_by_owner = lock.kind.load(Ordering::Relaxed) != Kind::ReadWrite as u32;
     let me = threads::number(region, thread) + 1;
     if is_known_by_owner && lock.owner.load(Ordering::Relaxed) != me {
@@ -45,7 +50,8 @@ pub(crate) fn push(
     site: u64,
     request: &Request,
 ) {
-    begin(region, thread, lock, address);
+    let made = locks::lock(region, lock).is_made.load(Ordering::Relaxed);
+    begin(region, thread, made, address);
     if let Some((held, is_again)) = hold(region, thread, lock, address, is_shared, site)
         && log::is_on()
     {
@@ -68,9 +74,21 @@ pub(crate) fn push_new(
     site: u64,
     request: &Request,
 ) {
-    begin(region, thread, lock, address);
-    if let Some(held) = add(region, thread, lock, address, is_shared, site)
-        && log::is_on()
+    let me = threads::number(region, thread) + 1;
+    let entry = locks::lock(region, lock);
+    let made = entry.is_made.load(Ordering::Relaxed);
+    begin(region, thread, made, address);
+    if !is_shared {
+        entry.owner.store(me, Ordering::Relaxed);
+    }
+    if let Some(held) = add(
+        region,
+        thread,
+        (lock, entry, made),
+        address,
+        is_shared,
+        site,
+    ) && log::is_on()
     {
         log::taken(region, thread, held, request, false);
     }
@@ -81,12 +99,13 @@ pub(crate) fn push_new(
     clippy::inline_always,
     reason = "it is a part of nearly every operation"
 )]
-fn begin(region: &Region, thread: &Thread, lock: u32, address: u64) {
+fn begin(region: &Region, thread: &Thread, made: u32, address: u64) {
     let operations = thread.operations.load(Ordering::Relaxed);
     thread
         .operations
         .store(operations.wrapping_add(1), Ordering::Relaxed);
-    if locks::hands_over(region, lock) {
+    // A condition was notified while the lock was held: the thread that takes it next gets the clock.
+    if made & locks::HANDS_OVER != 0 {
         clocks::receive(region, thread, address);
     }
 }
@@ -112,7 +131,17 @@ pub(crate) fn hold<'a>(
         held.depth.store(depth + 1, Ordering::Relaxed);
         return Some((held, true));
     }
-    let held = add(region, thread, lock, address, is_shared, site)?;
+    become_owner(region, thread, lock, is_shared);
+    let entry = locks::lock(region, lock);
+    let made = entry.is_made.load(Ordering::Relaxed);
+    let held = add(
+        region,
+        thread,
+        (lock, entry, made),
+        address,
+        is_shared,
+        site,
+    )?;
     Some((held, false))
 }
 
@@ -126,7 +155,8 @@ fn become_owner(region: &Region, thread: &Thread, lock: u32, is_shared: bool) {
     }
 }
 
-/// The thread has taken a lock that it did not hold. Returns the entry.
+/// The thread has taken a lock that it did not hold, and is its owner: its number, its entry, and
+/// how it was made. Returns the thread's entry.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -135,13 +165,11 @@ fn become_owner(region: &Region, thread: &Thread, lock: u32, is_shared: bool) {
 fn add<'a>(
     region: &Region,
     thread: &'a Thread,
-    lock: u32,
+    (lock, entry, made): (u32, &Lock, u32),
     address: u64,
     is_shared: bool,
     site: u64,
 ) -> Option<&'a Held> {
-    become_owner(region, thread, lock, is_shared);
-    let entry = locks::lock(region, lock);
     let mut count = thread.held_count.load(Ordering::Relaxed) as usize;
     if count > 0 && thread.held[count - 1].depth.load(Ordering::Relaxed) == 0 {
         close_gaps(thread, 0);
@@ -152,7 +180,7 @@ fn add<'a>(
         entry.is_made.fetch_or(IS_EXCESS, Ordering::Relaxed);
         return None;
     };
-    if entry.is_made.load(Ordering::Relaxed) & IS_EXCESS != 0 {
+    if made & IS_EXCESS != 0 {
         entry.is_made.fetch_and(!IS_EXCESS, Ordering::Relaxed);
     }
     held.lock.store(lock, Ordering::Relaxed);
@@ -164,6 +192,38 @@ fn add<'a>(
     held.depth.store(1, Ordering::Relaxed);
     thread.held_count.store(count as u32 + 1, Ordering::Release);
     Some(held)
+}
+
+/// The thread releases the lock that it took last, and took once: what nearly all releases are.
+/// Whether it was that; nothing was done otherwise.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it is a part of nearly every operation"
+)]
+pub(crate) fn pop_last(region: &Region, thread: &Thread, address: u64) -> bool {
+    let last = (thread.held_count.load(Ordering::Relaxed) as usize).wrapping_sub(1);
+    // Where there are as many as are remembered, the lock may be one of those beyond.
+    if last >= HELD_MAX - 1 {
+        return false;
+    }
+    let held = &thread.held[last];
+    let is_plain = held.address.load(Ordering::Relaxed) == address
+        && held.depth.load(Ordering::Relaxed) == 1
+        && held.mode.load(Ordering::Relaxed) | held.has_notified.load(Ordering::Relaxed) == 0
+        && !log::is_on();
+    if !is_plain {
+        return false;
+    }
+    let lock = locks::lock(region, held.lock.load(Ordering::Relaxed));
+    lock.owner.store(0, Ordering::Relaxed);
+    if lock.is_made.load(Ordering::Relaxed) & locks::IS_RELEASED == 0 {
+        lock.is_made.fetch_or(locks::IS_RELEASED, Ordering::Relaxed);
+    }
+    births::publish(thread);
+    held.depth.store(0, Ordering::Relaxed);
+    thread.held_count.store(last as u32, Ordering::Release);
+    true
 }
 
 /// The thread releases a lock (completely with `all`). Returns how often it held it, 0 if it did

@@ -70,6 +70,8 @@ mod readable;
 mod real;
 mod recorded;
 mod region;
+mod resident;
+mod restrictions;
 mod semaphores;
 mod shared;
 mod spin_locks;

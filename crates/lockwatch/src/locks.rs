@@ -37,13 +37,30 @@ fn first_slot(address: u64) -> usize {
 /// The number of the lock at an address; a lock not seen before is entered.
 #[inline]
 pub(crate) fn find(region: &Region, address: u64, kind: Kind, site: u64) -> Option<u32> {
+    // Nearly always it is in its first slot, and not on a stack.
+    let number = TABLE.items()?[first_slot(address)]
+        .load(Ordering::Acquire)
+        .wrapping_sub(1);
+    if let Some(lock) = region.locks.get(number as usize)
+        && lock.address.load(Ordering::Relaxed) == address
+        && lock.state.load(Ordering::Relaxed) == ALIVE
+        && lock.frame.load(Ordering::Relaxed) == 0
+    {
+        return Some(number);
+    }
+    look_for(region, address, kind, site)
+}
+
+#[cold]
+#[inline(never)]
+fn look_for(region: &Region, address: u64, kind: Kind, site: u64) -> Option<u32> {
     let slots = TABLE.items()?;
     let mut slot = first_slot(address);
     for _ in 0..SLOTS {
         let entry = slots[slot].load(Ordering::Acquire);
         if entry == 0 {
             return enter(region, &slots[slot], 0, address, kind, site)
-                .or_else(|| find(region, address, kind, site));
+                .or_else(|| look_for(region, address, kind, site));
         }
         let lock = &region.locks[entry as usize - 1];
         if lock.address.load(Ordering::Relaxed) == address {
@@ -52,7 +69,7 @@ pub(crate) fn find(region: &Region, address: u64, kind: Kind, site: u64) -> Opti
             }
             lock.state.store(ENDED, Ordering::Relaxed);
             return enter(region, &slots[slot], entry, address, kind, site)
-                .or_else(|| find(region, address, kind, site));
+                .or_else(|| look_for(region, address, kind, site));
         }
         slot = (slot + 1) % SLOTS;
     }
@@ -223,17 +240,13 @@ pub(crate) fn become_signal(region: &Region, number: u32) {
 /// Whether it is a notification, or anything else without an owner.
 #[inline]
 pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
-    !matches!(
-        lock(region, number).flavour.load(Ordering::Relaxed),
-        0 | OWNED
-    )
+    is_unowned(lock(region, number))
 }
 
-/// Whether a condition was notified while it was held: the thread that takes it next gets the
-/// clock.
+/// The same of the lock itself.
 #[inline]
-pub(crate) fn hands_over(region: &Region, number: u32) -> bool {
-    lock(region, number).is_made.load(Ordering::Relaxed) & HANDS_OVER != 0
+pub(crate) fn is_unowned(lock: &Lock) -> bool {
+    !matches!(lock.flavour.load(Ordering::Relaxed), 0 | OWNED)
 }
 
 /// The thread that takes the lock also releases it.

@@ -29,7 +29,7 @@ use crate::layout::{
 };
 use crate::notes::RECORD_BYTES;
 use crate::region::Region;
-use crate::{clock, locks, stacks, threads};
+use crate::{clock, locks, restrictions, stacks, threads};
 
 const PAGE: usize = 4096;
 /// Acquisitions that a thread takes room for: forty kilobytes, whole pages.
@@ -241,6 +241,9 @@ fn claim(head: &Head) -> Option<u32> {
 
 /// Makes the memory behind an entry and those after it; `false` when there is none.
 fn is_populated(first: &Entry) -> bool {
+    if restrictions::has_filter() {
+        return false;
+    }
     let base = ptr::from_ref(first).cast_mut().cast();
     // SAFETY: whole pages of our own mapping, whose contents stay. The system call itself, since
     // `errno` is restored by hand either way.
@@ -321,7 +324,7 @@ fn map(
     // SAFETY: the path ends with a zero; the descriptor is ours and closed once it is mapped.
     unsafe {
         let flags = flags | libc::O_RDWR | libc::O_CLOEXEC;
-        let file = libc::open(path.as_ptr().cast(), flags, 0o600);
+        let file = restrictions::open(&path, flags, 0o600);
         if file < 0 {
             return None;
         }

@@ -3,6 +3,8 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::resident;
+
 /// `ITEMS` items, once it is open. What is never used of it costs no memory.
 pub(crate) struct Mapped<T, const ITEMS: usize>(AtomicPtr<T>);
 
@@ -29,6 +31,7 @@ impl<T: Sync + 'static, const ITEMS: usize> Mapped<T, ITEMS> {
             let base = libc::mmap(ptr::null_mut(), Self::BYTES, access, flags, -1, 0);
             if base != libc::MAP_FAILED {
                 self.0.store(base.cast(), Ordering::Release);
+                resident::replace(old as u64, base as u64, Self::BYTES);
             }
         }
     }

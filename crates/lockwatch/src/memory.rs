@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::{ALIVE, Lock};
 use crate::readable::Stack;
-use crate::{locks, region, stacks, threads};
+use crate::{locks, region, restrictions, stacks, threads};
 
 const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;
@@ -71,6 +71,9 @@ pub(crate) fn has_lock(address: u64, bytes: u64) -> bool {
 
 /// Whether there is memory at an address.
 pub(crate) fn is_mapped(address: u64) -> bool {
+    if restrictions::has_filter() {
+        return true;
+    }
     let mut resident = 0_u8;
     let page = address >> PAGE_BITS << PAGE_BITS;
     // SAFETY: one page is asked for, which takes one byte; where none is mapped it is an error.

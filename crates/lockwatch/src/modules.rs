@@ -3,9 +3,10 @@
 //! They are in the region, because `/proc/PID/maps` does not exist any more when the process has
 //! ended.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::layout::{Lost, MODULES_MAX, Module};
+use crate::notes;
 use crate::objects::{self, Object};
 use crate::region::Region;
 
@@ -40,7 +41,7 @@ fn add(region: &Region, object: &Object) {
     let module = &region.modules[number];
     let name = object.name();
     if name.is_empty() {
-        program_path(&module.path);
+        notes::program(&module.path);
     } else {
         for (slot, byte) in module.path.iter().zip(name) {
             slot.store(*byte, Ordering::Relaxed);
@@ -49,16 +50,4 @@ fn add(region: &Region, object: &Object) {
     module.bias.store(object.bias, Ordering::Relaxed);
     module.start.store(object.start, Ordering::Relaxed);
     module.end.store(object.end, Ordering::Release);
-}
-
-fn program_path(path: &[AtomicU8]) {
-    let mut bytes = [0_u8; 512];
-    let most = bytes.len().min(path.len());
-    // SAFETY: the link's text goes into our array and is no longer than it.
-    let length =
-        unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), bytes.as_mut_ptr().cast(), most) };
-    let length = usize::try_from(length).unwrap_or(0);
-    for (slot, byte) in path.iter().zip(&bytes[..length]) {
-        slot.store(*byte, Ordering::Relaxed);
-    }
 }

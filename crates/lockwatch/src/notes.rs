@@ -16,7 +16,7 @@ use std::ffi::CStr;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-use crate::{clock, loaded};
+use crate::{clock, loaded, restrictions};
 
 /// Names the folder for this process's file; inherited by its children.
 const FOLDER: &CStr = c"VESPIARY_LOCKS";
@@ -30,6 +30,17 @@ const PATHS_BYTES: usize = 8192;
 /// The folder as it was when the process began: a program may clear its environment.
 static PLACE: [AtomicU8; FOLDER_BYTES] = [const { AtomicU8::new(0) }; FOLDER_BYTES];
 static PLACE_LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+const PROGRAM_BYTES: usize = 512;
+/// The program, which may not be found out any more later (`restrictions`).
+static PROGRAM: [AtomicU8; PROGRAM_BYTES] = [const { AtomicU8::new(0) }; PROGRAM_BYTES];
+
+/// Copies the program's path.
+pub(crate) fn program(path: &[AtomicU8]) {
+    for (slot, byte) in path.iter().zip(&PROGRAM) {
+        slot.store(byte.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
 
 /// What is noted.
 #[derive(Clone, Copy)]
@@ -67,6 +78,9 @@ pub(crate) fn open() {
     PLACE_LENGTH.store(folder.len(), Ordering::Release);
     let mut program = [0_u8; PATH_BYTES];
     let length = link(c"/proc/self/exe", &mut program);
+    for (slot, byte) in PROGRAM.iter().zip(&program[..length]) {
+        slot.store(*byte, Ordering::Relaxed);
+    }
     note(Kind::Loaded, clock::now(), "-", &program[..length]);
 }
 
@@ -152,7 +166,7 @@ fn write(
     // descriptor is ours and closed.
     unsafe {
         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
-        let file = libc::open(path.as_ptr().cast(), flags);
+        let file = restrictions::open(&path, flags, 0);
         if file >= 0 {
             enlarge(|| libc::writev(file, parts.as_ptr(), 3));
             libc::close(file);
@@ -163,6 +177,9 @@ fn write(
 
 /// A symbolic link's text; gives its length.
 pub(crate) fn link(path: &CStr, text: &mut [u8]) -> usize {
+    if restrictions::has_filter() {
+        return 0;
+    }
     // SAFETY: the link's text goes into the array and is no longer than it.
     let length = unsafe { libc::readlink(path.as_ptr(), text.as_mut_ptr().cast(), text.len()) };
     usize::try_from(length).unwrap_or(0)

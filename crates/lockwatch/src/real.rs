@@ -258,6 +258,11 @@ functions! {
     FREE = c"free", How::Next;
     REALLOC = c"realloc", How::Next;
     UNMAP = c"munmap", How::Alone;
+    MAP = c"mmap", How::Alone;
+    REMAP = c"mremap", How::Alone;
+    LOCK_ALL = c"mlockall", How::Alone;
+    CHANGE_ROOT = c"chroot", How::Alone;
+    CONTROL = c"prctl", How::Alone;
     DETACH = c"shmdt", How::Next;
     EXECVE = c"execve", How::Next;
     EXECV = c"execv", How::Next;

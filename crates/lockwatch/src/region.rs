@@ -15,6 +15,7 @@ use crate::layout::{
     WORDS_MAX,
 };
 use crate::notes::{self, RECORD_BYTES};
+use crate::restrictions;
 
 /// The mapped file.
 pub(crate) struct Region {
@@ -205,7 +206,7 @@ fn map_file(stem: &[u8], bytes: usize) -> Option<*mut Header> {
     // SAFETY: the path ends with a zero; the descriptor is ours and closed once it is mapped.
     unsafe {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
-        let file = libc::open(path.as_ptr().cast(), flags, 0o600);
+        let file = restrictions::open(&path, flags, 0o600);
         if file < 0 {
             return None;
         }

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use crate::layout::{Kind, Lock, Lost, SHARED_MAX};
 use crate::region::Region;
 use crate::unseen::{self, Use};
-use crate::{clock, locks};
+use crate::{clock, locks, restrictions};
 
 /// `PTHREAD_MUTEX_PSHARED_BIT` and `PTHREAD_MUTEX_ROBUST_NORMAL_NP` in a mutex's kind
 /// (glibc `nptl/pthreadP.h`).
@@ -149,7 +149,10 @@ pub(crate) fn tell_private(region: &Region) {
 
 /// Visits the lines of the process's map until `visit` has seen enough.
 #[inline(never)] // The line that it reads is on the stack.
-fn each_mapping(mut visit: impl FnMut(&[u8]) -> bool) {
+pub(crate) fn each_mapping(mut visit: impl FnMut(&[u8]) -> bool) {
+    if restrictions::has_filter() {
+        return;
+    }
     // Calls of the kernel itself: the C library's functions are places at which a thread may be
     // cancelled, and a lock's operation is none.
     // SAFETY: the path ends with a zero; the descriptor is ours.
@@ -188,7 +191,7 @@ fn each_mapping(mut visit: impl FnMut(&[u8]) -> bool) {
 }
 
 /// Where a mapping begins and ends, and how it may be accessed.
-fn span_in(line: &[u8]) -> Option<(u64, u64, &[u8])> {
+pub(crate) fn span_in(line: &[u8]) -> Option<(u64, u64, &[u8])> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mut span = fields.next()?.split(|byte| *byte == b'-');
     let (start, end) = (hexadecimal(span.next()?)?, hexadecimal(span.next()?)?);

@@ -15,7 +15,7 @@ pub(crate) use crate::layout::{ALIVE, ENDED, LEFT_BEHIND};
 use crate::layout::{Kind, Lock, Lost, TASK, THREADS_MAX, Thread, What};
 use crate::recorded::wipe;
 use crate::region::{Region, region};
-use crate::{clocks, current, events, locks, memory, shared};
+use crate::{clocks, current, events, locks, memory, restrictions, shared};
 
 thread_local! {
     /// Passes of the key's destructor so far.
@@ -242,8 +242,10 @@ pub(crate) fn adopt(region: &'static Region, number: u32) {
 
 fn name(thread: &Thread) {
     let mut bytes = [0_u8; 16];
-    // SAFETY: PR_GET_NAME writes at most 16 bytes.
-    unsafe { libc::prctl(libc::PR_GET_NAME, bytes.as_mut_ptr()) };
+    if !restrictions::has_filter() {
+        // SAFETY: PR_GET_NAME writes at most 16 bytes.
+        unsafe { libc::prctl(libc::PR_GET_NAME, bytes.as_mut_ptr()) };
+    }
     for (slot, byte) in thread.name.iter().zip(bytes) {
         slot.store(byte, Ordering::Relaxed);
     }

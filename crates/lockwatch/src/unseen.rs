@@ -21,6 +21,8 @@ pub(crate) enum Use {
     Private = 16,
     /// A native lock is taken by a task that holds a lock of asyncio's.
     NativeInTask = 32,
+    /// The process filters its system calls (`restrictions`).
+    Filter = 64,
 }
 
 impl Use {
@@ -32,6 +34,7 @@ impl Use {
             Self::TaskSemaphore => b"TaskSemaphore",
             Self::Private => b"Private",
             Self::NativeInTask => b"NativeInTask",
+            Self::Filter => b"Filter",
         }
     }
 }

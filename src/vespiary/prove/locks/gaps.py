@@ -52,6 +52,7 @@ _FUTEX = "Futex "
 _PARTLY_SEEN = {
     "Stream": "the locks of streams while fprintf and similar functions hold them",
     "Cookie": "the locks of streams while functions of the program's run in them (fopencookie)",
+    "Filter": "child processes forked after system calls were restricted (seccomp)",
     "Private": "orders between processes of locks in shared memory without PTHREAD_PROCESS_SHARED",
 }
 """By the note of its use."""

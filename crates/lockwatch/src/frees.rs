@@ -90,7 +90,7 @@ unsafe extern "C" fn mmap64(
 }
 
 /// A mapping is moved, enlarged or cut: the locks in what is not there any more end. At its new
-/// address, a lock is a new one. The last argument is there only for some flags, and only passed on.
+/// address, a lock is a new one. The last argument is there for some flags only.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mremap(
     address: *mut c_void,

@@ -1,10 +1,10 @@
 /* expect: warning with --stall 500ms
- * A thread sleeps for a second with a mutex that another wants: reported, and fails nothing. */
+ * A thread sleeps for some seconds with a mutex that another wants: reported, and fails nothing. */
 #include "common.h"
 
 static void *keeps(void *unused) {
     pthread_mutex_lock(&a);
-    usleep(1500000);
+    usleep(5000000);
     pthread_mutex_unlock(&a);
     return unused;
 }

@@ -22,7 +22,7 @@ int main(void) {
     pthread_create(&threads[0], NULL, reads, NULL);
     usleep(200000);
     pthread_create(&threads[1], NULL, wants, NULL);
-    usleep(1500000);
+    usleep(5000000);
     if (write(ends[1], "x", 1) != 1) return 1;
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     return 0;

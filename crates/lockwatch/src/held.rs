@@ -104,7 +104,7 @@ fn begin(region: &Region, thread: &Thread, made: u32, address: u64) {
     thread
         .operations
         .store(operations.wrapping_add(1), Ordering::Relaxed);
-    // A condition was notified while the lock was held: who takes it next gets the clock.
+    // A condition was notified while the lock was held: its next owner gets the clock.
     if made & locks::HANDS_OVER != 0 {
         clocks::receive(region, thread, address);
     }

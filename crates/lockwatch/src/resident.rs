@@ -4,11 +4,11 @@
 //! a program uses a small part. `mlockall` would make all of it resident in each process. For a
 //! process that may lock only some memory (`RLIMIT_MEMLOCK`), the call would fail because of it,
 //! since the kernel compares the limit with the whole address space. So the record, the log, the
-//! tables beside them and this library itself stay as they are: all memory is locked on its first
+//! other tables and this library itself stay as they are: all memory is locked on its first
 //! use, theirs is unlocked, and the rest is made resident mapping by mapping. Where the limit is
 //! too low for the record but not for the program, the program's mappings are locked one by one.
 //!
-//! The kernel ignores mappings that cannot be made resident, such as guard pages; so does this.
+//! The kernel ignores mappings that cannot be made resident, such as guard pages, and this library does too.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -8,7 +8,7 @@
 //! use, theirs is unlocked, and the rest is made resident mapping by mapping. Where the limit is
 //! too low for the record but not for the program, the program's mappings are locked one by one.
 //!
-//! The kernel ignores mappings that cannot be made resident, such as guard pages, and this library does too.
+//! The kernel ignores mappings that cannot be made resident, such as guard pages. This does too.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -20,6 +20,10 @@ from .kit import TCP, WS, forever, reset, serving, streams, until
 
 HTTP = "http://127.0.0.1:0"
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 @asynccontextmanager
@@ -395,3 +399,62 @@ async def test_a_websocket_that_a_server_refuses_is_refused() -> None:
             await vespiary.connect(server.urls[0])
     assert (caught.value.status, caught.value.body) == (403, b"not you")
     assert caught.value.headers["x-why"] == "bees"
+
+
+@pytest.mark.parametrize("leaves", ["before the answer", "with the answer"])
+@pytest.mark.parametrize("ends", ["reset", "end"])
+async def test_a_websocket_whose_client_leaves_in_the_handshake_is_closed_behind(
+    leaves: str, ends: str
+) -> None:
+    asked, answers = asyncio.Event(), asyncio.Event()
+    behind: list[vespiary.Connection] = []
+
+    class Slow(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            behind.append(request.connection)
+            asked.set()
+            await answers.wait()
+            return request.accept()
+
+        def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+            """Nothing comes."""
+
+    async with proxied(Slow(), url=WS, passes_websockets=True) as (server, proxy):
+        async with streams(server) as (_, writer):
+            writer.write(HANDSHAKE)
+            await asked.wait()
+            if leaves == "with the answer":
+                answers.set()
+            if ends == "reset":
+                reset(writer)
+            else:
+                writer.close()
+            if leaves == "before the answer":
+                await until(lambda: not server.statistics().total.handshakes_pending)
+            answers.set()
+            await until(lambda: behind[0].close_reason is not None)
+            await until(lambda: proxy.upstream_statistics()[0].active == 0)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_websocket_whose_client_leaves_between_both_answers_is_closed_behind(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind: list[vespiary.Connection] = []
+    clients: list[asyncio.StreamWriter] = []
+    connect = vespiary.connect
+
+    async def connect_and_leave(*arguments: Any, **options: Any) -> vespiary.Connection:
+        behind.append(await connect(*arguments, **options))
+        reset(clients[0])
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return behind[0]
+
+    async with proxied(App(), url=WS, passes_websockets=True) as (server, proxy):
+        monkeypatch.setattr(vespiary, "connect", connect_and_leave)
+        async with streams(server) as (_, writer):
+            clients.append(writer)
+            writer.write(HANDSHAKE)
+            await until(lambda: behind and behind[0].close_reason is not None)
+            await until(lambda: proxy.upstream_statistics()[0].active == 0)

@@ -419,21 +419,23 @@ async def test_a_websocket_whose_client_leaves_in_the_handshake_is_closed_behind
         def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
             """Nothing comes."""
 
-    async with proxied(Slow(), url=WS, passes_websockets=True) as (server, proxy):
-        async with streams(server) as (_, writer):
-            writer.write(HANDSHAKE)
-            await asked.wait()
-            if leaves == "with the answer":
-                answers.set()
-            if ends == "reset":
-                reset(writer)
-            else:
-                writer.close()
-            if leaves == "before the answer":
-                await until(lambda: not server.statistics().total.handshakes_pending)
+    async with (
+        proxied(Slow(), url=WS, passes_websockets=True) as (server, proxy),
+        streams(server) as (_, writer),
+    ):
+        writer.write(HANDSHAKE)
+        await asked.wait()
+        if leaves == "with the answer":
             answers.set()
-            await until(lambda: behind[0].close_reason is not None)
-            await until(lambda: proxy.upstream_statistics()[0].active == 0)
+        if ends == "reset":
+            reset(writer)
+        else:
+            writer.close()
+        if leaves == "before the answer":
+            await until(lambda: not server.statistics().total.handshakes_pending)
+        answers.set()
+        await until(lambda: behind[0].close_reason is not None)
+        await until(lambda: proxy.upstream_statistics()[0].active == 0)
 
 
 @pytest.mark.parametrize("turns", range(4))

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -316,6 +317,49 @@ def test_a_password_is_needed_and_not_logged(run: Run, lines: Connect, port: int
         broker.kill()
 
 
+def test_a_broker_with_tls_must_have_a_certificate_of_the_authority(
+    run: Run, lines: Connect, port: int, folder: Path
+) -> None:
+    command = [sys.executable, "-m", "vespiary", "cert", "--folder", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    files = ["--tlscert", str(folder / "localhost.pem"), "--tlskey", f"{folder}/localhost-key.pem"]
+    broker = Broker(port, "--tls", *files)
+    broker.start()
+    try:
+        table = '[cluster]\nurl = "tls://127.0.0.1:{port}"\n'
+        text = TEXT.partition("\n")[2].format(port=port)
+        stranger = Node(run(table.format(port=port) + text), lines)
+        stranger.server.wait_for("certificate verify failed")
+        own = table.format(port=port) + 'tls_ca = "vespiary-ca.pem"\n' + text
+        made = nodes(run, lines, own, 2)
+        made[0].say("publish hello")
+        assert made[1].client.line() == "hello"
+    finally:
+        broker.kill()
+
+
+def test_packets_of_other_programs_are_reported_once_and_change_nothing(
+    run: Run, lines: Connect, broker: Broker
+) -> None:
+    made = nodes(run, lines, TEXT.format(port=broker.port), 2)
+    strange = [b"", b"hello", b"\x95\xa1p", b"\xc1" * 1000, bytes(range(256))]
+    with socket.create_connection(("127.0.0.1", broker.port)) as other:
+        other.sendall(b'CONNECT {"verbose":false}\r\n')
+        for data in strange:
+            head = f"PUB vespiary.default.all {len(data)}\r\n".encode()
+            other.sendall(head + data + b"\r\n")
+        other.sendall(b"PING\r\n")
+        answers = other.makefile("rb")
+        assert answers.readline().startswith(b"INFO ")
+        assert answers.readline() == b"PONG\r\n"
+    made[0].say("publish hello")
+    assert made[1].client.line() == "hello"
+    for one in made:
+        one.server.wait_for("A packet of another program came from the broker")
+        assert one.server.log.count("A packet of another program") == 1
+        assert one.status()["messages_lost"] == 0
+
+
 WRONG = {
     "scheme": ('"http://127.0.0.1:4222"', "cluster: expected nats://HOST:PORT or tls://"),
     "host": ('"nats://"', "a host is missing"),
@@ -366,6 +410,11 @@ def test_what_cannot_come_any_more_is_counted_and_not_waited_for() -> None:
     assert incoming.receive(4, b"4") == []
     assert incoming.announce(3, 5) == []
     assert incoming.lost == 2
+    # A number that nobody can have reached does not keep the receiver busy.
+    other = Incoming(1)
+    assert other.receive(3, b"3") == []
+    assert other.announce(1 << 62, 1 << 62) == [b"3"]
+    assert other.lost == (1 << 62) - 2
     now = 0.0
     while not (found := incoming.overdue()):
         assert incoming.wanted(now) == (3, 3)

@@ -112,7 +112,7 @@ class NatsCluster:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._deliver: Callable[[Carried], object] | None = None
-        self._is_dropping = self._is_closing = False
+        self._is_dropping = self._is_closing = self._is_strange_reported = False
         self._counts = dict.fromkeys(
             ("sent", "received", "dropped", "lost", "repeated", "replayed", "reconnects"), 0
         )
@@ -237,9 +237,7 @@ class NatsCluster:
                 self._report_away(error)
             finally:
                 self._client = None
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(_CONNECT_SECONDS):
-                        await client.close()
+                await _end(client)
 
     def _report_away(self, error: Exception) -> None:
         logger.error(
@@ -278,8 +276,7 @@ class NatsCluster:
                 await client.subscribe(f"{self._prefix}.to.{self.process}", cb=self._receive)
                 await client.flush(_CONNECT_SECONDS)
         except BaseException:
-            with contextlib.suppress(Exception):
-                await client.close()
+            await _end(client)
             raise
         return client
 
@@ -374,7 +371,10 @@ class NatsCluster:
         try:
             message = decoded(packet.data)
         except msgspec.MsgspecError as error:
-            logger.warning("A packet of another program came from the broker: %s", error)
+            # Who sends one sends many: the log has the first.
+            level = logging.DEBUG if self._is_strange_reported else logging.WARNING
+            self._is_strange_reported = True
+            logger.log(level, "A packet of another program came from the broker: %s", error)
             return
         if message.sender.startswith(self.node):
             return
@@ -452,6 +452,13 @@ class NatsCluster:
     def _hand_over(self, carried: Carried) -> None:
         if self._deliver is not None:
             self._deliver(carried)
+
+
+async def _end(client: Client) -> None:
+    """Close a client. After a TLS handshake that has failed, it would wait for ever."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await client.close()
 
 
 _COUNTED = ("sent", "received", "dropped", "lost", "repeated", "replayed")

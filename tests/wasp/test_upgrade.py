@@ -102,6 +102,20 @@ def test_the_new_process_serves_and_the_old_one_ends(
     assert not (folder / "main.pid").exists()
 
 
+def test_a_plugin_in_a_process_is_replaced_with_its_server(
+    run: Run, lines: Connect, upgrade: Upgrades
+) -> None:
+    server = run(A + 'host = "process"\n')
+    (url,) = server.serves(1)
+    client = lines(url)
+    assert client.ask("Ann") == "hello Ann 1"
+    process = upgrade(server)
+    assert lines(url).ask("Ben").startswith("hello Ben ")
+    assert server.end_of_process() == 0
+    assert lines(url).ask("Cem").startswith("hello Cem ")
+    upgrade.stop(process)
+
+
 @pytest.mark.parametrize("head", ["", "workers = 1\n"], ids=["alone", "workers"])
 def test_a_program_that_does_not_start_changes_nothing(
     run: Run, lines: Connect, folder: Path, upgrade: Upgrades, head: str

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 
 __all__ = ["Validators", "http_date", "may_use_range", "parse_date", "precondition"]
 
@@ -49,7 +50,8 @@ class Validators:
     is_old: bool = True
 
 
-def http_date(seconds: float) -> str:
+@lru_cache(maxsize=256)
+def http_date(seconds: int) -> str:
     """Return a time as a header field has it."""
     return formatdate(seconds, usegmt=True)
 

@@ -81,7 +81,7 @@ class MediaTypes:
 
     def of(self, name: bytes) -> str:
         """Return the media type of a file by its name."""
-        end = Path(os.fsdecode(name)).suffix.lower()
+        end = os.path.splitext(os.fsdecode(name))[1].lower()  # noqa: PTH122 - slow
         found = self._known.get(end)
         if found is None:
             kind, encoding = self._types.guess_type(f"a{end}")
@@ -185,9 +185,10 @@ class Folder:
             found = self._open(folder, name, only_cached=only_cached)
             if found is None:
                 return None
-            if stat.S_ISREG(os.fstat(found).st_mode):
-                return self._described(folder, found, name, codings, only_cached=only_cached)
-            is_folder = stat.S_ISDIR(os.fstat(found).st_mode)
+            info = os.fstat(found)
+            if stat.S_ISREG(info.st_mode):
+                return self._described(folder, found, info, name, codings, only_cached=only_cached)
+            is_folder = stat.S_ISDIR(info.st_mode)
             os.close(found)
             if not is_folder:
                 return None
@@ -208,8 +209,9 @@ class Folder:
             found = self._open(folder, whole, only_cached=only_cached)
             if found is None:
                 continue
-            if stat.S_ISREG(os.fstat(found).st_mode):
-                return self._described(folder, found, whole, codings, only_cached=only_cached)
+            info = os.fstat(found)
+            if stat.S_ISREG(info.st_mode):
+                return self._described(folder, found, info, whole, codings, only_cached=only_cached)
             os.close(found)
         return None
 
@@ -226,6 +228,7 @@ class Folder:
         self,
         folder: int,
         found: int,
+        plain: os.stat_result,
         name: bytes,
         codings: Sequence[str],
         *,
@@ -233,7 +236,6 @@ class Folder:
     ) -> File:
         """A file, or the one next to it that the client prefers."""
         try:
-            plain = os.fstat(found)
             for encoding in codings:
                 other = self._open(folder, name + ENCODINGS[encoding], only_cached=only_cached)
                 if other is None:

@@ -79,7 +79,7 @@ class StaticCall:
         self._exchange = exchange
         self._skipped = skipped
         self._status = 0
-        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._headers: dict[bytes, bytes] | None = None
         self.task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -113,11 +113,14 @@ class StaticCall:
 
     def _get(self, name: str) -> str | None:
         """The value of a header field; several lines of it are one list."""
-        if self._headers is None:
-            self._headers = self._exchange.headers
-        wanted = name.encode()
-        values = [value for known, value in self._headers if known == wanted]
-        return b", ".join(values).decode("latin-1") if values else None
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = {}
+            for known, value in self._exchange.headers:
+                before = headers.get(known)
+                headers[known] = value if before is None else b"%b, %b" % (before, value)
+        found = headers.get(name.encode())
+        return None if found is None else found.decode("latin-1")
 
     async def _answer(self) -> None:
         if self._exchange.method not in ("GET", "HEAD"):

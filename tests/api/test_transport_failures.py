@@ -14,12 +14,18 @@ import pytest
 from tests.waiting import until
 from vespiary.loop import Loop
 
-from .transports import Recorder, connected, run
+from .transports import KINDS, Recorder, connected, run
 
 
-def test_what_cannot_be_written_is_a_type_error(driver: str) -> None:
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """What the sockets are."""
+    return str(request.param)
+
+
+def test_what_cannot_be_written_is_a_type_error(driver: str, kind: str) -> None:
     async def main() -> None:
-        async with connected(Recorder()) as (transport, _):
+        async with connected(Recorder(), kind) as (transport, _):
             for wrong in ("text", None, 5):
                 with pytest.raises(TypeError, match="bytes-like"):
                     transport.write(wrong)
@@ -92,14 +98,14 @@ class FaultyBuffered(asyncio.BufferedProtocol):
     ],
 )
 def test_an_exception_of_a_protocol_is_reported_and_ends_the_connection(
-    driver: str, make: Callable[[], Any]
+    driver: str, kind: str, make: Callable[[], Any]
 ) -> None:
     async def main() -> None:
         reports: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: reports.append(context))
         protocol = make()
-        async with connected(protocol) as (transport, theirs):
+        async with connected(protocol, kind) as (transport, theirs):
             theirs.send(b"hello")
             theirs.shutdown(socket.SHUT_WR)
             await until(lambda: protocol.lost)

@@ -12,12 +12,18 @@ import pytest
 from tests.waiting import until
 from vespiary.loop import Loop
 
-from .transports import Recorder, connected, receive, run
+from .transports import KINDS, Recorder, connected, receive, run
 
 
-def test_transports_are_those_of_asyncio(driver: str) -> None:
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """What the sockets are."""
+    return str(request.param)
+
+
+def test_transports_are_those_of_asyncio(driver: str, kind: str) -> None:
     async def main() -> None:
-        async with connected(Recorder()) as (transport, _):
+        async with connected(Recorder(), kind) as (transport, _):
             assert isinstance(transport, asyncio.Transport)
             assert type(transport).__name__ == "SocketTransport"
             assert "read=polling" in repr(transport)
@@ -52,9 +58,9 @@ def _stream(packets: socket.socket) -> socket.socket:
     return Stream(packets.family, packets.type, packets.proto, packets.detach())
 
 
-def test_what_a_callback_writes_counts_as_sent_within_it(driver: str) -> None:
+def test_what_a_callback_writes_counts_as_sent_within_it(driver: str, kind: str) -> None:
     async def main() -> None:
-        async with connected(Recorder()) as (transport, theirs):
+        async with connected(Recorder(), kind) as (transport, theirs):
             transport.write(b"abc")
             assert transport.get_write_buffer_size() == 0
             assert theirs.recv(10) == b"abc"
@@ -76,10 +82,10 @@ def test_a_write_outside_of_the_running_loop_is_sent_at_once(loop: Loop) -> None
         loop.run_until_complete(asyncio.sleep(0))
 
 
-def test_much_is_written_with_backpressure(driver: str) -> None:
+def test_much_is_written_with_backpressure(driver: str, kind: str) -> None:
     async def main() -> None:
         protocol = Recorder()
-        async with connected(protocol) as (transport, theirs):
+        async with connected(protocol, kind) as (transport, theirs):
             data = bytes(range(256)) * 8192
             transport.write(data)
             transport.write(b"the end")
@@ -95,9 +101,9 @@ def test_much_is_written_with_backpressure(driver: str) -> None:
     run(main(), driver)
 
 
-def test_views_and_arrays_are_copied_as_they_are_when_written(driver: str) -> None:
+def test_views_and_arrays_are_copied_as_they_are_when_written(driver: str, kind: str) -> None:
     async def main() -> None:
-        async with connected(Recorder()) as (transport, theirs):
+        async with connected(Recorder(), kind) as (transport, theirs):
             for size in (10, 100_000):
                 array = bytearray(b"a" * size)
                 transport.write(memoryview(array)[1:])
@@ -108,10 +114,10 @@ def test_views_and_arrays_are_copied_as_they_are_when_written(driver: str) -> No
     run(main(), driver)
 
 
-def test_a_paused_transport_gets_nothing_until_it_is_resumed(driver: str) -> None:
+def test_a_paused_transport_gets_nothing_until_it_is_resumed(driver: str, kind: str) -> None:
     async def main() -> None:
         protocol = Recorder()
-        async with connected(protocol) as (transport, theirs):
+        async with connected(protocol, kind) as (transport, theirs):
             transport.pause_reading()
             transport.pause_reading()
             assert not transport.is_reading()
@@ -131,7 +137,7 @@ def test_a_paused_transport_gets_nothing_until_it_is_resumed(driver: str) -> Non
     run(main(), driver)
 
 
-def test_a_protocol_may_pause_within_data_received(driver: str) -> None:
+def test_a_protocol_may_pause_within_data_received(driver: str, kind: str) -> None:
     class Pausing(Recorder):
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -140,7 +146,7 @@ def test_a_protocol_may_pause_within_data_received(driver: str) -> None:
 
     async def main() -> None:
         protocol = Pausing()
-        async with connected(protocol) as (_, theirs):
+        async with connected(protocol, kind) as (_, theirs):
             for number in range(1, 51):
                 theirs.send(b"x")
                 await protocol.until_received(number)
@@ -149,7 +155,9 @@ def test_a_protocol_may_pause_within_data_received(driver: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
-def test_a_protocol_may_end_its_connection_within_data_received(driver: str, end: str) -> None:
+def test_a_protocol_may_end_its_connection_within_data_received(
+    driver: str, kind: str, end: str
+) -> None:
     class Ending(Recorder):
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -159,7 +167,7 @@ def test_a_protocol_may_end_its_connection_within_data_received(driver: str, end
 
     async def main() -> None:
         protocol = Ending()
-        async with connected(protocol) as (transport, theirs):
+        async with connected(protocol, kind) as (transport, theirs):
             theirs.send(b"hello")
             await until(lambda: protocol.lost)
             assert protocol.lost == [None]
@@ -170,7 +178,7 @@ def test_a_protocol_may_end_its_connection_within_data_received(driver: str, end
     run(main(), driver)
 
 
-def test_half_closes_reach_the_protocol_which_may_answer(driver: str) -> None:
+def test_half_closes_reach_the_protocol_which_may_answer(driver: str, kind: str) -> None:
     class Answering(Recorder):
         def eof_received(self) -> bool:
             super().eof_received()
@@ -178,7 +186,7 @@ def test_half_closes_reach_the_protocol_which_may_answer(driver: str) -> None:
 
     async def main() -> None:
         protocol = Answering()
-        async with connected(protocol) as (transport, theirs):
+        async with connected(protocol, kind) as (transport, theirs):
             theirs.send(b"question")
             theirs.shutdown(socket.SHUT_WR)
             await until(lambda: "eof_received" in protocol.calls)
@@ -192,7 +200,7 @@ def test_half_closes_reach_the_protocol_which_may_answer(driver: str) -> None:
     run(main(), driver)
 
 
-def test_another_protocol_may_take_over(driver: str) -> None:
+def test_another_protocol_may_take_over(driver: str, kind: str) -> None:
     class Buffered(asyncio.BufferedProtocol):
         def __init__(self) -> None:
             self.buffer = bytearray(3)
@@ -209,7 +217,7 @@ def test_another_protocol_may_take_over(driver: str) -> None:
 
     async def main() -> None:
         first, second, third = Recorder(), Buffered(), Recorder()
-        async with connected(first) as (transport, theirs):
+        async with connected(first, kind) as (transport, theirs):
             protocol: Any
             for protocol in (first, second, third):
                 transport.set_protocol(protocol)
@@ -221,7 +229,7 @@ def test_another_protocol_may_take_over(driver: str) -> None:
     run(main(), driver)
 
 
-def test_streams_read_what_their_subclasses_see(driver: str) -> None:
+def test_streams_read_what_their_subclasses_see(driver: str, kind: str) -> None:
     """asyncio's own stream classes are fed natively, subclasses are called."""
 
     class Reader(asyncio.StreamReader):
@@ -232,16 +240,16 @@ def test_streams_read_what_their_subclasses_see(driver: str) -> None:
             super().feed_data(data)
 
     async def main() -> None:
-        for kind in (asyncio.StreamReader, Reader):
-            reader = kind(limit=1000)
+        for reader_class in (asyncio.StreamReader, Reader):
+            reader = reader_class(limit=1000)
             protocol = asyncio.StreamReaderProtocol(reader)
-            async with connected(protocol) as (transport, theirs):
+            async with connected(protocol, kind) as (transport, theirs):
                 waiting = asyncio.ensure_future(reader.readline())
                 await asyncio.sleep(0)
                 theirs.send(b"one\ntwo")
                 assert await waiting == b"one\n"
                 assert await reader.readexactly(3) == b"two"
-                assert kind is not Reader or vars(reader)["seen"] == b"one\ntwo"
+                assert reader_class is not Reader or vars(reader)["seen"] == b"one\ntwo"
                 # More than twice the limit pauses the transport, until it is read.
                 theirs.send(b"x" * 5000)
                 await until(lambda: not transport.is_reading())
@@ -258,20 +266,32 @@ def test_streams_read_what_their_subclasses_see(driver: str) -> None:
     run(main(), driver)
 
 
-def test_callbacks_of_a_protocol_run_in_the_context_of_its_connection(driver: str) -> None:
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+def test_callbacks_of_a_protocol_run_in_the_context_of_its_connection(
+    driver: str, kind: str
+) -> None:
+    variable = contextvars.ContextVar("variable", default="none")
 
     class Asking(Recorder):
         def data_received(self, data: bytes) -> None:
             self.calls.append(variable.get())
 
+        def eof_received(self) -> bool:
+            self.calls.append(variable.get())
+            return False
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self.calls.append(variable.get())
+
     async def main() -> None:
         variable.set("of the task")
         protocol = Asking()
-        async with connected(protocol) as (_, theirs):
+        async with connected(protocol, kind) as (_, theirs):
             theirs.send(b"hello")
             await until(lambda: protocol.calls)
-            assert protocol.calls == ["of the task"]
+            theirs.shutdown(socket.SHUT_WR)
+            await until(lambda: protocol.lost)
+            assert protocol.calls == ["of the task"] * 3
 
     run(main(), driver)
 

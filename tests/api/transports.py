@@ -9,6 +9,23 @@ from typing import Any
 import vespiary
 from tests.waiting import until
 
+KINDS = ("tcp", "unix")
+"""What a pair of sockets may be. The driver receives from those of TCP itself on io_uring."""
+_BUFFER_BYTES = 1 << 17
+
+
+def pair(kind: str = "tcp") -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets."""
+    if kind == "unix":
+        return socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # The kernel would let them grow to some megabytes.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        ours = socket.create_connection(listener.getsockname())
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        theirs, _ = listener.accept()
+    return ours, theirs
+
 
 class Recorder(asyncio.Protocol):
     """Notes what happens to it."""
@@ -43,9 +60,11 @@ class Recorder(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def connected(protocol: asyncio.BaseProtocol) -> AsyncIterator[tuple[Any, socket.socket]]:
+async def connected(
+    protocol: asyncio.BaseProtocol, kind: str = "tcp"
+) -> AsyncIterator[tuple[Any, socket.socket]]:
     """A transport with this protocol, and the socket of its peer, which does not block."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = pair(kind)
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(lambda: protocol, sock=ours)

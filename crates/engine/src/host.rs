@@ -230,6 +230,11 @@ pub trait Host: Sized + 'static {
     fn turn_wanted(&self) {}
     /// A timer that the host set is due.
     fn timer(&self, engine: &Rc<Engine<Self>>, timer: &Fired<u64>);
+    /// Something happened to a stream of the host's own: bytes came, its receive has ended, or not
+    /// all was sent.
+    fn stream(&self, number: u64, outcome: vespiary_port::Outcome) {
+        let _ = (number, outcome);
+    }
     /// A foreign descriptor that the host polls is ready.
     fn ready(&self, descriptor: i32, interest: vespiary_port::Interest);
 }

@@ -13,10 +13,11 @@ pub(crate) enum Owner {
     Listener,
     Datagrams,
     Foreign,
+    Stream,
 }
 
 const INDEX_BITS: u32 = 32;
-const GENERATION_BITS: u32 = 22;
+const GENERATION_BITS: u32 = 21;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 
 fn token(owner: Owner, generation: u32, index: u32) -> Token {
@@ -34,8 +35,20 @@ pub(crate) fn owner(token: Token) -> Owner {
         0 => Owner::Connection,
         1 => Owner::Listener,
         2 => Owner::Datagrams,
-        _ => Owner::Foreign,
+        3 => Owner::Foreign,
+        _ => Owner::Stream,
     }
+}
+
+/// The token of a stream of the host, which numbers them as it likes.
+pub(crate) fn stream(number: u64) -> Token {
+    let bits = INDEX_BITS + GENERATION_BITS;
+    Token((Owner::Stream as u64) << bits | number & ((1 << bits) - 1))
+}
+
+/// The number in a stream's token.
+pub(crate) fn number(token: Token) -> u64 {
+    token.0 & ((1 << (INDEX_BITS + GENERATION_BITS)) - 1)
 }
 
 /// A foreign descriptor's token; descriptors need no generation, since `unpoll` is immediate.
@@ -140,5 +153,8 @@ mod tests {
         assert_eq!(owner(token), Owner::Listener);
         assert_eq!(descriptor(foreign(7)), 7);
         assert_eq!(foreign(i32::MAX).0 >> 56, 0);
+        let numbered = stream(u64::MAX);
+        assert_eq!((numbered.0 >> 56, owner(numbered)), (0, Owner::Stream));
+        assert_eq!(number(stream(7)), 7);
     }
 }

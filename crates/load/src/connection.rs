@@ -221,8 +221,8 @@ impl Connection {
                 self.send_ended(shared, result, outgoing);
             }
             Outcome::Ready(_) => self.receive_datagrams(shared),
-            Outcome::Accepted(_) | Outcome::AcceptEnded(_) => {
-                unreachable!("a client does not accept")
+            Outcome::Accepted(_) | Outcome::AcceptEnded(_) | Outcome::SentInPart(_) => {
+                unreachable!("a client asks for none of them")
             }
         }
         match self.stage {

@@ -105,7 +105,9 @@ impl Echo {
                 self.settle(socket);
             }
             Outcome::Sent(result, outgoing) => self.sent(socket, result, outgoing),
-            Outcome::Connected(_) | Outcome::Ready(_) => unreachable!("not asked for"),
+            Outcome::Connected(_) | Outcome::SentInPart(_) | Outcome::Ready(_) => {
+                unreachable!("not asked for")
+            }
         }
     }
 

@@ -134,6 +134,9 @@ pub enum Outcome {
     /// caller advances it ([`Outgoing::advance`]). Bytes may be fewer than asked (send the rest)
     /// and zero only on an error or when there was nothing to send. Final for the send.
     Sent(Result<usize, Errno>, Outgoing),
+    /// A [`Port::send_once`] did not send all: how many bytes went, or why none did (`EAGAIN`: the
+    /// socket was full). One that sent all has no completion.
+    SentInPart(Result<usize, Errno>),
     /// A connect finished. Final.
     Connected(Result<(), Errno>),
     /// A foreign descriptor is ready, or a socket for datagrams is readable; reported at most once
@@ -191,6 +194,48 @@ pub trait Port {
 
     /// Ask that the send in flight stop; its completion follows with what went, or `ECANCELED`.
     fn cancel_send(&mut self, token: Token);
+
+    /// Whether the caller may have sockets of its own received from and sent to, with
+    /// [`Port::receive`] and [`Port::send_once`], in the system call that waits; otherwise it does
+    /// that itself, with a system call for each. Such a socket is a stream of TCP. The caller
+    /// closes it itself, and calls [`Port::forget`] first.
+    fn serves_foreign_streams(&mut self) -> bool {
+        false
+    }
+
+    /// Send bytes with the next turn, once, without waiting for room; false where the driver takes
+    /// no more of them before that turn. The bytes are copied. What is not sent is reported as
+    /// [`Outcome::SentInPart`] in that turn's batch.
+    ///
+    /// [`Port::has_unsent`] says whether the turn has done so. Until then nothing else may be sent
+    /// on the socket.
+    fn send_once(&mut self, socket: Descriptor, token: Token, bytes: &[u8]) -> bool {
+        let _ = (socket, token, bytes);
+        false
+    }
+
+    /// Whether the latest turn could not do all that [`Port::send_once`] asked for: the next does.
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    /// Give the kernel what was asked for since the last turn, without waiting, and without looking
+    /// at what completes.
+    fn submit(&mut self) {}
+
+    /// The caller is about to close a socket of its own, whose receive it has cancelled.
+    fn forget(&mut self, socket: Descriptor) {
+        let _ = socket;
+    }
+
+    /// The caller takes no turns for a while, and perhaps another thread takes the next
+    /// ([`Port::change_thread`]).
+    fn stop(&mut self) {}
+
+    /// Another thread takes the turns from now on. The caller has taken the batch. Receives on
+    /// sockets of its own are over without a completion, and are to be begun again; nothing else is
+    /// outstanding.
+    fn change_thread(&mut self) {}
 
     /// Connect `socket` to `address`.
     fn connect(&mut self, socket: Descriptor, token: Token, address: &Address);

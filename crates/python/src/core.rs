@@ -137,6 +137,10 @@ impl Core {
             ));
         }
         self.shared.enter_thread();
+        if let (Ok(engine), false) = (self.engine(), is_closing) {
+            engine.change_thread();
+            Python::attach(|py| crate::event_loop::begin_receives_again(py, self, &engine));
+        }
         Ok(())
     }
 

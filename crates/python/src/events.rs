@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use std::rc::Rc;
 use vespiary_engine::port::timer::Fired;
-use vespiary_engine::port::{Address, Arrival, Interest};
+use vespiary_engine::port::{Address, Arrival, Interest, Outcome};
 use vespiary_engine::wire::http;
 use vespiary_engine::{
     AfterEnd, Answer, Cause, CloseReason, DatagramSocket, Denial, Endpoint, Engine, Event,
@@ -453,6 +453,11 @@ impl Host for PyHost {
 
     fn timer(&self, engine: &Rc<Engine<Self>>, due: &Fired<u64>) {
         timer::fire(engine, due);
+    }
+
+    #[inline]
+    fn stream(&self, number: u64, outcome: Outcome) {
+        self.streams.push(number, outcome);
     }
 
     fn ready(&self, descriptor: i32, interest: Interest) {

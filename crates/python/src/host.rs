@@ -16,6 +16,7 @@ use crate::core::Conn;
 use crate::datagram_socket::DatagramSocket;
 use crate::exchange::Exchange;
 use crate::exchange_events;
+use crate::foreign_streams::Streams;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
@@ -56,6 +57,8 @@ pub(crate) struct PyHost {
     pub(crate) is_closing: Cell<bool>,
     pub(crate) ready: RefCell<Vec<(i32, u8)>>,
     pub(crate) watched: Watching,
+    /// What the driver did for the transports of the loop.
+    pub(crate) streams: Streams,
     /// What must end the loop once the batch is done.
     fatal: RefCell<Option<PyErr>>,
     pub(crate) timers: Timers,
@@ -97,7 +100,7 @@ impl PyHost {
     }
 
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.borrow().is_empty()
+        !self.ready.borrow().is_empty() || self.streams.has_arrived()
     }
 
     pub(crate) fn is_in_turn(&self) -> bool {
@@ -113,6 +116,7 @@ impl PyHost {
     pub(crate) fn let_go(&self, py: Python<'_>) -> PyResult<()> {
         self.copy_counters();
         self.copied.take();
+        self.streams.take();
         self.timers.clear();
         self.wanted.let_go();
         for listener in self.listeners.take() {

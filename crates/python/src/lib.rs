@@ -38,6 +38,7 @@ mod events;
 mod exchange;
 mod exchange_events;
 mod exchange_methods;
+mod foreign_streams;
 mod from_thread;
 mod heap;
 mod hooks;

@@ -45,7 +45,9 @@ impl Core {
         detached(py, || engine.wait(timeout))?;
         py.check_signals()?;
         self.run_thread_calls(py, engine);
-        engine_run::run(py, engine)
+        let outcome = engine_run::run(py, engine);
+        engine.host.streams.turn_is_over(engine.has_unsent());
+        outcome
     }
 
     /// Our own loop's wait: see the module.

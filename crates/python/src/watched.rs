@@ -65,6 +65,12 @@ impl Watching {
 }
 
 impl Core {
+    /// Whether the driver receives and sends for transports of the loop.
+    pub(crate) fn serves_streams(&self) -> bool {
+        let engine = self.engine();
+        engine.is_ok_and(|engine| engine.serves_foreign_streams())
+    }
+
     /// Watch a descriptor for a transport of the loop, or no longer.
     pub(crate) fn read(&self, descriptor: i32, on: bool) -> PyResult<()> {
         if self.shared.is_forked() {

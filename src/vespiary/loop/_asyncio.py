@@ -7,12 +7,14 @@ suites of CPython (`make suites`) show when this changes.
 import asyncio
 from asyncio import base_events
 from asyncio.format_helpers import _format_callback_source as format_callback_source
+from asyncio.selector_events import _SelectorDatagramTransport as SelectorDatagramTransport
 from asyncio.selector_events import _SelectorSocketTransport as SelectorSocketTransport
 from asyncio.sslproto import SSLProtocol
 
 __all__ = [
     "Handle",
     "SSLProtocol",
+    "SelectorDatagramTransport",
     "SelectorEventLoop",
     "SelectorSocketTransport",
     "TimerHandle",

@@ -9,6 +9,7 @@ from typing import Any
 __all__ = [
     "Handle",
     "SSLProtocol",
+    "SelectorDatagramTransport",
     "SelectorEventLoop",
     "SelectorSocketTransport",
     "TimerHandle",
@@ -41,6 +42,15 @@ class SelectorEventLoop(asyncio.SelectorEventLoop):
     def _check_closed(self) -> None: ...
     def _check_thread(self) -> None: ...
     def _check_callback(self, callback: object, method: str) -> None: ...
+    def _accept_connection(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: ssl.SSLContext | None = None,
+        server: Any = None,
+        backlog: int = 100,
+        *timeouts: Any,
+    ) -> None: ...
     def _make_socket_transport(
         self,
         sock: socket.socket,
@@ -89,6 +99,22 @@ class SelectorSocketTransport(asyncio.Transport):
     def _call_connection_lost(self, exc: BaseException | None) -> None: ...
     def _write_ready(self) -> None: ...
     def _send_pending(self) -> None: ...
+
+class SelectorDatagramTransport(asyncio.DatagramTransport):
+    max_size: int
+    _sock: socket.socket | None
+    _protocol: asyncio.DatagramProtocol
+    _conn_lost: int
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        protocol: asyncio.DatagramProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None: ...
+    def is_reading(self) -> bool: ...
 
 class SSLProtocol:
     _app_transport: asyncio.Transport

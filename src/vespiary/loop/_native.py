@@ -8,6 +8,7 @@ transport's. Without a GIL, and in a loop on another selector, everything is asy
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING, Any
 
 from vespiary._core import Core, LoopBase, has_native_loop
@@ -18,6 +19,7 @@ from vespiary.loop._asyncio import (
     TimerHandle,
     warn_of_slow_call,
 )
+from vespiary.loop._datagrams import DatagramTransport
 from vespiary.loop._transport import SocketTransport
 
 if TYPE_CHECKING:
@@ -103,9 +105,54 @@ class NativeMethods(LoopBase, SelectorEventLoop):
 
     def _remove_reader(self, fd: int) -> bool:
         # Programs pass objects that have a descriptor; transports pass numbers.
-        if type(fd) is int and self._is_native and not self.is_closed() and self._unread(fd):
-            return True
+        if type(fd) is int and self._is_native and not self.is_closed():
+            self._selector.enter()
+            if self._unread(fd):
+                return True
         return super()._remove_reader(fd)
+
+    def _accept_connection(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: ssl.SSLContext | None = None,
+        server: Any = None,
+        backlog: int = 100,
+        *timeouts: Any,
+    ) -> None:
+        """Take the connections that wait: without TLS each needs no task."""
+        is_plain = self._is_native and sslcontext is None and not self.get_debug()
+        for _ in range(backlog if is_plain else 0):
+            try:
+                accepted, address = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # asyncio meets the same error, and reports it.
+                break
+            accepted.setblocking(False)
+            context = contextvars.copy_context()
+            context.run(self._serve_accepted, protocol_factory, accepted, address, server)
+        else:
+            if is_plain:
+                return
+        super()._accept_connection(protocol_factory, sock, sslcontext, server, backlog, *timeouts)
+
+    def _serve_accepted(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        accepted: socket.socket,
+        address: Any,
+        server: Any,
+    ) -> None:
+        try:
+            protocol = protocol_factory()
+            SocketTransport(self, accepted, protocol, None, {"peername": address}, server)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            # asyncio reports it in debug mode only, which does not come here.
+            accepted.close()
 
     def _make_socket_transport(
         self,
@@ -119,6 +166,16 @@ class NativeMethods(LoopBase, SelectorEventLoop):
         if self._is_native:
             return SocketTransport(self, sock, protocol, waiter, extra, server)
         return super()._make_socket_transport(sock, protocol, waiter, extra=extra, server=server)
+
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.DatagramProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> asyncio.DatagramTransport:
+        return DatagramTransport(self, sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(
         self,

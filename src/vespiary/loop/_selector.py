@@ -44,7 +44,7 @@ class PortSelector(selectors.BaseSelector):
         """Set the loop that it serves."""
         self._loop = weakref.ref(loop)
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
         """Let a thread that does not run the loop use it, while no other one does."""
         loop = self._loop() if self._loop is not None else None
         if loop is None or not loop.is_running():
@@ -65,7 +65,7 @@ class PortSelector(selectors.BaseSelector):
         fd = _descriptor(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} (descriptor {fd}) is already registered")
-        self._enter()
+        self.enter()
         self._core.register(fd, events)
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         return key
@@ -73,7 +73,7 @@ class PortSelector(selectors.BaseSelector):
     def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
         """Stop watching a descriptor."""
         fd = self._known(fileobj)
-        self._enter()
+        self.enter()
         key = self._keys.pop(fd)
         self._core.unregister(key.fd)
         return key
@@ -85,7 +85,7 @@ class PortSelector(selectors.BaseSelector):
         fd = self._known(fileobj)
         key = self._keys[fd]
         if events != key.events:
-            self._enter()
+            self.enter()
             self._core.register(fd, events)
         key = selectors.SelectorKey(key.fileobj, fd, events, data)
         self._keys[fd] = key

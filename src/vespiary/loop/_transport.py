@@ -129,6 +129,7 @@ class SocketTransport(SelectorSocketTransport):
         if self.is_reading():
             if self._read_context is None:
                 self._read_context = contextvars.copy_context()
+            self._loop._selector.enter()
             self._loop._read_natively(fd, self)
 
     def _buffer_unsent(self, pieces: list[bytes]) -> None:

@@ -45,7 +45,7 @@ impl Due {
         match table::owner(token) {
             Owner::Listener => Purpose::Accept(token),
             Owner::Datagrams => Purpose::Datagrams(token),
-            Owner::Connection | Owner::Foreign => Purpose::Connection(token),
+            Owner::Connection | Owner::Foreign | Owner::Stream => Purpose::Connection(token),
         }
     }
 }

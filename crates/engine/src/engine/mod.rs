@@ -3,6 +3,7 @@
 //! Its turns are in [`turns`].
 
 mod due;
+mod foreign;
 mod turns;
 
 use crate::carrier::datagram::DatagramSocket;
@@ -17,7 +18,7 @@ use crate::outbound::Pool;
 use crate::session::http::{Given, Opening};
 use crate::session::websocket::compression;
 use crate::subscriptions::{Change, Subscriptions};
-use crate::table::{self, Owner, Table};
+use crate::table::{Owner, Table};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -28,9 +29,7 @@ pub(crate) use due::{Due, Purpose};
 pub use turns::FRAMES_BUDGET;
 pub(crate) use turns::broken_by_kernel;
 use vespiary_port::timer::{Fired, Key, Wheel};
-use vespiary_port::{
-    Address, Arrivals, Counters, DatagramOptions, Descriptor, Interest, Port, Token, Wake,
-};
+use vespiary_port::{Address, Arrivals, Counters, DatagramOptions, Descriptor, Port, Token, Wake};
 use vespiary_trace::requires;
 
 /// How many completions of one connection, and how many rounds of a turn, are taken in a row.
@@ -266,21 +265,6 @@ impl<H: Host> Engine<H> {
         self.arm(&connection);
         self.host.turn_wanted();
         Ok(connection)
-    }
-
-    /// Watch a foreign descriptor; [`Host::ready`] is called. The errors are those of
-    /// [`vespiary_port::Port::poll`].
-    pub fn poll(&self, descriptor: Descriptor, interest: Interest) -> io::Result<()> {
-        self.port
-            .borrow_mut()
-            .poll(descriptor, table::foreign(descriptor), interest)
-    }
-
-    /// Stop watching a foreign descriptor.
-    pub fn unpoll(&self, descriptor: Descriptor) {
-        self.port
-            .borrow_mut()
-            .unpoll(descriptor, table::foreign(descriptor));
     }
 
     #[inline]

@@ -120,12 +120,12 @@ impl<H: Host> Engine<H> {
     }
 
     #[inline]
-    fn next_completion(&self) -> Option<Completion> {
+    pub(super) fn next_completion(&self) -> Option<Completion> {
         self.port.borrow_mut().next()
     }
 
     #[inline]
-    fn dispatch(self: &Rc<Self>, completion: Completion) {
+    pub(super) fn dispatch(self: &Rc<Self>, completion: Completion) {
         let Completion { token, outcome } = completion;
         match table::owner(token) {
             Owner::Connection => {
@@ -157,6 +157,7 @@ impl<H: Host> Engine<H> {
                     self.host.ready(table::descriptor(token), interest);
                 }
             }
+            Owner::Stream => self.host.stream(table::number(token), outcome),
         }
     }
 
@@ -176,7 +177,10 @@ impl<H: Host> Engine<H> {
             Outcome::Sent(result, outgoing) => self.sent(connection, result, outgoing),
             Outcome::ReceiveEnded(ending) => receive_ended(connection, ending),
             Outcome::Connected(result) => connected(connection, result),
-            Outcome::Accepted(_) | Outcome::AcceptEnded(_) | Outcome::Ready(_) => {}
+            Outcome::Accepted(_)
+            | Outcome::AcceptEnded(_)
+            | Outcome::SentInPart(_)
+            | Outcome::Ready(_) => {}
         }
     }
 

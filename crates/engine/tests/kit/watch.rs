@@ -187,7 +187,7 @@ impl Port for Watched {
             Outcome::ReceiveEnded(_) => self.end(Operation::Receive, token),
             Outcome::Sent(..) => self.end(Operation::Send, token),
             Outcome::Connected(_) => self.end(Operation::Connect, token),
-            Outcome::Received(_) | Outcome::Ready(_) => {}
+            Outcome::Received(_) | Outcome::SentInPart(_) | Outcome::Ready(_) => {}
         }
         Some(completion)
     }

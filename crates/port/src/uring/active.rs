@@ -102,6 +102,24 @@ impl Active {
         unsafe { self.ring.push(entry.user_data(SEND | u64::from(number))) };
     }
 
+    /// See [`crate::Port::submit`].
+    pub(super) fn submit(&mut self) {
+        self.ring.submit();
+        if self.once.is_waiting() && self.ring.is_submitted() {
+            self.once.clear();
+        }
+    }
+
+    /// Whether sends of the latest turn still wait.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.once.is_waiting()
+    }
+
+    /// See [`crate::Port::forget`].
+    pub(super) fn forget(&mut self, socket: Descriptor) {
+        self.sweep.forget(socket);
+    }
+
     pub(super) fn cancel_send(&mut self, token: Token) {
         if let Some(number) = self.sends.find(token) {
             let is_file = self.sends.get(number).0.as_file().is_some();
@@ -211,6 +229,9 @@ impl Active {
         }
         if result.is_ok() {
             result = self.enter(least, timeout);
+        }
+        if self.once.is_waiting() && self.ring.is_submitted() {
+            self.once.clear();
         }
         self.gathered = self.ring.completions();
         self.has_overflow = self.ring.has_overflow();

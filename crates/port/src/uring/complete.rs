@@ -3,7 +3,9 @@
 use io_uring::cqueue;
 
 use super::ring::Entry;
-use super::{ACCEPT, Active, CONNECT, KIND, POLL, RECEIVE, RECEIVE_SINGLE, ROOM, SEND, WAKE};
+use super::{
+    ACCEPT, Active, CONNECT, KIND, POLL, RECEIVE, RECEIVE_SINGLE, ROOM, SEND, SEND_ONCE, WAKE,
+};
 use crate::buffers::Lease;
 use crate::socket;
 use crate::{Completion, Errno, Outcome, Token};
@@ -23,6 +25,10 @@ impl Active {
                     outcome: Outcome::Sent(result, outgoing),
                 })
             }
+            SEND_ONCE => Some(Completion {
+                token: Token(payload),
+                outcome: Outcome::SentInPart(errno_or(entry.result).map(|sent| sent as usize)),
+            }),
             ROOM => self.complete_room(payload as u32, entry),
             ACCEPT => self.complete_accept(Token(payload), entry),
             CONNECT => {

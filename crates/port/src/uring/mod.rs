@@ -44,6 +44,7 @@
 mod active;
 mod cap;
 mod complete;
+mod once;
 mod port;
 mod provided;
 mod ring;
@@ -69,6 +70,7 @@ use crate::spin::Spin;
 use crate::wake::Waker;
 use crate::watches::Watches;
 use crate::{Completion, Counters, Descriptor, Outcome, Token};
+use once::Once;
 use provided::Provided;
 use ring::Ring;
 use sweep::Sweep;
@@ -85,6 +87,7 @@ const NOBODY: u64 = 7 << 56;
 const RECEIVE_SINGLE: u64 = 8 << 56;
 /// There may be room for a part of a file.
 const ROOM: u64 = 9 << 56;
+const SEND_ONCE: u64 = 10 << 56;
 const KIND: u64 = 0xff << 56;
 
 /// How long a port that is dropped waits for operations that it has cancelled.
@@ -123,7 +126,7 @@ pub struct Uring {
     counters: Counters,
     active: Option<Box<Active>>,
     shared: SharedListeners,
-    /// Accepts for which no ring could be opened.
+    /// Accepts and receives for which no ring could be opened.
     failed: VecDeque<Completion>,
 }
 
@@ -159,6 +162,8 @@ struct Active {
     ring: Ring,
     provided: Provided,
     sends: Sends<Sending>,
+    /// Bytes that go with the next turn.
+    once: Once,
     accepts: Vec<Accept>,
     /// Multishot receives outstanding; how many, not which.
     receives: usize,
@@ -217,6 +222,7 @@ impl Active {
             ring,
             provided,
             sends: Sends::new(),
+            once: Once::default(),
             accepts: Vec::new(),
             receives: 0,
             sweep: Sweep::default(),
@@ -304,6 +310,7 @@ impl Drop for Active {
         if self.is_busy() {
             mem::forget(mem::replace(&mut self.sends, Sends::new()));
             mem::forget(mem::take(&mut self.connects));
+            mem::forget(mem::take(&mut self.once));
             self.provided.leak();
         }
     }

@@ -96,7 +96,13 @@ impl Port for Uring {
     }
 
     fn receive(&mut self, socket: Descriptor, token: Token) {
-        self.active().receive(socket, token);
+        match self.activate() {
+            Ok(active) => active.receive(socket, token),
+            Err(error) => self.failed.push_back(Completion {
+                token,
+                outcome: Outcome::ReceiveEnded(Some(socket::errno_of(&error))),
+            }),
+        }
     }
 
     fn cancel_receive(&mut self, token: Token) {
@@ -105,6 +111,49 @@ impl Port for Uring {
 
     fn send(&mut self, socket: Descriptor, token: Token, outgoing: Outgoing) {
         self.active().send(socket, token, outgoing);
+    }
+
+    fn serves_foreign_streams(&mut self) -> bool {
+        // A loop that watches the port wants to know of each readable socket itself.
+        !self.options.is_watched && self.activate().is_ok()
+    }
+
+    fn send_once(&mut self, socket: Descriptor, token: Token, bytes: &[u8]) -> bool {
+        let active = self.active.as_mut();
+        active.is_some_and(|active| active.send_once(socket, token, bytes))
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.active.as_ref().is_some_and(|it| it.has_unsent())
+    }
+
+    fn submit(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.submit();
+        }
+    }
+
+    fn forget(&mut self, socket: Descriptor) {
+        if let Some(active) = &mut self.active {
+            active.forget(socket);
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.ring.unregister();
+        }
+    }
+
+    fn change_thread(&mut self) {
+        let is_elsewhere = |active: &mut Box<Active>| !active.ring.is_here();
+        if let Some(active) = self.active.take_if(is_elsewhere) {
+            self.now = self.now.max(active.now);
+            self.counters = active.counters();
+            drop(active);
+            // Without it wake-ups are seen late, as long as there is no ring.
+            let _ = self.watches.set_waker(Some(self.waker.descriptor()));
+        }
     }
 
     fn cancel_send(&mut self, token: Token) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Ring {
     enter_descriptor: i32,
     enter_flags: EnterFlags,
     enabled: bool,
+    /// Whether the thread was asked for a number for the ring.
+    registered: bool,
     /// The thread of the first enter.
     thread: u64,
     /// Entries that found the submission queue full even after the kernel was notified of it.
@@ -51,6 +54,8 @@ struct Timespec {
 
 /// `IORING_REGISTER_RING_FDS` of `linux/io_uring.h`.
 const REGISTER_RING_FDS: u32 = 20;
+/// `IORING_UNREGISTER_RING_FDS`.
+const UNREGISTER_RING_FDS: u32 = 21;
 
 static THREADS: AtomicU64 = AtomicU64::new(1);
 
@@ -119,6 +124,7 @@ impl Ring {
             queues,
             enter_flags,
             enabled: false,
+            registered: false,
             thread: 0,
             backlog: VecDeque::new(),
             system_calls: 0,
@@ -129,35 +135,57 @@ impl Ring {
         self.queues.submitter()
     }
 
-    /// Take the ring for this thread, under a registered number that saves looking up the
-    /// descriptor.
+    /// Take the ring for this thread.
     fn enable(&mut self) -> io::Result<()> {
         self.queues.submitter().register_enable_rings()?;
         self.enabled = true;
         self.thread = this_thread();
+        Ok(())
+    }
+
+    /// Give the ring a number of this thread, which saves looking up the descriptor.
+    fn register(&mut self) {
+        self.registered = true;
+        let descriptor = self.queues.as_raw_fd();
+        // A thread has 16 such numbers. Without one the descriptor serves.
+        if let Some(number) = self.number(REGISTER_RING_FDS, u32::MAX, descriptor as u64) {
+            self.enter_descriptor = number as i32;
+            self.enter_flags |= EnterFlags::REGISTERED_RING;
+        }
+    }
+
+    /// Give the number back. A closed ring stays open as long as a thread has a number of it, and
+    /// keeps the sockets open that it receives from.
+    pub(super) fn unregister(&mut self) {
+        if !self.is_here() || !mem::take(&mut self.registered) {
+            return;
+        }
+        if self.enter_flags.contains(EnterFlags::REGISTERED_RING) {
+            self.number(UNREGISTER_RING_FDS, self.enter_descriptor as u32, 0);
+            self.enter_flags.remove(EnterFlags::REGISTERED_RING);
+            self.enter_descriptor = self.queues.as_raw_fd();
+        }
+    }
+
+    /// Register a number of this thread's, or the reverse. `None` where that fails.
+    fn number(&self, operation: u32, offset: u32, data: u64) -> Option<u32> {
         let mut update = io_uring_rsrc_update {
-            offset: u32::MAX,
+            offset,
             reserved: 0,
-            data: self.queues.as_raw_fd() as u64,
+            data,
         };
         // SAFETY: the update is ours, lives through the call and is the one that the error is
         // about.
         let count = unsafe {
-            let descriptor = self.queues.as_raw_fd();
             libc::syscall(
                 libc::SYS_io_uring_register,
-                descriptor,
-                REGISTER_RING_FDS,
+                self.queues.as_raw_fd(),
+                operation,
                 &raw mut update,
                 1,
             )
         };
-        // A thread has 16 such numbers. Without one the descriptor serves.
-        if count == 1 {
-            self.enter_descriptor = update.offset as i32;
-            self.enter_flags |= EnterFlags::REGISTERED_RING;
-        }
-        Ok(())
+        (count == 1).then_some(update.offset)
     }
 
     /// Queue a submission.
@@ -175,6 +203,21 @@ impl Ring {
             // Failure leaves the entries in the backlog; the next turn reports it if it lasts.
             let _ = self.call(0, EnterFlags::empty(), None);
             self.drain_backlog();
+        }
+    }
+
+    /// Whether the kernel has taken every submission.
+    pub(super) fn is_submitted(&mut self) -> bool {
+        self.backlog.is_empty() && self.queues.submission().is_empty()
+    }
+
+    /// Submit what is queued, and do nothing else.
+    pub(super) fn submit(&mut self) {
+        self.drain_backlog();
+        // Failure leaves the entries in the queue; the next turn reports it if it lasts.
+        let is_enabled = self.enabled || self.enable().is_ok();
+        if is_enabled && !self.queues.submission().is_empty() {
+            let _ = self.call(0, EnterFlags::empty(), None);
         }
     }
 
@@ -201,6 +244,9 @@ impl Ring {
     pub(super) fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
         if !self.enabled {
             self.enable()?;
+        }
+        if !self.registered && self.is_here() {
+            self.register();
         }
         let mut least = least;
         while !self.backlog.is_empty() {

@@ -7,9 +7,10 @@ use super::calls::Calls;
 use super::handle::{self, moment};
 use super::iteration;
 use super::method::{Given, Method, entered};
+use super::{stream, streams};
 use crate::core::Core;
 use crate::imports;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -126,9 +127,21 @@ impl LoopBase {
     /// Read a descriptor for a transport from now on.
     fn _read_natively(&self, descriptor: i32, transport: &Bound<'_, PyAny>) -> PyResult<()> {
         let native = self.ready()?;
-        native.core.get().read(descriptor, true)?;
+        let core = native.core.get();
+        match stream::of(transport) {
+            Some(stream) if stream.get().is_on_ring => {
+                if core.shared.is_forked() {
+                    return Ok(());
+                }
+                streams::begin(transport, stream.get(), core)?;
+            }
+            Some(stream) => {
+                core.read(descriptor, true)?;
+                stream.get().state.borrow(transport.py()).is_watched = true;
+            }
+            None => return Err(PyTypeError::new_err("it is not a transport of this loop")),
+        }
         native.calls.set_reader(descriptor, transport);
-        super::stream::set_watched(transport, true);
         Ok(())
     }
 
@@ -140,7 +153,14 @@ impl LoopBase {
         let Some(reader) = native.calls.take_reader(py, descriptor) else {
             return Ok(false);
         };
-        super::stream::set_watched(reader.bind(py), false);
+        if let Some(stream) = stream::of(reader.bind(py)) {
+            let stream = stream.get();
+            if stream.is_on_ring {
+                streams::end(py, stream);
+                return Ok(true);
+            }
+            stream.state.borrow(py).is_watched = false;
+        }
         native.core.get().read(descriptor, false)?;
         Ok(true)
     }

@@ -1,6 +1,7 @@
 //! What a loop has to do: callbacks, timers, and the transports whose sockets it reads.
 
 use super::WithGil;
+use super::streams::Streams;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::cmp::{Ordering, Reverse};
@@ -94,8 +95,13 @@ pub(crate) struct Calls {
     pub(super) timers: WithGil<Timers>,
     /// How many timers were ever set.
     timers_set: AtomicU64,
-    /// Transports of which something was written that is not sent.
+    /// Transports of which something was written that is not sent, to be sent when the callback
+    /// returns.
     pub(super) unsent: WithGil<Vec<Py<PyAny>>>,
+    /// The same for those on a ring, to be sent with the next turn.
+    pub(super) unsent_on_ring: WithGil<Vec<Py<PyAny>>>,
+    /// The transports on a ring.
+    pub(super) streams: WithGil<Streams>,
     /// The transports that are read, by descriptor.
     pub(super) readers: WithGil<Vec<Option<Py<PyAny>>>>,
     /// Where receives put bytes.
@@ -113,6 +119,8 @@ impl Calls {
             timers: WithGil::new(Timers::default()),
             timers_set: AtomicU64::new(0),
             unsent: WithGil::new(Vec::new()),
+            unsent_on_ring: WithGil::new(Vec::new()),
+            streams: WithGil::new(Streams::default()),
             readers: WithGil::new(Vec::new()),
             buffer: WithGil::new(Vec::new()),
             is_debug: AtomicBool::new(false),
@@ -141,6 +149,8 @@ impl Calls {
 
     pub(crate) fn has_ready(&self, py: Python<'_>) -> bool {
         !self.ready.borrow(py).is_empty()
+            || !self.unsent_on_ring.borrow(py).is_empty()
+            || self.streams.borrow(py).has_resumed()
     }
 
     pub(crate) fn timers_set(&self) -> u64 {
@@ -195,6 +205,14 @@ impl Calls {
                 visit.call(transport)?;
             }
         }
+        if let Some(unsent) = self.unsent_on_ring.try_borrow() {
+            for transport in &*unsent {
+                visit.call(transport)?;
+            }
+        }
+        if let Some(streams) = self.streams.try_borrow() {
+            streams.traverse(visit)?;
+        }
         if let Some(readers) = self.readers.try_borrow() {
             for transport in readers.iter().flatten() {
                 visit.call(transport)?;
@@ -208,8 +226,10 @@ impl Calls {
         let ready = std::mem::take(&mut *self.ready.borrow(py));
         let timers = std::mem::take(&mut *self.timers.borrow(py));
         let unsent = std::mem::take(&mut *self.unsent.borrow(py));
+        let unsent_on_ring = std::mem::take(&mut *self.unsent_on_ring.borrow(py));
+        let streams = std::mem::take(&mut *self.streams.borrow(py));
         let readers = std::mem::take(&mut *self.readers.borrow(py));
         // Their finalizers may run Python code, so nothing is borrowed meanwhile.
-        drop((ready, timers, unsent, readers));
+        drop((ready, timers, unsent, unsent_on_ring, streams, readers));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! wait        for sockets, completions, timers; turns of the engine run in it
+//! hand over   what the driver has received for transports  -> the protocol's callbacks
 //! read        each readable socket's transport             -> the protocol's callbacks
 //! watch       other descriptors that are ready             -> their handles are ready
 //! timers      that are due                                 -> their handles are ready
@@ -11,13 +12,14 @@
 //!
 //! asyncio looks at its selector between two rounds of callbacks. Here a few rounds follow each
 //! other without that, since a message often takes two or three of them: the protocol wakes a task,
-//! whose future wakes another. Whatever a callback writes is sent when it returns: so two writes in
-//! a row need one system call, and no other code can see that the first was not sent at once.
+//! whose future wakes another. Whatever a callback writes is sent when it returns, or on io_uring
+//! with the next turn: so two writes in a row need one system call, and no other code can see that
+//! the first was not sent at once.
 
 use super::base::Native;
 use super::calls::Calls;
 use super::handle::{self, Layout};
-use super::{ends_loop, read, write};
+use super::{ends_loop, read, ring, write};
 use crate::calls::Invoke as _;
 use crate::owned::release;
 use pyo3::prelude::*;
@@ -39,11 +41,32 @@ pub(super) fn run(event_loop: &Bound<'_, PyAny>, native: &Native) -> PyResult<()
     };
     let calls = &*native.calls;
     sweep_timers(py, layout, calls)?;
+    ring::begin_turn(py, native)?;
     let timeout = timeout(event_loop, native)?;
-    let ready = native.core.get().turns(py, timeout, event_loop)?;
+    let ready = native.core.get().turns(py, timeout, event_loop);
     let callbacks = InCallbacks::begin(calls);
+    let outcome = ready.and_then(|ready| run_callbacks(event_loop, layout, native, &ready));
+    drop(callbacks);
+    if outcome.is_err() || is_stopping(event_loop)? {
+        let flushed = ring::flush(py, native);
+        return outcome.and(flushed);
+    }
+    outcome
+}
+
+/// Call what is to be called after a turn.
+fn run_callbacks(
+    event_loop: &Bound<'_, PyAny>,
+    layout: &Layout,
+    native: &Native,
+    ready: &[(i32, u8)],
+) -> PyResult<()> {
+    let py = event_loop.py();
+    let calls = &*native.calls;
+    ring::end_sends(py, native);
+    ring::hand_over(py, native)?;
     if !ready.is_empty() {
-        descriptors_ready(event_loop, native, &ready)?;
+        descriptors_ready(event_loop, native, ready)?;
     }
     queue_due_timers(event_loop, layout, native)?;
     for _ in 0..ROUNDS_MAX {
@@ -56,7 +79,6 @@ pub(super) fn run(event_loop: &Bound<'_, PyAny>, native: &Native) -> PyResult<()
             break;
         }
     }
-    drop(callbacks);
     Ok(())
 }
 

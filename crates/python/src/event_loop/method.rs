@@ -1,6 +1,6 @@
 //! Methods that are called without PyO3's wrapper, because each of their nanoseconds counts.
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
@@ -35,6 +35,22 @@ impl<'py> Given<'_, 'py> {
             names,
             first,
         }
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.positional.is_empty() && !self.has_keywords()
+    }
+
+    /// An error where there are any.
+    pub(super) fn expect_none(&self, method: &str) -> PyResult<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        Err(PyTypeError::new_err(format!(
+            "{method}() takes no arguments"
+        )))
     }
 
     /// Whether arguments are given by name.

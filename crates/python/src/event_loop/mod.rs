@@ -16,6 +16,8 @@
 //! | `iteration` | one iteration of the loop |
 //! | `method` | methods without PyO3's wrapper |
 //! | `read` | from a readable socket to the protocol |
+//! | `ring` | what the driver does for transports, in each iteration |
+//! | `streams` | the transports that the driver does it for |
 //! | `write` | from `write` to the socket |
 //! | `slots` | where the fields of Python objects are |
 //! | `stream` | the native part of a transport |
@@ -30,14 +32,19 @@ mod handle;
 mod iteration;
 mod method;
 mod read;
+mod ring;
 mod slots;
 mod stream;
+mod streams;
 mod write;
 
+use crate::core::Core;
+use crate::host::PyHost;
 use crate::process;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use std::cell::{RefCell, RefMut};
+use vespiary_engine::Engine;
 
 /// Whether the interpreter has what the module relies on.
 #[pyfunction]
@@ -77,6 +84,18 @@ impl<T> WithGil<T> {
 /// Whether an exception must end the loop, as asyncio has it.
 pub(crate) fn ends_loop(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+/// Another thread runs the loop: begin on its ring what was outstanding on another.
+pub(crate) fn begin_receives_again(py: Python<'_>, core: &Core, engine: &Engine<PyHost>) {
+    let Some(event_loop) = core.shared.event_loop(py) else {
+        return;
+    };
+    if let Ok(event_loop) = event_loop.bind(py).cast::<base::LoopBase>()
+        && let Some(calls) = event_loop.get().calls()
+    {
+        calls.begin_receives_again(py, engine);
+    }
 }
 
 /// Add what is here to the module.

@@ -51,12 +51,11 @@ pub(super) fn ready(transport: &Bound<'_, PyAny>, native: &Native) -> PyResult<(
     };
     let object = transport.as_ptr();
     // SAFETY: only transports of the layout's class are readers.
-    let (stream, context) = unsafe {
+    let stream = unsafe {
         if !stream::is_zero(layout.lost, object) {
             return Ok(());
         }
-        let context = layout.context.reference(py, object);
-        (stream::stream_of(layout, transport), context)
+        stream::stream_of(layout, transport)
     };
     let Some(stream) = stream else { return Ok(()) };
     let descriptor = stream.get().descriptor();
@@ -66,28 +65,97 @@ pub(super) fn ready(transport: &Bound<'_, PyAny>, native: &Native) -> PyResult<(
         drop(native.calls.take_reader(py, descriptor));
         return native.core.get().read(descriptor, false);
     }
+    in_context(transport, layout, || {
+        // SAFETY: as above.
+        if unsafe { layout.is_buffered.is_true(object) } {
+            // SAFETY: the view may be written to.
+            read_into_buffer(transport, layout, |view| unsafe {
+                receive(descriptor, view.as_mut_ptr(), view.len())
+            })
+        } else {
+            read(transport, layout, native, Source::Descriptor(descriptor))
+        }
+    })
+}
+
+/// Hand over what the driver has received. How much the protocol took: not all where it paused, or
+/// closed the transport, between two parts.
+pub(super) fn hand_over(
+    transport: &Bound<'_, PyAny>,
+    layout: &Layout,
+    native: &Native,
+    bytes: &[u8],
+) -> PyResult<usize> {
+    let object = transport.as_ptr();
+    let mut taken = 0;
+    loop {
+        // SAFETY: as above.
+        let (is_buffered, is_at_rest) = unsafe {
+            let is_at_rest = layout.paused.is_true(object)
+                || layout.closing.is_true(object)
+                || !stream::is_zero(layout.lost, object);
+            (layout.is_buffered.is_true(object), is_at_rest)
+        };
+        if taken == bytes.len() || taken > 0 && is_at_rest {
+            return Ok(taken);
+        }
+        let rest = &bytes[taken..];
+        let outcome = if is_buffered {
+            let mut count = 0;
+            let outcome = read_into_buffer(transport, layout, |view| {
+                count = view.len().min(rest.len());
+                view[..count].copy_from_slice(&rest[..count]);
+                Received::Bytes(count)
+            });
+            // The transport has failed where none were taken.
+            taken += if count == 0 { rest.len() } else { count };
+            outcome
+        } else {
+            taken = bytes.len();
+            read(transport, layout, native, Source::Bytes(rest))
+        };
+        outcome?;
+    }
+}
+
+/// Call the protocol in the context of its connection.
+pub(super) fn in_context<T>(
+    transport: &Bound<'_, PyAny>,
+    layout: &Layout,
+    act: impl FnOnce() -> PyResult<T>,
+) -> PyResult<T> {
+    let py = transport.py();
+    // SAFETY: a transport of the layout's class.
+    let context = unsafe { layout.context.reference(py, transport.as_ptr()) };
     let context = context.filter(|it| !it.is_none()).map(Bound::unbind);
     let entered = match &context {
         Some(context) => Some(Entered::enter(py, context)?),
         None => None,
     };
-    // SAFETY: as above.
-    let outcome = if unsafe { layout.is_buffered.is_true(object) } {
-        read_into_buffer(transport, layout, descriptor)
-    } else {
-        read(transport, layout, native, descriptor)
-    };
+    let outcome = act();
     drop(entered);
     outcome
+}
+
+/// Where bytes come from.
+enum Source<'a> {
+    /// A descriptor, which is readable.
+    Descriptor(i32),
+    /// The driver has received them.
+    Bytes(&'a [u8]),
 }
 
 /// Receive into the buffer of the loop, and hand out what came.
 fn receive_with<T>(
     py: Python<'_>,
     native: &Native,
-    descriptor: i32,
+    source: &Source<'_>,
     take: impl FnOnce(&[u8]) -> T,
 ) -> Received<T> {
+    let descriptor = match source {
+        Source::Descriptor(descriptor) => *descriptor,
+        Source::Bytes(bytes) => return Received::Bytes(take(bytes)),
+    };
     let mut buffer = std::mem::take(&mut *native.calls.buffer.borrow(py));
     if buffer.is_empty() {
         buffer.resize(RECEIVE_BYTES_MAX, 0);
@@ -104,7 +172,7 @@ fn read(
     transport: &Bound<'_, PyAny>,
     layout: &Layout,
     native: &Native,
-    descriptor: i32,
+    source: Source<'_>,
 ) -> PyResult<()> {
     let py = transport.py();
     // SAFETY: a transport of the layout's class.
@@ -122,9 +190,9 @@ fn read(
         None
     };
     let outcome = if let Some(reader) = reader {
-        receive_with(py, native, descriptor, |bytes| feed::feed(&reader, bytes))
+        receive_with(py, native, &source, |bytes| feed::feed(&reader, bytes))
     } else {
-        let received = receive_with(py, native, descriptor, |bytes| PyBytes::new(py, bytes));
+        let received = receive_with(py, native, &source, |bytes| PyBytes::new(py, bytes));
         received.then(|data| {
             let name = pyo3::intern!(py, "data_received").as_any();
             call_method(&protocol, name, data.as_any()).map(release_result)
@@ -145,7 +213,7 @@ fn read(
 fn read_into_buffer(
     transport: &Bound<'_, PyAny>,
     layout: &Layout,
-    descriptor: i32,
+    fill: impl FnOnce(&mut [u8]) -> Received<usize>,
 ) -> PyResult<()> {
     let py = transport.py();
     // SAFETY: a transport of the layout's class.
@@ -168,7 +236,7 @@ fn read_into_buffer(
             return failed(transport, error, text);
         }
     };
-    let received = match receive_into(&given, descriptor) {
+    let received = match fill_buffer(&given, fill) {
         Ok(received) => received,
         Err(error) => return failed(transport, error, "Fatal read error on socket transport"),
     };
@@ -192,17 +260,21 @@ fn read_into_buffer(
     }
 }
 
-/// Receive into an object of the program's.
-fn receive_into(given: &Bound<'_, PyAny>, descriptor: i32) -> PyResult<Received<usize>> {
+/// Fill an object of the program's.
+fn fill_buffer(
+    given: &Bound<'_, PyAny>,
+    fill: impl FnOnce(&mut [u8]) -> Received<usize>,
+) -> PyResult<Received<usize>> {
     let py = given.py();
     let mut view = ffi::Py_buffer::new();
     // SAFETY: attached; the view is ours, and released below. While it lives, the object keeps its
-    // memory where it is.
+    // memory where it is, and nothing else runs that could use it.
     unsafe {
         if ffi::PyObject_GetBuffer(given.as_ptr(), &raw mut view, ffi::PyBUF_WRITABLE) != 0 {
             return Err(PyErr::fetch(py));
         }
-        let received = receive(descriptor, view.buf.cast(), view.len as usize);
+        let bytes = std::slice::from_raw_parts_mut(view.buf.cast(), view.len as usize);
+        let received = fill(bytes);
         ffi::PyBuffer_Release(&raw mut view);
         Ok(received)
     }
@@ -244,7 +316,7 @@ fn call_method<'py>(
 }
 
 #[cold]
-fn ended(transport: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn ended(transport: &Bound<'_, PyAny>) -> PyResult<()> {
     let name = pyo3::intern!(transport.py(), "_read_ready__on_eof");
     transport.invoke_method(name, ()).map(drop)
 }

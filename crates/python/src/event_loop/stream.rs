@@ -4,7 +4,9 @@ use super::WithGil;
 use super::base::LoopBase;
 use super::calls::Calls;
 use super::slots::Slot;
+use super::streams;
 use super::write;
+use crate::core::Core;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -13,6 +15,7 @@ use pyo3::types::{PyBytes, PyType};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use vespiary_engine::port::Errno;
 
 /// The slots of `vespiary.loop._transport.SocketTransport`.
 pub(super) struct Layout {
@@ -40,6 +43,7 @@ pub(super) fn layout(py: Python<'_>) -> Option<&Layout> {
 
 /// What was written and not sent, and whether the socket is read.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // Five facts that do not depend on each other.
 pub(super) struct State {
     pub(super) pending: VecDeque<Py<PyBytes>>,
     pub(super) pending_bytes: usize,
@@ -47,12 +51,41 @@ pub(super) struct State {
     pub(super) is_listed: bool,
     /// Whether the socket is watched, though the transport may be paused.
     pub(super) is_watched: bool,
+    /// Whether a receive is outstanding on a ring; and whether it is being cancelled.
+    pub(super) is_receiving: bool,
+    pub(super) is_cancelling: bool,
+    /// Whether the socket had no room for what was sent last: what is pending goes to asyncio.
+    pub(super) is_full: bool,
+    /// Among the transports on a ring.
+    pub(super) number: Option<u64>,
+    /// In which turn the receive has begun.
+    pub(super) begun_in_turn: u64,
+    /// What goes with the next turn.
+    pub(super) sending: Option<Py<PyBytes>>,
+    /// Why nothing more can be sent.
+    pub(super) broken: Option<Errno>,
+    /// What arrived while the transport was paused, and how the stream has ended meanwhile.
+    pub(super) aside: Vec<u8>,
+    pub(super) end: Option<Ending>,
+}
+
+/// How a stream has ended: an error, or the peer's end.
+pub(super) type Ending = Option<Errno>;
+
+impl State {
+    /// Whether something is to be handed over when the transport is resumed.
+    pub(super) fn has_put_aside(&self) -> bool {
+        !self.aside.is_empty() || self.end.is_some()
+    }
 }
 
 /// The native part of a transport.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(super) struct Stream {
     pub(super) calls: Arc<Calls>,
+    pub(super) core: Py<Core>,
+    /// Whether the driver receives and sends.
+    pub(super) is_on_ring: bool,
     /// -1 once the socket is closed: then its number may be another's.
     descriptor: AtomicI32,
     pub(super) state: WithGil<State>,
@@ -69,10 +102,13 @@ impl Stream {
 impl Stream {
     #[new]
     fn new(event_loop: &Bound<'_, LoopBase>, descriptor: i32) -> PyResult<Self> {
-        let calls = event_loop.get().calls();
-        let calls = calls.ok_or_else(|| PyRuntimeError::new_err("the loop is not native"))?;
+        let native = event_loop.get().native();
+        let native = native.ok_or_else(|| PyRuntimeError::new_err("the loop is not native"))?;
+        let core = native.core.get();
         Ok(Self {
-            calls: calls.clone(),
+            calls: native.calls.clone(),
+            core: native.core.clone_ref(event_loop.py()),
+            is_on_ring: core.serves_streams() && is_tcp(descriptor),
             descriptor: AtomicI32::new(descriptor),
             state: WithGil::new(State::default()),
         })
@@ -80,12 +116,18 @@ impl Stream {
 
     /// The socket is closed: nothing is sent any more.
     fn close(&self, py: Python<'_>) {
+        let descriptor = self.descriptor();
+        if self.is_on_ring && descriptor >= 0 {
+            streams::close(py, self, descriptor);
+        }
         self.descriptor.store(-1, Ordering::Relaxed);
         let mut state = self.state.borrow(py);
         let pending = std::mem::take(&mut state.pending);
         state.pending_bytes = 0;
+        let sending = state.sending.take();
+        state.aside = Vec::new();
         drop(state);
-        drop(pending);
+        drop((pending, sending));
     }
 
     /// How many bytes were written, and not given to the socket or to asyncio's buffer.
@@ -113,19 +155,13 @@ pub(super) unsafe fn stream_of<'py>(
     }
 }
 
-/// The socket of a transport is watched, or not any more.
-pub(super) fn set_watched(transport: &Bound<'_, PyAny>, on: bool) {
+/// The native part of an object, if it is a transport.
+pub(super) fn of<'py>(transport: &Bound<'py, PyAny>) -> Option<Bound<'py, Stream>> {
     let py = transport.py();
-    if let Some(layout) = layout(py)
-        && transport
-            .is_instance(layout.class.bind(py))
-            .unwrap_or(false)
-    {
-        // SAFETY: the class was checked.
-        if let Some(stream) = unsafe { stream_of(layout, transport) } {
-            stream.get().state.borrow(py).is_watched = on;
-        }
-    }
+    let layout = layout(py)?;
+    let is_one = transport.is_instance(layout.class.bind(py)).ok()?;
+    // SAFETY: the class was checked.
+    is_one.then(|| unsafe { stream_of(layout, transport) })?
 }
 
 /// The class of transports whose fields are slots. Its hot methods become native.
@@ -152,6 +188,25 @@ fn set_transport_class(class: &Bound<'_, PyType>) -> PyResult<()> {
     };
     let _ = LAYOUT.set(py, layout);
     write::add_to(class)
+}
+
+/// Whether a descriptor is a connection of TCP.
+fn is_tcp(descriptor: i32) -> bool {
+    let option = |name: i32| -> Option<i32> {
+        let mut value = 0;
+        let mut size = size_of::<i32>() as libc::socklen_t;
+        // SAFETY: the pointers are to a number of ours, and to its size.
+        let result = unsafe {
+            let value = (&raw mut value).cast();
+            libc::getsockopt(descriptor, libc::SOL_SOCKET, name, value, &raw mut size)
+        };
+        (result == 0).then_some(value)
+    };
+    option(libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
+        && matches!(
+            option(libc::SO_DOMAIN),
+            Some(libc::AF_INET | libc::AF_INET6)
+        )
 }
 
 /// Whether a slot holds the number 0.

@@ -1,13 +1,15 @@
 //! From a transport's `write` to its socket.
 //!
-//! What a callback writes is collected, and sent when the callback returns, with one system call.
-//! Outside of callbacks it is sent at once. What the socket does not take goes into asyncio's own
-//! buffer, and asyncio's code sends the rest.
+//! What a callback writes is collected, and sent when the callback returns, with one system call;
+//! or on io_uring with the next turn ([`super::ring`]), in the system call that waits. Outside of
+//! callbacks it is sent at once. What the socket does not take goes into asyncio's own buffer, and
+//! asyncio's code sends the rest.
 
 use super::calls::Calls;
 use super::iteration::failed;
 use super::method::{Given, Method, entered};
 use super::stream::{self, Layout, Stream};
+use super::streams;
 use crate::calls::Invoke as _;
 use crate::imports;
 use pyo3::ffi;
@@ -45,7 +47,7 @@ fn send_listed(py: Python<'_>, calls: &Calls) -> PyResult<()> {
 }
 
 /// Send what was collected of one transport.
-fn send(transport: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn send(transport: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = transport.py();
     let Some(layout) = stream::layout(py) else {
         return Ok(());
@@ -56,7 +58,23 @@ fn send(transport: &Bound<'_, PyAny>) -> PyResult<()> {
     };
     let stream = stream.get();
     let mut state = stream.state.borrow(py);
+    if state.sending.is_some() {
+        // Another thread writes while the loop waits.
+        return Ok(());
+    }
     state.is_listed = false;
+    if state.is_full || state.broken.is_some() {
+        drop(state);
+        return after_send_in_part(transport, stream);
+    }
+    if stream.core.get().shared.is_forked() {
+        // It is the parent's to send.
+        let pending = std::mem::take(&mut state.pending);
+        state.pending_bytes = 0;
+        drop(state);
+        drop(pending);
+        return Ok(());
+    }
     if state.pending.is_empty() {
         return Ok(());
     }
@@ -72,6 +90,21 @@ fn send(transport: &Bound<'_, PyAny>) -> PyResult<()> {
     let pieces: Vec<_> = state.pending.drain(..).collect();
     drop(state);
     send_pieces(transport, stream, &pieces)
+}
+
+/// The driver could not send all: asyncio has the rest, or the error.
+#[cold]
+fn after_send_in_part(transport: &Bound<'_, PyAny>, stream: &Stream) -> PyResult<()> {
+    let mut state = stream.state.borrow(transport.py());
+    state.is_full = false;
+    state.pending_bytes = 0;
+    let broken = state.broken.take();
+    let pieces: Vec<_> = state.pending.drain(..).collect();
+    drop(state);
+    match broken {
+        Some(errno) => send_failed(transport, &io::Error::from_raw_os_error(errno.0)),
+        None => keep_unsent(transport, 0, &pieces),
+    }
 }
 
 #[inline]
@@ -135,19 +168,30 @@ fn send_pieces(
 /// The socket did not take all: the rest is asyncio's to send, and errors to report.
 #[cold]
 fn not_all(transport: &Bound<'_, PyAny>, sent: isize, pieces: &[Py<PyBytes>]) -> PyResult<()> {
-    let py = transport.py();
-    let mut sent = if let Ok(sent) = usize::try_from(sent) {
+    let sent = if let Ok(sent) = usize::try_from(sent) {
         sent
     } else {
         let error = io::Error::last_os_error();
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => 0,
-            _ => {
-                let text = "Fatal write error on socket transport";
-                return failed(transport, imports::os_error(&error), text);
-            }
+            _ => return send_failed(transport, &error),
         }
     };
+    keep_unsent(transport, sent, pieces)
+}
+
+fn send_failed(transport: &Bound<'_, PyAny>, error: &io::Error) -> PyResult<()> {
+    let text = "Fatal write error on socket transport";
+    failed(transport, imports::os_error(error), text)
+}
+
+/// Give asyncio what is left behind so many bytes.
+fn keep_unsent(
+    transport: &Bound<'_, PyAny>,
+    mut sent: usize,
+    pieces: &[Py<PyBytes>],
+) -> PyResult<()> {
+    let py = transport.py();
     let rest = PyList::empty(py);
     for piece in pieces {
         let bytes = piece.as_bytes(py);
@@ -158,6 +202,9 @@ fn not_all(transport: &Bound<'_, PyAny>, sent: isize, pieces: &[Py<PyBytes>]) ->
             sent = 0;
         }
     }
+    if rest.is_empty() {
+        return Ok(());
+    }
     let name = pyo3::intern!(py, "_buffer_unsent");
     transport.invoke_method(name, (rest,)).map(drop)
 }
@@ -165,7 +212,9 @@ fn not_all(transport: &Bound<'_, PyAny>, sent: isize, pieces: &[Py<PyBytes>]) ->
 /// Send what was collected of a transport, now.
 fn flush(transport: &Bound<'_, PyAny>, stream: &Stream) -> PyResult<()> {
     let py = transport.py();
-    let is_empty = stream.state.borrow(py).pending.is_empty();
+    let state = stream.state.borrow(py);
+    let is_empty = state.pending.is_empty() && !state.is_full && state.broken.is_none();
+    drop(state);
     if is_empty { Ok(()) } else { send(transport) }
 }
 
@@ -252,9 +301,14 @@ fn write_natively(transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyRe
         flush(transport, stream)?;
         return Ok(false);
     }
+    if stream.core.get().shared.is_forked() {
+        send(transport)?;
+        return send_one(transport, stream, &bytes).map(|()| true);
+    }
     let is_in_callback = stream.calls.is_in_callback.load(Ordering::Relaxed);
     let mut state = stream.state.borrow(py);
-    if !is_in_callback && state.pending.is_empty() {
+    let is_at_rest = state.pending.is_empty() && state.sending.is_none();
+    if !is_in_callback && is_at_rest && !state.is_full && state.broken.is_none() {
         drop(state);
         return send_one(transport, stream, &bytes).map(|()| true);
     }
@@ -262,10 +316,19 @@ fn write_natively(transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyRe
     state.pending_bytes += size;
     let is_much = state.pending_bytes >= COLLECTED_BYTES_MAX || !is_in_callback;
     let is_listed = std::mem::replace(&mut state.is_listed, true);
+    let is_behind = !is_in_callback && state.sending.is_some();
     drop(state);
+    if is_behind {
+        // Another thread writes while the loop waits.
+        stream.core.get().shared.wake();
+    }
     if !is_listed {
         let listed = transport.clone().unbind();
-        stream.calls.unsent.borrow(py).push(listed);
+        if stream.is_on_ring {
+            stream.calls.unsent_on_ring.borrow(py).push(listed);
+        } else {
+            stream.calls.unsent.borrow(py).push(listed);
+        }
     }
     if is_much {
         flush(transport, stream)?;
@@ -292,21 +355,32 @@ fn pause<'py>(
     given: &Given<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = transport.py();
-    let (true, Some(layout)) = (given.positional.is_empty(), stream::layout(py)) else {
+    let (true, Some(layout)) = (given.is_empty(), stream::layout(py)) else {
         return given.pass_on(imports::asyncios_pause_reading(py)?, transport);
     };
+    let object = transport.as_ptr();
     // SAFETY: the method is of the layout's class.
-    unsafe {
-        match stream::stream_of(layout, transport) {
-            Some(stream) if stream.get().calls.is_plain() => {
-                if !layout.closing.is_true(transport.as_ptr()) {
-                    layout.paused.set_bool(transport.as_ptr(), true);
-                }
-                Ok(py.None().into_bound(py))
-            }
-            _ => given.pass_on(imports::asyncios_pause_reading(py)?, transport),
+    let stream = unsafe { stream::stream_of(layout, transport) };
+    let stream = stream.filter(|it| {
+        let calls = &it.get().calls;
+        let is_in_callback = calls.is_in_callback.load(Ordering::Relaxed);
+        calls.is_plain() && (is_in_callback || !it.get().is_on_ring)
+    });
+    let Some(stream) = stream else {
+        return given.pass_on(imports::asyncios_pause_reading(py)?, transport);
+    };
+    // SAFETY: as above.
+    let is_over = unsafe { layout.closing.is_true(object) || layout.paused.is_true(object) };
+    if !is_over {
+        // SAFETY: as above.
+        unsafe { layout.paused.set_bool(object, true) };
+        let stream = stream.get();
+        if stream.is_on_ring && stream.state.borrow(py).is_watched {
+            let paused = transport.clone().unbind();
+            stream.calls.streams.borrow(py).paused.push(paused);
         }
     }
+    Ok(py.None().into_bound(py))
 }
 
 unsafe extern "C" fn resume_reading(
@@ -324,19 +398,20 @@ fn resume<'py>(
     given: &Given<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = transport.py();
-    if let (true, Some(layout)) = (given.positional.is_empty(), stream::layout(py)) {
+    if let (true, Some(layout)) = (given.is_empty(), stream::layout(py)) {
         // SAFETY: the method is of the layout's class.
-        let is_done = unsafe {
-            let stream = stream::stream_of(layout, transport);
-            let is_watched = stream.is_some_and(|it| {
-                it.get().calls.is_plain() && it.get().state.borrow(py).is_watched
-            });
-            is_watched && !layout.closing.is_true(transport.as_ptr()) && {
-                layout.paused.set_bool(transport.as_ptr(), false);
-                true
-            }
+        let stream = unsafe {
+            let is_closing = layout.closing.is_true(transport.as_ptr());
+            (!is_closing).then(|| stream::stream_of(layout, transport))
         };
-        if is_done {
+        let stream = stream.flatten().filter(|it| {
+            let stream = it.get();
+            stream.calls.is_plain() && stream.state.borrow(py).is_watched
+        });
+        if let Some(stream) = stream {
+            // SAFETY: as above.
+            unsafe { layout.paused.set_bool(transport.as_ptr(), false) };
+            streams::resumed(py, stream.get());
             return Ok(py.None().into_bound(py));
         }
     }
@@ -351,7 +426,8 @@ unsafe extern "C" fn send_pending(
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `write`.
     unsafe {
-        entered(slf, first, count, names, |transport, _| {
+        entered(slf, first, count, names, |transport, given| {
+            given.expect_none("_send_pending")?;
             send(transport)?;
             Ok(transport.py().None().into_bound(transport.py()))
         })

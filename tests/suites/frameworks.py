@@ -75,12 +75,12 @@ class Reasons:
         return next(found, None)
 
     def stale(self, stock: dict[str, Outcome], different: list[str]) -> list[str]:
-        """The patterns for which tests ran, of which none differs."""
+        """The patterns of tests that pass with the framework's client, and of which none differs."""
+        passed = [test for test, outcome in stock.items() if outcome.outcome == "passed"]
         unused = []
         for pattern in self.patterns:
-            names = [
-                test for test in stock if fnmatch.fnmatchcase(test, pattern.replace("[", "[[]"))
-            ]
+            brackets = pattern.replace("[", "[[]")
+            names = [test for test in passed if fnmatch.fnmatchcase(test, brackets)]
             if names and not set(names) & set(different):
                 unused.append(pattern)
         return unused

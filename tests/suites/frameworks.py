@@ -75,7 +75,7 @@ class Reasons:
         return next(found, None)
 
     def stale(self, stock: dict[str, Outcome], different: list[str]) -> list[str]:
-        """The patterns of tests that pass with the framework's client, and of which none differs."""
+        """The patterns of tests that pass with the framework's client, of which none differs."""
         passed = [test for test, outcome in stock.items() if outcome.outcome == "passed"]
         unused = []
         for pattern in self.patterns:

@@ -8,6 +8,8 @@ import socket
 import struct
 import time
 
+from patience import SECONDS
+
 from vespiary.prove.memory.work import report_work
 
 NAME = b"\7printer\4home\4arpa\0"
@@ -19,7 +21,7 @@ def over_udp(address: tuple[str, int]) -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(address)
         client.settimeout(1)
-        for _ in range(30):
+        for _ in range(int(SECONDS)):
             try:
                 client.send(QUERY)
                 return client.recv(512)
@@ -30,7 +32,7 @@ def over_udp(address: tuple[str, int]) -> bytes:
 
 def over_tcp(address: tuple[str, int]) -> bytes:
     """Ask on a connection of its own."""
-    with socket.create_connection(address, 30) as client, client.makefile("rb") as stream:
+    with socket.create_connection(address, SECONDS) as client, client.makefile("rb") as stream:
         client.sendall(struct.pack("!H", len(QUERY)) + QUERY)
         (length,) = struct.unpack("!H", stream.read(2))
         return stream.read(length)

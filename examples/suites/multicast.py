@@ -7,6 +7,8 @@ import socket
 import sys
 import time
 
+from patience import SECONDS
+
 
 def main(group: str, port: int) -> None:
     """Announce until a peer is heard."""
@@ -19,7 +21,7 @@ def main(group: str, port: int) -> None:
         client.bind((group, port))
         client.settimeout(1)
         heard: set[bytes] = set()
-        end = time.monotonic() + 30
+        end = time.monotonic() + SECONDS
         while b"one" not in heard and time.monotonic() < end:
             client.sendto(b"two", (group, port))
             try:

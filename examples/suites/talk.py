@@ -32,12 +32,12 @@ from http.cookiejar import CookieJar
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
+from patience import SECONDS
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from vespiary.prove.memory.work import report_work
 
-SECONDS = 30.0
 numbers = itertools.count(1)
 
 

@@ -72,6 +72,9 @@ check: $(stamps)/group-check $(stamps)/core
 bench: build ## Measure against the peers, into benches/results
 	@echo "==> Measuring; this takes some minutes"
 	@$(python) -m benches
+	@$(python) -m benches.broadcast
+	@$(python) -m benches.tls
+	@$(python) -m benches.loops
 
 wheel: ## Build the wheel into dist/, and try it in an empty environment
 wheel: $(stamps)/group-build src/vespiary/_lockwatch.so

@@ -8,10 +8,11 @@ from typing import Literal
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
 OURS = HERE / "ours"
+FILES = ("{certificate}", "{key}")
 DATAGRAM_SCENARIOS = frozenset({"S1", "S3", "D1"})
 """Those in which no socket's buffer overflows."""
 
-Transport = Literal["tcp", "ws", "udp"]
+Transport = Literal["tcp", "ws", "udp", "tls", "wss"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def _ours(form: str, transport: Transport, driver: str) -> Server:
         transport=transport,
         kind="ours",
         command=("{python}", str(OURS / f"{form}.py"), transport, "{port}"),
-        environment={"VESPIARY_DRIVER": driver, "PYTHONPATH": str(HERE.parent / "src")},
+        environment={
+            "VESPIARY_DRIVER": driver,
+            "PYTHONPATH": str(HERE.parent / "src"),
+        },
         probe=("{python}", "-c", "import vespiary; vespiary.serve"),
     )
 
@@ -116,6 +120,16 @@ def _compiled(name: str, transport: Transport, program: str) -> Server:
     )
 
 
+def _go(transport: Transport, *files: str) -> Server:
+    base = _compiled("Go", transport, "go_echo")
+    return replace(base, command=("{bin}/go_echo", transport, "{port}", *files))
+
+
+def _with_tls(base: Server, transport: Transport) -> Server:
+    """A server that has TLS if a certificate and a key are named behind the port."""
+    return replace(base, transport=transport, command=(*base.command, *FILES))
+
+
 def _script(name: str, runtime: str, file: str, probe: str) -> Server:
     return Server(
         name=name,
@@ -153,6 +167,8 @@ PEER_SERVERS = (
     _python("uvloop BufferedProtocol", "tcp", "uvloop_buffered.py", "uvloop"),
     _python("rloop Protocol", "tcp", "rloop_protocol.py", "rloop"),
     _compiled("Boost.Asio", "tcp", "asio_tcp"),
+    _go("tcp"),
+    replace(_go("udp"), scenarios=DATAGRAM_SCENARIOS),
     replace(
         _python("asyncio DatagramProtocol", "udp", "asyncio_datagram.py", "asyncio"),
         scenarios=DATAGRAM_SCENARIOS,
@@ -170,6 +186,33 @@ PEER_SERVERS = (
     _script("Node ws", "{node}", "node_ws.js", "require('ws'); require('bufferutil')"),
     _compiled("Boost.Beast", "ws", "beast_ws"),
 )
+
+TLS_SERVERS = (
+    *(
+        _with_tls(_ours("callback", transport, driver), transport)
+        for transport in ("wss", "tls")
+        for driver in ("uring", "epoll")
+    ),
+    _with_tls(_python("picows on uvloop", "ws", "picows_uvloop.py", "picows, uvloop"), "wss"),
+    _with_tls(_script("Bun", "{bun}", "bun_ws.js", "Bun.version"), "wss"),
+    *(
+        replace(
+            _python(f"{name} Protocol", "tls", "uvloop_tls.py", f"uvloop, {name}"),
+            command=("{python}", str(PEERS / "uvloop_tls.py"), name, "{port}", *FILES),
+        )
+        for name in ("uvloop", "aiofastnet")
+    ),
+    _go("tls", *FILES),
+)
+"""Those with a certificate: `python -m benches.tls`."""
+
+PUBLISHERS = (
+    *(_ours("publish", "ws", driver) for driver in ("uring", "epoll")),
+    _script("Bun, publish", "{bun}", "bun_publish.js", "Bun.version"),
+    _python("picows on uvloop, a loop", "ws", "picows_publish.py", "picows, uvloop"),
+    _python("websockets on uvloop, broadcast", "ws", "websockets_publish.py", "websockets, uvloop"),
+)
+"""Those that send each message to all connections: `python -m benches.broadcast`."""
 
 BASELINES: Mapping[Transport, str] = {
     "ws": "ws/vespiary, callback, uring",

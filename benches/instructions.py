@@ -114,7 +114,9 @@ def count(
             start_new_session=True,
         )
         try:
-            await_ready(process, port, announces=False, seconds_max=SECONDS_MAX)
+            # Nobody can connect to a server of datagrams; it says when it is ready.
+            announces = server.transport == "udp"
+            await_ready(process, port, announces, seconds_max=SECONDS_MAX)
             counts = []
             for number, messages in enumerate((few, few, many), start=1):
                 _run(_load(server, scenario, toolbox, port, connections, messages))

@@ -24,6 +24,7 @@ class Order:
         pipeline: Messages in flight on each.
         seconds: Length of the exchange; zero for one message on each connection.
         hold_seconds: How long the connections then stay open and idle.
+        ca: The authority that is trusted, with TLS.
     """
 
     url: str
@@ -32,6 +33,7 @@ class Order:
     pipeline: int
     seconds: float = 0.0
     hold_seconds: float = 0.0
+    ca: Path | None = None
 
     def words(self) -> list[str]:
         """The command line."""
@@ -43,6 +45,7 @@ class Order:
             f"pipeline={self.pipeline}",
             extent,
             f"hold={self.hold_seconds}",
+            *([f"ca={self.ca}"] if self.ca else []),
             "json=1",
         ]
 

@@ -26,7 +26,8 @@ class Toolbox:
     """What servers are started with, and what is missing.
 
     Attributes:
-        words: What stands for `{python}`, `{node}`, `{bun}`, `{modules}` and `{bin}`.
+        words: What stands for `{python}`, `{node}`, `{bun}`, `{modules}` and `{bin}`, and with TLS
+            for `{ca}`, `{certificate}` and `{key}`.
         load: The load client.
         missing: For a server's key, why it cannot be measured.
     """
@@ -148,6 +149,35 @@ def _compiled_peers() -> Path:
     return programs
 
 
+def _go_peers(programs: Path) -> None:
+    """Compile the peers in Go, which need its standard library only."""
+    compiler = shutil.which("go")
+    if compiler is None:
+        return
+    for source in sorted(PEERS.glob("*.go")):
+        program = programs / source.stem
+        if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+            continue
+        say(f"==> Compiling {source.name}")
+        good, reason = _try([compiler, "build", "-o", program, source])
+        if not good:
+            say(f"    {reason}")
+
+
+def certificates() -> tuple[Path, Path, Path]:
+    """Files of an authority, of a certificate for 127.0.0.1 that it has signed, and of its key."""
+    from vespiary._core import make_authority, make_certificate
+
+    folder = CACHE / "certificates"
+    folder.mkdir(parents=True, exist_ok=True)
+    ca, certificate, key = (folder / name for name in ("ca.pem", "server.pem", "server-key.pem"))
+    authority, authority_key = make_authority()
+    pair = make_certificate(authority_key, ["127.0.0.1", "localhost"], 7)
+    for path, text in zip((ca, certificate, key), (authority, *pair), strict=True):
+        path.write_text(text)
+    return ca, certificate, key
+
+
 def _load_client() -> Path:
     """Build the project's load client; it is the instrument, so it has to be there."""
     say("==> Building the load client")
@@ -163,6 +193,8 @@ def _load_client() -> Path:
 
 
 def _why_missing(server: Server, reason: str) -> str:
+    if server.command[0] == "{bin}/go_echo":
+        return "Go is not installed" if shutil.which("go") is None else reason
     if server.command[0].startswith("{bin}") and not BOOST_HEADER.exists():
         return "Boost's headers are absent: apt-get install libboost1.81-dev (or libboost-dev)"
     if server.command[0] == "{node}" and shutil.which("node") is None:
@@ -170,8 +202,14 @@ def _why_missing(server: Server, reason: str) -> str:
     return reason
 
 
-def provide(servers: Iterable[Server], load: Path | None) -> Toolbox:
-    """Install and build what the servers need; note why the missing ones are missing."""
+def provide(servers: Iterable[Server], load: Path | None, *, wants_load: bool = True) -> Toolbox:
+    """Install and build what the servers need; note why the missing ones are missing.
+
+    Args:
+        servers: Which.
+        load: The load client, if it has been built elsewhere.
+        wants_load: Whether it is needed at all.
+    """
     chosen = list(servers)
     starters = {server.command[0] for server in chosen}
     words = {"python": sys.executable, "node": "node", "bun": "bun", "modules": "", "bin": ""}
@@ -182,7 +220,11 @@ def provide(servers: Iterable[Server], load: Path | None) -> Toolbox:
         words.update(modules=str(modules), bun=str(_bun(modules)))
     if any(starter.startswith("{bin}") for starter in starters):
         words["bin"] = str(_compiled_peers())
-    toolbox = Toolbox(words, load or _load_client())
+        _go_peers(Path(words["bin"]))
+    if any("{certificate}" in word for server in chosen for word in server.command):
+        ca, certificate, key = certificates()
+        words.update(ca=str(ca), certificate=str(certificate), key=str(key))
+    toolbox = Toolbox(words, load or (_load_client() if wants_load else Path()))
     for server in chosen:
         if not server.probe:
             continue

@@ -142,7 +142,11 @@ def enough_cores() -> bool:
 
 def enough_descriptors(scenarios: Sequence[Scenario]) -> bool:
     """Raise the limit on open files as far as the scenarios need; servers inherit it."""
-    needed = max(scenario.connections for scenario in scenarios) + 1000
+    return open_files(max(scenario.connections for scenario in scenarios) + 1000)
+
+
+def open_files(needed: int) -> bool:
+    """Raise the limit on open files to that many, if it is lower; whether that was possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed <= hard or hard == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -64,6 +64,7 @@ TARGETS = (
     *_below(WS, "ws/Boost.Beast", "S1 S2 S3 S4 S5"),
     *_cpu(TCP, "tcp/uvloop Protocol", {"S1": 0.90, "S2": 0.90}, "uvloop's Protocol"),
     *_cpu(UDP, "udp/uvloop DatagramProtocol", {"D1": 0.50}, "uvloop's DatagramProtocol"),
+    *_cpu(UDP, "udp/Go", {"D1": 0.80}, "Go"),
     *_cpu("ws/vespiary, coroutine, uring", WS, {"S1": 1.3, "S2": 2.5}, "the callback form"),
     Target(
         "S3: median latency, spinning, to picows",

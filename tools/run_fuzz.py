@@ -1,7 +1,7 @@
 """Fuzz each target for a bounded time: python tools/run_fuzz.py SECONDS [TARGET...].
 
 The targets are in `fuzz/`, their inputs in `fuzz/corpus`, and what they check in
-`crates/wire/tests/fuzzed/checks.rs`. They are built with libFuzzer's instrumentation, which the
+`crates/*/tests/fuzzed/checks.rs`. They are built with libFuzzer's instrumentation, which the
 stable compiler has as a pass of LLVM. What is new goes to `.cache/fuzz`, what fails too, with the
 command that repeats it; an input that failed belongs into the corpus once it is mended.
 """

@@ -1,4 +1,4 @@
-"""Our echo as a `Handler`: `callback.py tcp|ws PORT`.
+"""Our echo as a `Handler`: `callback.py tcp|ws|tls|wss PORT [CERTIFICATE KEY]`.
 
 VESPIARY_DRIVER chooses the driver, BENCH_SPIN_MICROSECONDS how long it polls before it sleeps.
 """
@@ -17,6 +17,7 @@ class Echo(vespiary.Handler):
 vespiary.serve(
     Echo(),
     f"{sys.argv[1]}://127.0.0.1:{sys.argv[2]}",
+    tls=vespiary.ServerTLS(*sys.argv[3:]) if sys.argv[3:] else None,
     on_serving=lambda urls: print("READY", sys.argv[2], flush=True),
     spin_microseconds=int(os.environ.get("BENCH_SPIN_MICROSECONDS", "0")),
 )

@@ -1,5 +1,9 @@
-"""WebSocket echo with picows on uvloop, with the transport that picows takes by default."""
+"""WebSocket echo with picows on uvloop, with the transport that picows takes by default.
 
+With TLS if there are a certificate and a key: `picows_uvloop.py PORT [CERTIFICATE KEY]`.
+"""
+
+import ssl
 import sys
 
 import uvloop
@@ -19,10 +23,14 @@ def accept(request: WSUpgradeRequest) -> WSListener:
     return Echo()
 
 
-async def main(port: int) -> None:
-    server = await ws_create_server(accept, "127.0.0.1", port, backlog=4096)
+async def main(port: int, *files: str) -> None:
+    context = None
+    if files:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*files)
+    server = await ws_create_server(accept, "127.0.0.1", port, backlog=4096, ssl=context)
     print("READY", port, flush=True)
     await server.serve_forever()
 
 
-uvloop.run(main(int(sys.argv[1])))
+uvloop.run(main(int(sys.argv[1]), *sys.argv[2:]))

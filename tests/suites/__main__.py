@@ -6,6 +6,7 @@
     python -m tests.suites h1spec
     python -m tests.suites starlette [--driver epoll] [test_routing.py...]
     python -m tests.suites fastapi
+    python -m tests.suites tls [--driver epoll] [--conversations 0] [PATTERN...]
 
 PATTERN chooses modules: `test_unix*`. The exit status is 1 when a test that the stock loop passes
 does not pass on ours and is not listed in differences.toml, or when a listed one passes.
@@ -16,11 +17,14 @@ that h1spec describes.
 
 `starlette` and `fastapi` run the frameworks' own tests, with a client that sends real requests to a
 server of ours; framework_differences.toml lists what differs, and why.
+
+`tls` runs tlsfuzzer's scripts against our TLS server: `tls_runs.py` says where it is expected.
 """
 
 import argparse
 import fnmatch
 import sys
+import tempfile
 from pathlib import Path
 
 from .differences import Difference, differing, known
@@ -29,9 +33,10 @@ from .h1spec import failures, h1_cases
 from .http_corpora import cases
 from .http_requests import differences, reasons
 from .runs import CHECKOUT, DRIVERS, asyncio_modules, interpreters, run_modules, version_of
+from .tls_runs import TlsSuiteMissing, run_script, scripts, serving, sources, unlisted
 from .uvloop_tests import uvloop_modules
 
-SUITES = ("asyncio", "uvloop", "http", "h1spec", *FRAMEWORKS)
+SUITES = ("asyncio", "uvloop", "http", "h1spec", "tls", *FRAMEWORKS)
 
 
 def main() -> int:
@@ -42,6 +47,10 @@ def main() -> int:
     parser.add_argument("--version", action="append", help="CPython versions; default: all here")
     parser.add_argument("--driver", action="append", choices=DRIVERS, help="default: both")
     parser.add_argument("--texts", action="store_true", help="print each failure's text")
+    parser.add_argument("--tlsfuzzer", type=Path, help="tls: the folder of tlsfuzzer's sources")
+    parser.add_argument(
+        "--conversations", type=int, default=8, help="tls: of each script; 0: all (default 8)"
+    )
     parser.add_argument("--every-cut", action="store_true", help="http: cut each case everywhere")
     asked = parser.parse_intermixed_args()
     if asked.suite == "http":
@@ -50,6 +59,8 @@ def main() -> int:
         return _run_h1spec(asked)
     if asked.suite in FRAMEWORKS:
         return _compare_frameworks(asked)
+    if asked.suite == "tls":
+        return _run_tls(asked)
     if asked.suite == "uvloop":
         folder, modules = uvloop_modules(CHECKOUT / ".cache" / "suites")
         return _compare(asked, Path(sys.executable), modules, folder)
@@ -111,6 +122,27 @@ def _compare_frameworks(asked: argparse.Namespace) -> int:
         for pattern in reasons_known.stale(stock, different):
             print(f"  passes, but is listed as different: {pattern}")
             status = 1
+    return status
+
+
+def _run_tls(asked: argparse.Namespace) -> int:
+    try:
+        path = sources(asked.tlsfuzzer, CHECKOUT / ".cache" / "suites")
+    except TlsSuiteMissing as error:
+        print(error)
+        return 2
+    patterns = asked.pattern or ["*"]
+    chosen = [it for it in scripts() if any(fnmatch.fnmatchcase(it.name, one) for one in patterns)]
+    status = 0
+    for driver in asked.driver or DRIVERS:
+        with tempfile.TemporaryDirectory() as folder, serving(driver, Path(folder)) as port:
+            for script in chosen:
+                outcome = run_script(script, port, path, asked.conversations)
+                count = f"{outcome.passed} as expected, {len(outcome.failed)} not"
+                print(f"{driver}: {script.name}: {outcome.problem or count}", flush=True)
+                for name, text in outcome.failed.items():
+                    print(f"  {name}: {text}: {script.reason(name) or 'NOT LISTED'}", flush=True)
+                status |= bool(outcome.problem or unlisted(script, outcome))
     return status
 
 

@@ -2,7 +2,7 @@
 //!
 //! `load URL [connections=100] [messages=1000] [duration=SECONDS] [size=32] [pipeline=1] [rate=N]
 //! [framing=raw] [text=1] [fragment=1] [sources=N] [driver=auto] [seed=N] [hold=SECONDS]
-//! [timeout=SECONDS] [spin=SECONDS] [json=1]`
+//! [timeout=SECONDS] [spin=SECONDS] [ca=FILE] [json=1]`
 //!
 //! With `pipeline=0` sending runs free. Prints a line about the phases to standard error, and the
 //! result to standard output. Exits with 0 when all was echoed, 1 when something was lost, altered
@@ -74,6 +74,10 @@ fn plan(url: &str, arguments: impl Iterator<Item = String>) -> Result<(Plan, boo
                 plan.connect_timeout = plan.reply_timeout;
             }
             "spin" => plan.spin = parse_seconds(name, value)?,
+            "ca" => {
+                let pem = std::fs::read(value).map_err(|error| format!("{value}: {error}"))?;
+                plan.tls.authorities = Some(pem);
+            }
             "json" => json = value == "1",
             _ => return Err(format!("there is no option {name:?}")),
         }

@@ -39,7 +39,8 @@ mod watches;
 pub use address::{Address, UNIX_PATH_BYTES_MAX};
 pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Lease, Outgoing};
 pub use datagrams::{
-    Arrival, Arrivals, DATAGRAMS_A_BATCH, DatagramOptions, Departed, Departures, Group,
+    Arrival, Arrivals, Beside, DATAGRAMS_A_BATCH, DatagramOptions, Departed, Departures, Group,
+    read_control,
 };
 pub use file_part::FilePart;
 

@@ -28,28 +28,33 @@ impl Control {
 
     /// Read what the kernel has written: so many bytes.
     pub(super) fn read(&self, length: usize) -> Beside {
-        read(&self.0[..length.min(CONTROL_BYTES)])
+        read_control(&self.0[..length.min(CONTROL_BYTES)])
     }
 }
 
 /// What stands next to a datagram that came.
 #[derive(Default)]
-pub(super) struct Beside {
-    pub(super) local: Option<IpAddr>,
-    pub(super) answer_from: Option<IpAddr>,
-    pub(super) ttl: Option<u8>,
-    pub(super) ecn: Option<u8>,
-    pub(super) dropped: Option<u32>,
+pub struct Beside {
+    /// The address in its header.
+    pub local: Option<IpAddr>,
+    /// From which address an answer is sent.
+    pub answer_from: Option<IpAddr>,
+    /// Its time to live, or hop limit.
+    pub ttl: Option<u8>,
+    /// Its two bits of explicit congestion notification.
+    pub ecn: Option<u8>,
+    /// How many datagrams the socket has dropped so far.
+    pub dropped: Option<u32>,
     /// The length of each datagram of a coalesced message, but perhaps the last.
-    pub(super) segment: Option<usize>,
+    pub segment: Option<usize>,
     /// The errno of an entry of the error queue.
-    pub(super) error: Option<i32>,
+    pub error: Option<i32>,
 }
 
 const ECN_BITS: u8 = 3;
 
 /// Read control messages. One that ends behind `bytes` is the last, and not read.
-fn read(bytes: &[u8]) -> Beside {
+pub fn read_control(bytes: &[u8]) -> Beside {
     let mut beside = Beside::default();
     let mut rest = bytes;
     while let Some((length, level, kind)) = head(rest) {
@@ -247,12 +252,12 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_fault(bytes in vec(any::<u8>(), 0..250)) {
-            let _ = read(&bytes);
+            let _ = read_control(&bytes);
             let mut control = Control::empty();
             let length = bytes.len().min(CONTROL_BYTES);
             control.0[..length].copy_from_slice(&bytes[..length]);
             // The kernel's length may be anything too.
-            prop_assert_eq!(found(&control.read(bytes.len())), found(&read(&control.0[..length])));
+            prop_assert_eq!(found(&control.read(bytes.len())), found(&read_control(&control.0[..length])));
         }
 
         #[test]
@@ -265,7 +270,7 @@ mod tests {
                 .flat_map(|(head, data)| message(*head, data))
                 .collect();
             bytes.truncate(cut);
-            let _ = read(&bytes);
+            let _ = read_control(&bytes);
         }
 
         #[test]
@@ -288,7 +293,7 @@ mod tests {
                 bytes.extend(message((None, libc::SOL_SOCKET, 12_345), data));
                 bytes.extend(one);
             }
-            let beside = read(&bytes);
+            let beside = read_control(&bytes);
             let address = IpAddr::V4(Ipv4Addr::from(address));
             prop_assert_eq!(beside.ttl, Some(ttl));
             prop_assert_eq!(beside.dropped, Some(dropped));

@@ -29,6 +29,8 @@ mod receive;
 mod send;
 mod socket;
 
+pub use control::{Beside, read_control};
+
 pub(crate) use receive::receive;
 pub(crate) use send::send;
 pub(crate) use socket::{adopt, bind};

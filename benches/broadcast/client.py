@@ -14,8 +14,8 @@ CONNECTING_MAX = 200
 """Handshakes at the same time, so that no server's backlog overflows."""
 SECONDS_MAX = 60.0
 SO_TIMESTAMPNS = 35
-"""See socket(7): the kernel notes when a segment arrived, so that the client's own delay is no
-part of a figure."""
+"""See socket(7): the kernel notes when a segment arrived, so that the client's own delay does not
+count."""
 STAMP_BYTES = 20
 """The moment in front of each message."""
 

@@ -1,8 +1,8 @@
 """Our server that publishes: `publish.py ws PORT`.
 
 Each connection subscribes to one topic. A message is published to all, with the moment in front:
-nanoseconds since 1970 in 20 digits. VESPIARY_DRIVER chooses the driver. Without
-pings, as at the peers: the subscribers of the benchmark would not answer them.
+nanoseconds since 1970 in 20 digits. VESPIARY_DRIVER chooses the driver. It
+sends no pings, as the peers do not: the subscribers of the benchmark would not answer them.
 """
 
 import sys

@@ -11,12 +11,11 @@ import uvloop
 
 
 class Echo(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.write = transport.write
 
     def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
+        self.write(data)
 
 
 async def main(kind: str, port: int, certificate: str, key: str) -> None:

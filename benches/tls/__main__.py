@@ -78,7 +78,7 @@ def _handshake(subject: Subject, *, resumed: bool) -> float:
 
 def _idle(subject: Subject, size: int) -> float:
     """Resident bytes for each idle connection, after a message of `size` bytes."""
-    # Whatever the first messages make the server keep is no part of a connection.
+    # What the server keeps after its first messages does not belong to a connection.
     run(subject.load, Order(subject.url, 20, size, 1, ca=subject.ca))
     processes = clocks.family(subject.process)
     before = clocks.resident_bytes(processes)

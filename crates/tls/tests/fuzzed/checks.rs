@@ -69,7 +69,9 @@ pub fn records(bytes: &[u8]) {
         sent.extend(message);
         records.push(std::mem::take(&mut ends.client.wire));
     }
-    let is_changed = change(&mut records, fault, place, value);
+    let unchanged = records.concat();
+    change(&mut records, fault, place, value);
+    let is_changed = records.concat() != unchanged;
     for part in records.concat().chunks(usize::from(piece) * 9 + 1) {
         ends.server.receive(part);
     }
@@ -87,41 +89,28 @@ pub fn records(bytes: &[u8]) {
     }
 }
 
-/// Change what was sent; whether anything differs.
-fn change(records: &mut Vec<Vec<u8>>, fault: u8, place: u8, value: u8) -> bool {
+/// Change what was sent; an empty message has no record, so perhaps nothing differs.
+fn change(records: &mut Vec<Vec<u8>>, fault: u8, place: u8, value: u8) {
     if records.is_empty() {
-        return false;
+        return;
     }
     let index = usize::from(place) % records.len();
     let other = usize::from(value) % records.len();
+    let record = &mut records[index];
     match fault % 6 {
         1 => {
-            let record = &mut records[index];
             let at = usize::from(value) * 31 % record.len().max(1);
-            let Some(byte) = record.get_mut(at) else {
-                return false;
-            };
-            *byte ^= value | 1;
-            true
+            if let Some(byte) = record.get_mut(at) {
+                *byte ^= value | 1;
+            }
         }
         2 => {
-            let again = records[index].clone();
-            let is_new = !again.is_empty();
+            let again = record.clone();
             records.insert(other, again);
-            is_new
         }
-        3 => !records.remove(index).is_empty(),
-        4 => {
-            records.swap(index, other);
-            index != other && records[index] != records[other]
-        }
-        5 => {
-            let record = &mut records[index];
-            let kept = record.len() * usize::from(value) / 256;
-            let is_shorter = kept < record.len();
-            record.truncate(kept);
-            is_shorter
-        }
-        _ => false,
+        3 => drop(records.remove(index)),
+        4 => records.swap(index, other),
+        5 => record.truncate(record.len() * usize::from(value) / 256),
+        _ => {}
     }
 }

@@ -7,6 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from vespiary.prove.trace.proving.bench import Bench, PythonTest
+from vespiary.prove.trace.settings import read_settings
+
 from .proved import Proved, command, environment
 
 pytestmark = pytest.mark.timeout(300)
@@ -362,3 +365,25 @@ def test_too_many_jobs_are_refused_before_anything_starts(tmp_path: Path) -> Non
     )  # fmt: skip
     assert told.stderr == "Error: --jobs 1001: must be at most 1000\n"
     assert told.returncode == 2
+
+
+def test_a_test_that_does_not_end_is_reported_without_what_came_before_it(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_collection_finish(session):\n"
+        "    capture = session.config.pluginmanager.getplugin('capturemanager')\n"
+        "    with capture.global_and_fixture_disabled():\n"
+        "        print('a warning of a plugin', flush=True)\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import pytest, signal\n"
+        "@pytest.mark.requirement('toy/3/1')\n"
+        "def test_a():\n    while True:\n        signal.pause()\n"
+    )
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    bench = Bench(read_settings(config), tmp_path / "table")
+    try:
+        run = bench.run(PythonTest("test_it.py::test_a", ("toy/3/1",), "test_it.py", 3), 0.5)
+    finally:
+        bench.close()
+    assert (run.outcome, run.words) == ("timeout", "it did not end within 0.5 s")

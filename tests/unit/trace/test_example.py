@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "traced_project"
-SECONDS = 50
+SECONDS = 200
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_a_claim_that_survives_the_codes_removal_is_an_error(folder: Folder) -> 
     folder.evidence["claims"][0]["verdict"] = "survived"
     assert folder.errors() == (
         "nest::test_knock: it claims nest/1/1, but passes while the marked code (a.rs:1, a.rs:2) is"
-        " disabled: make it check the result"
+        " disabled: make it check the result, or mark what else leads to the same result"
     )
 
 

@@ -277,5 +277,8 @@ def _contradiction(places: set[str], tests: list[Test], verdict: str) -> str:
     if not any(test.acted & places for test in passed):
         return f"no marked condition was true in it ({where}): claim what it tests"
     if verdict == "survived":
-        return f"passes while the marked code ({where}) is disabled: make it check the result"
+        return (
+            f"passes while the marked code ({where}) is disabled: make it check the result, or"
+            " mark what else leads to the same result"
+        )
     return ""

@@ -23,7 +23,7 @@ from vespiary.prove.trace.proving.record import (
     TIMEOUT,
     last_lines,
 )
-from vespiary.prove.trace.proving.session import NotCollected, Session, end
+from vespiary.prove.trace.proving.session import NotCollected, Session, did_not_end, end
 from vespiary.prove.trace.proving.watcher import end_all
 from vespiary.prove.trace.settings import Settings
 from vespiary.trace import CLAIM, DISABLED, MARK, VARIABLE, Slot, Table
@@ -215,7 +215,7 @@ class Bench:
             try:
                 told, _ = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
-                return "timeout", TIMEOUT, ""
+                return "timeout", TIMEOUT, did_not_end(seconds)
             finally:
                 end(process)
                 self._process = None

@@ -25,7 +25,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.proving.record import CRASH, TIMEOUT, last_lines
 from vespiary.trace import VARIABLE
 
-__all__ = ["NotCollected", "Session", "end"]
+__all__ = ["NotCollected", "Session", "did_not_end", "end"]
 
 _COLLECT_SECONDS = 120.0
 _OPTIONS = ("-p", "vespiary.prove.trace.plugin", "-p", "no:randomly")
@@ -36,6 +36,11 @@ def end(process: "subprocess.Popen[Any]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def did_not_end(seconds: float) -> str:
+    """What is said of a test that took longer than its limit."""
+    return f"it did not end within {seconds:g} s"
 
 
 def _missing(root: Path, arguments: Iterable[str]) -> Iterator[str]:
@@ -101,6 +106,7 @@ class Session:
                 start_new_session=True,
             )
         self._buffer = b""
+        self._from = 0
         listed = self._answer(_COLLECT_SECONDS)
         if listed is None:
             words, status = self._last_words(), self._process.poll()
@@ -123,6 +129,7 @@ class Session:
         The outcome is a timeout after that many seconds, and a crash if the process has ended.
         Afterwards the session cannot be used again.
         """
+        self._from = os.fstat(self._output.fileno()).st_size
         try:
             self._connection.sendall(json.dumps(test).encode() + b"\n")
         except OSError:
@@ -130,9 +137,11 @@ class Session:
         answer = self._answer(seconds)
         if answer is None:
             alive = self._process.poll() is None
-            words = last_lines(self._last_words()) if alive else self._words_of_the_end()
+            words = f"{self._last_words()}\n{did_not_end(seconds)}"
+            if not alive:
+                words = self._words_of_the_end()
             self.close()
-            return ("timeout", TIMEOUT, words) if alive else ("failed", CRASH, words)
+            return ("timeout", TIMEOUT, last_lines(words)) if alive else ("failed", CRASH, words)
         return str(answer["outcome"]), str(answer["how"]), str(answer["words"])
 
     def files(self, names: list[str]) -> dict[str, str]:
@@ -181,5 +190,6 @@ class Session:
         return last_lines(f"{self._last_words()}\n{ended}")
 
     def _last_words(self) -> str:
-        self._output.seek(0)
+        """The end of what the process wrote since it began to collect, or since its last test."""
+        self._output.seek(self._from)
         return self._output.read().decode(errors="replace")[-3000:].strip()

@@ -19,6 +19,7 @@ PROGRAMS = Path(__file__).parent / "interrupted"
     ("program", "kind", "function"),
     [
         ("by_signal", "signal handler", "on_signal"),
+        ("by_lambda", "signal handler", "<lambda>"),
         ("by_finalizer", "finalizer", "Resource.__del__"),
         ("by_weak_reference", "finalizer", "gone"),
         ("by_callback", "callback", "on_done"),
@@ -49,6 +50,18 @@ def test_a_native_handler_of_a_signal_is_named(
 def test_where_nothing_ran_in_between_none_is_named(watched: Callable[..., Result]) -> None:
     (found,) = watched(sys.executable, PROGRAMS / "plainly.py").findings("deadlock")
     assert "in between" not in found["advice"]
+
+
+def test_a_lambda_is_a_handler_only_where_it_is_registered(tmp_path: Path) -> None:
+    module = tmp_path / "lambdas.py"
+    module.write_text("signal.signal(\n    2, lambda *_: act()\n)\nother = lambda: act()\nx = 1\n")
+
+    def found(line: int) -> str | None:
+        stack = [Frame("<lambda>", "", str(module), line), Frame("outer", "", str(module), 5)]
+        between = interruption(stack)
+        return between and between.kind
+
+    assert [found(line) for line in (2, 4)] == ["signal handler", None]
 
 
 def test_a_long_module_is_looked_through_in_a_moment(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ interrupted code has taken. You cannot see this in its source or in that of the 
 
 The kernel marks the frame of a native handler. Python's frames have no mark. But if the line of the
 frame below does not call a function, the interpreter itself has called it. The reason is found from
-the function's name (`__del__`), or from the place where its module registers it.
+the function's name (`__del__`), or from the place where its module registers it (for a `lambda`,
+the line of that place).
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ def _kind(frame: Frame) -> str | None:
     name = frame.function.rpartition(".")[2]
     if name == "__del__":
         return "finalizer"
+    if name == "<lambda>":
+        return _lambdas(sources.text(frame)).get(frame.line or 0)
     return _registered(sources.text(frame)).get(name)
 
 
@@ -83,6 +86,20 @@ def _registered(text: str) -> dict[str, str]:
             arguments = _arguments(text[match.end() : match.end() + _ARGUMENTS_MAX])
             for name in re.findall(r"\w+", arguments):
                 found.setdefault(name, kind)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _lambdas(text: str) -> dict[int, str]:
+    """The lines of such calls that have a lambda among their arguments, and what it is for."""
+    found: dict[int, str] = {}
+    for kind, call in _REGISTERS.items():
+        for match in re.finditer(call, text):
+            arguments = _arguments(text[match.end() : match.end() + _ARGUMENTS_MAX])
+            if re.search(r"\blambda\b", arguments):
+                first = text.count("\n", 0, match.end()) + 1
+                lines = range(first, first + arguments.count("\n") + 1)
+                found.update(dict.fromkeys(lines, kind))
     return found
 
 

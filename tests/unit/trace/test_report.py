@@ -69,6 +69,16 @@ def test_what_is_confirmed_stays_reached_in_the_snapshot(folder: Folder) -> None
     assert "nest/1/1 MUST reached: " in (folder.root / "snapshot.txt").read_text()
 
 
+def test_a_gate_names_each_place_without_a_condition(folder: Folder) -> None:
+    without_condition(folder)
+    source = (folder.root / "a.rs").read_text()
+    (folder.root / "a.rs").write_text(source + 'fn again() { requires!("nest/1/1"); }\n')
+    folder.evidence["proofs"].append({**folder.proof(2), "site": "a.rs:6", "id": "nest/1/1"})
+    reached = ["a.rs:1", "a.rs:5", "a.rs:6"]
+    folder.test(0).update(reached=reached, acted=reached)
+    assert "each of a.rs:5, a.rs:6 has no condition that" in folder.run("gate").output
+
+
 def test_a_gate_accepts_what_is_reached_only_if_it_says_so(folder: Folder) -> None:
     without_condition(folder)
     done = folder.run("gate")

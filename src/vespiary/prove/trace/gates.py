@@ -184,7 +184,9 @@ def _advice_on_reached(code: list[Code]) -> str:
         groups[kind].append(item.mark.place)
     for kind, words in _MORE_THAN_REACHED.items():
         if places := groups[kind]:
-            return f"{', '.join(dict.fromkeys(places))} {words}, or let the gate accept reached"
+            where = list(dict.fromkeys(places))
+            subject = f"each of {', '.join(where)}" if len(where) > 1 else where[0]
+            return f"{subject} {words}, or let the gate accept reached"
     return "let the gate accept reached"
 
 

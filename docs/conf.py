@@ -37,7 +37,7 @@ maximum_signature_line_length = 80
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:(class|obj)", r"(\w+\.)*(M|_M_co|P|T)"),  # Type variables.
-    (r"py:class", r"(trace|metrics|opentelemetry)\..*"),  # Their documents have no names to link to.
+    (r"py:class", r"(trace|metrics|opentelemetry)\..*"),  # There is nothing to link to.
 ]
 # The names of Python's library that the reference links to: the build needs no network.
 intersphinx_mapping = {"python": ("https://docs.python.org/3/", "python-names.inv")}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.addresses import OWN_HOST
 from tests.waiting import until
 
 from .transports import run
@@ -103,7 +104,7 @@ def test_errors_reach_the_protocol_and_exceptions_the_loops_handler(driver: str)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: reports.append(context))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs:
-            theirs.bind(("127.0.0.1", 0))
+            theirs.bind((OWN_HOST, 0))
             address = theirs.getsockname()
             ours, protocol = await loop.create_datagram_endpoint(Faulty, remote_addr=address)
             for data in (b"one", b"fault", b"two"):

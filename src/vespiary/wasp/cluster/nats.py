@@ -371,7 +371,7 @@ class NatsCluster:
         try:
             message = decoded(packet.data)
         except msgspec.MsgspecError as error:
-            # Who sends one sends many: the log has the first.
+            # Such a program sends many: the log has the first one.
             level = logging.DEBUG if self._is_strange_reported else logging.WARNING
             self._is_strange_reported = True
             logger.log(level, "A packet of another program came from the broker: %s", error)
@@ -455,7 +455,7 @@ class NatsCluster:
 
 
 async def _end(client: Client) -> None:
-    """Close a client. After a TLS handshake that has failed, it would wait for ever."""
+    """Close a client. After a TLS handshake that has failed, it would not return."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_CONNECT_SECONDS):
             await client.close()

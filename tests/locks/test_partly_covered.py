@@ -165,3 +165,11 @@ def test_a_process_that_refuses_system_calls_is_not_ended(
     in_child = watched(program, "filter", "/", "fork")
     assert in_child.status == exits.NOTHING_COVERED, in_child.output
     assert "seccomp" in in_child.output
+
+
+def test_a_question_for_filters_of_system_calls_restricts_nothing(
+    compiled: Compiled, watched: Watched
+) -> None:
+    result = watched(compiled("restricted"), "question", "/", "fork")
+    assert result.report["coverage"]["orders"] == 1, result.output
+    assert "seccomp" not in result.output

@@ -58,7 +58,8 @@ unsafe extern "C" fn munmap(address: *mut c_void, bytes: usize) -> c_int {
     unsafe { real::UNMAP.get::<Unmap>()(address, bytes) }
 }
 
-/// A mapping at a fixed address replaces what was there, and the locks in it.
+/// A mapping at a fixed address replaces what was there, and the locks in it. They end when it is
+/// done: nobody else gets this address meanwhile, and where it fails they are still there.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mmap(
     address: *mut c_void,
@@ -68,11 +69,12 @@ unsafe extern "C" fn mmap(
     file: c_int,
     offset: libc::off_t,
 ) -> *mut c_void {
-    if flags & libc::MAP_FIXED != 0 {
-        memory::unmap(address as u64, bytes as u64);
-    }
     // SAFETY: what the caller gave is passed on.
-    unsafe { real::MAP.get::<Map>()(address, bytes, access, flags, file, offset) }
+    let now = unsafe { real::MAP.get::<Map>()(address, bytes, access, flags, file, offset) };
+    if flags & libc::MAP_FIXED != 0 && now != libc::MAP_FAILED {
+        memory::unmap(now as u64, bytes as u64);
+    }
+    now
 }
 
 /// The same function: offsets have 64 bits anyway on the processors that this is for.
@@ -99,18 +101,20 @@ unsafe extern "C" fn mremap(
     flags: c_int,
     to: *mut c_void,
 ) -> *mut c_void {
-    if flags & libc::MREMAP_FIXED != 0 {
-        memory::unmap(to as u64, after as u64);
-    }
     // SAFETY: what the caller gave is passed on.
     let now = unsafe { real::REMAP.get::<Remap>()(address, before, after, flags, to) };
     if now == libc::MAP_FAILED {
         return now;
     }
+    if flags & libc::MREMAP_FIXED != 0 {
+        memory::unmap(now as u64, after as u64);
+    }
+    let before = memory::in_pages(before as u64);
+    let after = memory::in_pages(after as u64);
     if now != address {
-        memory::unmap(address as u64, before as u64);
+        memory::unmap(address as u64, before);
     } else if after < before {
-        memory::unmap(address as u64 + after as u64, (before - after) as u64);
+        memory::unmap(address as u64 + after, before - after);
     }
     now
 }

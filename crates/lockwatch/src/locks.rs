@@ -105,7 +105,7 @@ fn enter(
     site: u64,
 ) -> Option<u32> {
     let number = match before.checked_sub(1) {
-        Some(ended) if lock(region, ended).is_named.load(Ordering::Relaxed) == 0 => ended as usize,
+        Some(ended) if is_reusable(region, ended) => ended as usize,
         _ => region.claim(&region.header.locks, LOCKS_MAX, Lost::Locks)?,
     };
     let lock = &region.locks[number];
@@ -144,6 +144,16 @@ fn enter(
     }
     lock.state.store(0, Ordering::Release);
     None
+}
+
+/// Whether nothing refers to the entry of a lock that has ended: no record, and no thread that held
+/// the lock when its memory was freed. (Such a thread would seem to hold the next lock there.)
+fn is_reusable(region: &Region, number: u32) -> bool {
+    let ended = lock(region, number);
+    ended.is_named.load(Ordering::Relaxed) == 0
+        && (ended.owner.load(Ordering::Relaxed) == 0
+            || is_python(region, number)
+            || is_of_tasks(region, number))
 }
 
 /// A lock that was held at a fork is entered in the child's new region.

@@ -96,10 +96,12 @@ pub(crate) fn leave(block: *mut c_void) {
     }
 }
 
-/// Memory is unmapped: the locks in it end.
+/// Memory is unmapped: the locks in it end. The kernel unmaps whole pages (munmap(2)).
 pub(crate) fn unmap(address: u64, bytes: u64) {
     const FILTERED_BYTES_MAX: u64 = 1 << 24;
+    let bytes = in_pages(bytes);
     if bytes != 0
+        && address.checked_add(bytes).is_some()
         && region::present().is_some()
         && (bytes > FILTERED_BYTES_MAX || has_lock(address, bytes))
     {
@@ -107,8 +109,22 @@ pub(crate) fn unmap(address: u64, bytes: u64) {
     }
 }
 
-/// A library or a segment of shared memory may be gone: the locks end whose memory is.
+/// How much memory the pages have that so many bytes need; 0 where there cannot be so many.
+pub(crate) fn in_pages(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(1 << PAGE_BITS).unwrap_or(0)
+}
+
+/// A library or a segment of shared memory may be gone: the locks end whose memory is. `errno`
+/// stays what it was.
 pub(crate) fn end_unmapped() {
+    // SAFETY: the thread's own.
+    let before = unsafe { *libc::__errno_location() };
+    end_without_memory();
+    // SAFETY: the same.
+    unsafe { *libc::__errno_location() = before };
+}
+
+fn end_without_memory() {
     let Some(region) = region::present().filter(|_| !threads::is_aside()) else {
         return;
     };

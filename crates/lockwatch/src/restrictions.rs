@@ -126,7 +126,9 @@ unsafe extern "C" fn prctl(
     fourth: c_ulong,
     fifth: c_ulong,
 ) -> c_int {
-    let is_new = what == libc::PR_SET_SECCOMP && !has_filter();
+    // A filter that is null is only a question whether there are filters (prctl(2)).
+    let is_question = second == libc::c_ulong::from(libc::SECCOMP_MODE_FILTER) && third == 0;
+    let is_new = what == libc::PR_SET_SECCOMP && !is_question && !has_filter();
     if is_new {
         expect_filter();
     }

@@ -1,7 +1,8 @@
 /* Takes two locks in both orders after it has given something up: the view of the file system
- * (`root`), or system calls that a lock does not need (`filter`). With `fork`, a child does it.
+ * (`root`), or system calls that a lock does not need (`filter`), or nothing: it only asks whether
+ * there are filters (`question`). With `fork`, a child does it.
  *
- *     restricted root|filter FOLDER [fork] */
+ *     restricted root|filter|question FOLDER [fork] */
 #define _GNU_SOURCE
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -27,6 +28,9 @@ static void filter(void) {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) exit(3);
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) != 0) exit(4);
 }
+static void question(void) {
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) == 0) exit(7);
+}
 static void work(void) {
     pthread_t thread;
     pthread_create(&thread, NULL, a_then_b, NULL);
@@ -35,6 +39,7 @@ static void work(void) {
 int main(int count, char **words) {
     if (count < 3) return 2;
     if (!strcmp(words[1], "filter")) filter();
+    else if (!strcmp(words[1], "question")) question();
     else if (chroot(words[2]) != 0 || chdir("/") != 0) return 5;
     if (count > 3) {
         pid_t child = fork();

@@ -156,6 +156,7 @@ def test_a_process_behind_chroot_that_cannot_make_a_record_is_reported(
         "import os, sys, threading, time\n"
         "lock = threading.Lock()\n"
         "with lock: os.chroot(sys.argv[1])\n"
+        "os.closerange(3, 1024)\n"  # The folder of the records is open until here.
         "child = os.fork()\n"
         "if child == 0:\n"
         "    with lock: time.sleep(1)\n"

@@ -162,7 +162,7 @@ class _Teller:
                 f"{names.thread(fork.thread)} of the parent ({pid})",
                 NOTHING,
                 [],
-                "a child, and forks",
+                "to fork",
                 there.stack(fork.stack),
             ),
         ]

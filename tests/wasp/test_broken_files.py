@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         1,
         "endpoint: unknown key: did you mean 'endpoints'?",
     ),
-    "an unknown key of the file": ("colour = 1\n" + HEAD, 1, "colour: unknown key: there are"),
+    "an unknown key of the file": ("greeting = 1\n" + HEAD, 1, "greeting: unknown key: there are"),
     "a misspelt key of an endpoint": (
         HEAD + "limit = {}\n",
         4,

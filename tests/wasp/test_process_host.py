@@ -343,7 +343,11 @@ def test_each_worker_has_a_process_of_its_own(run: Run, lines: Connect) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('host = "process"\n', "", ":13: endpoints.faulty.process: is for the host process"),
+        (
+            'host = "process"\n',
+            "",
+            ":13: endpoints.faulty.process: is for the hosts process and clr",
+        ),
         ("hang_seconds = 20", "hang_second = 20", "did you mean 'hang_seconds'?"),
         ('"300MiB"', '"much"', "expected a size such as 1000"),
         ("faulty.py:Faulty", "faulty.py:Faulti", "did you mean Faulty?"),

@@ -101,15 +101,8 @@ def traced_wsgi(app: Any, telemetry: Telemetry) -> Callable[[Any, Any], Iterable
             request.set_status(int(status[:3]))
             return written
 
-        request.enter()
-        try:
+        with request.current():
             body = app(environ, start)
-        except BaseException as error:
-            request.set_failure(error)
-            request.leave()
-            request.end()
-            raise
-        request.leave()
         return _Body(request, body)
 
     return traced

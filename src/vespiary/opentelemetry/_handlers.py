@@ -95,15 +95,8 @@ def _traced_request(method: Callable[..., Any], telemetry: Telemetry) -> Callabl
         @functools.wraps(method)
         async def wait(asked: Request) -> Any:
             request = RequestSpan(telemetry, _facts(asked))
-            request.enter()
-            try:
+            with request.current():
                 response = await method(asked)
-            except BaseException as error:
-                request.set_failure(error)
-                request.leave()
-                request.end()
-                raise
-            request.leave()
             finish(request, asked, response)
             return response
 
@@ -112,15 +105,8 @@ def _traced_request(method: Callable[..., Any], telemetry: Telemetry) -> Callabl
     @functools.wraps(method)
     def call(asked: Request) -> Any:
         request = RequestSpan(telemetry, _facts(asked))
-        request.enter()
-        try:
+        with request.current():
             response = method(asked)
-        except BaseException as error:
-            request.set_failure(error)
-            request.leave()
-            request.end()
-            raise
-        request.leave()
         finish(request, asked, response)
         return response
 

@@ -7,8 +7,9 @@ There are none for WebSockets: their spans have the attributes of their request,
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import Token
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from typing import Any
 from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-__all__ = ["Facts", "RequestSpan", "Telemetry"]
+__all__ = ["Facts", "RequestSpan", "Telemetry", "fail", "first_values"]
 
 _SCOPE = "vespiary"
 _METHODS = frozenset(
@@ -143,6 +144,19 @@ class RequestSpan:
         if self._token is not None:
             context.detach(self._token)
             self._token = None
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        """Be the current span in a block. An exception that leaves the block ends the span."""
+        self.enter()
+        try:
+            yield
+        except BaseException as error:
+            self.set_failure(error)
+            self.leave()
+            self.end()
+            raise
+        self.leave()
 
     def set_status(self, status: int) -> None:
         """The status of the response."""

@@ -105,7 +105,7 @@ def test_the_configuration_of_the_documents_serves_with_tls_workers_and_metrics(
     key.rename(folder / "key.pem")
     text = re.sub(r"(https?)://[^/]*/", r"\1://127.0.0.1:0/", text)
     server = run(text)
-    web, admin = server.serves(2)
+    web, admin, _ = server.serves(3)
     context = ssl.create_default_context(cafile=certificates.ca)
     with urllib.request.urlopen(f"{web}hello", timeout=60, context=context) as answer:
         assert answer.read() == b'{"root":"","version":1}'

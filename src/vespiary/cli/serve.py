@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import vespiary
+from vespiary._credentials import bare_url
 from vespiary._loading import load_object
 from vespiary._served import as_filter, as_served
 from vespiary.cli._applications import application_options
@@ -341,8 +342,8 @@ def _with_options(
         }
         if endpoint.is_secure and "tls" not in given:
             raise ConfigurationError(
-                f"{url} needs a certificate: pass --cert FILE and --key FILE; for development,"
-                " `vespiary cert` creates both files",
+                f"{bare_url(url)} needs a certificate: pass --cert FILE and --key FILE;"
+                " for development, `vespiary cert` creates both files",
                 subject="tls",
             )
         own = {name: value for name, value in given.items() if takes[name]}

@@ -19,6 +19,7 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from vespiary._acceptors import delegate_of
+from vespiary._credentials import bare_url
 from vespiary._listening import ListeningAddress, place
 from vespiary._loading import load_object
 from vespiary._served import as_filter
@@ -407,7 +408,8 @@ def _site(
     url = planned.urls[number]
     if Endpoint.parse(url).is_secure and planned.table.tls is UNSET:
         text = (
-            f'{url} needs a certificate: add tls = {{ certificate = "FILE", key = "FILE" }};'
+            f"{bare_url(url)} needs a certificate:"
+            ' add tls = { certificate = "FILE", key = "FILE" };'
             " for development, `vespiary cert` creates both files"
         )
         source.report(Problem(planned.url_path(number), text))

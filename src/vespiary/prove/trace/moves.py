@@ -98,9 +98,11 @@ def _lost(file: str, sources: list[Source], files: Collection[str]) -> Problem:
     names = sorted({source.id for source in sources})
     few = ", ".join(names[:_SHOWN_MAX])
     more = f" and {len(names) - _SHOWN_MAX} more" if len(names) > _SHOWN_MAX else ""
+    is_one = len(sources) == 1
+    verb, them = ("exists", "it") if is_one else ("exist", "them")
     return Problem(
         file,
-        f"{_count(sources)} of {few}{more} no longer exist here{meant}: restore them, or run"
+        f"{_count(sources)} of {few}{more} no longer {verb} here{meant}: restore {them}, or run"
         " vespiary trace prove",
     )
 

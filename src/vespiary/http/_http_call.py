@@ -17,6 +17,7 @@ from vespiary.http._access import log_access
 from vespiary.http._files import send_part
 from vespiary.http._hosting import is_cancelled
 from vespiary.http._messages import (
+    BYTES,
     ClientGone,
     header_fault,
     is_disconnect,
@@ -43,7 +44,6 @@ _EXPECTED = {
     _DONE: ((), "the response is complete"),
 }
 _BODY_TYPE = "http.response.body"
-_BYTES = (bytes, bytearray, memoryview)
 _LISTED = (list, tuple)
 _DISCONNECT = "http.disconnect"
 _FAILED_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
@@ -186,7 +186,7 @@ class HTTPCall:
     def _send_body(self, message: dict[str, Any]) -> bool:
         """Send a piece; whether there is room for another."""
         body = message.get("body", b"")
-        if not isinstance(body, _BYTES):
+        if not isinstance(body, BYTES):
             raise wrong_field(message, "body", "bytes")
         has_more = bool(message.get("more_body", False))
         if self._stage == _FIRST_BODY:

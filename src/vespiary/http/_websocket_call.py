@@ -16,6 +16,7 @@ from vespiary.errors import ConnectionClosed
 from vespiary.http._access import log_access
 from vespiary.http._hosting import is_cancelled
 from vespiary.http._messages import (
+    BYTES,
     ClientGone,
     is_disconnect,
     message_type,
@@ -48,7 +49,6 @@ _EXPECTED = {
 }
 _EXPECTED[_HANDSHAKE] = _EXPECTED[_CONNECT]
 
-_BYTES = (bytes, bytearray, memoryview)
 _FAILED = NativeResponse(("failed",))
 _ABNORMAL = 1006
 """The code for a connection that ended without a close frame (RFC 6455 section 7.1.5)."""
@@ -226,7 +226,7 @@ class WebSocketCall:
         if data is None:
             if not isinstance(text, str):
                 raise wrong_field(message, "text", "a str or None")
-        elif not isinstance(data, _BYTES):
+        elif not isinstance(data, BYTES):
             raise wrong_field(message, "bytes", "bytes or None")
         try:
             await self._connection.send(text if data is None else data)
@@ -244,7 +244,7 @@ class WebSocketCall:
 
     def _deny_body(self, message: dict[str, Any]) -> None:
         body = message.get("body", b"")
-        if not isinstance(body, _BYTES):
+        if not isinstance(body, BYTES):
             raise wrong_field(message, "body", "bytes")
         self._body += body
         if not message.get("more_body", False):

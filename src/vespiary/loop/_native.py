@@ -121,22 +121,22 @@ class NativeMethods(LoopBase, SelectorEventLoop):
         *timeouts: Any,
     ) -> None:
         """Take the connections that wait: without TLS each needs no task."""
-        is_plain = self._is_native and sslcontext is None and not self.get_debug()
-        for _ in range(backlog if is_plain else 0):
+        by_asyncio = (protocol_factory, sock, sslcontext, server, backlog, *timeouts)
+        if not self._is_native or sslcontext is not None or self.get_debug():
+            super()._accept_connection(*by_asyncio)
+            return
+        for _ in range(backlog):
             try:
                 accepted, address = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
                 # asyncio meets the same error, and reports it.
-                break
+                super()._accept_connection(*by_asyncio)
+                return
             accepted.setblocking(False)
             context = contextvars.copy_context()
             context.run(self._serve_accepted, protocol_factory, accepted, address, server)
-        else:
-            if is_plain:
-                return
-        super()._accept_connection(protocol_factory, sock, sslcontext, server, backlog, *timeouts)
 
     def _serve_accepted(
         self,

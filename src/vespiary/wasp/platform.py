@@ -138,11 +138,9 @@ class Platform:
         self.loop_delay = LoopDelay()
         self.histograms: dict[str, Histogram] = {}
         self.operations = Operations(self)
-        self.server = PlatformServer()
         self.configuration = read_checked(path)
-        if self.configuration.cluster is not None and sockets is not None:
-            self.server.cluster = NatsCluster(self.configuration.cluster)
-            self.server._cluster = self.server.cluster
+        settings = self.configuration.cluster if sockets is not None else None
+        self.server = PlatformServer(None if settings is None else NatsCluster(settings))
         self.sites = self.make(self.configuration, list(self.configuration.endpoints))
         admin = self.configuration.table.admin
         if admin is not None:

@@ -20,7 +20,16 @@ class PlatformServer(Server):
     """A server that reports the begin of its stop, and may belong to a cluster."""
 
     on_stopping: Callable[[], object] | None = None
-    cluster: NatsCluster | None = None
+    _cluster: NatsCluster | None
+
+    def __init__(self, cluster: NatsCluster | None) -> None:
+        super().__init__()
+        self._cluster = cluster
+
+    @property
+    def cluster(self) -> NatsCluster | None:
+        """What carries messages to other machines; None if this server is alone."""
+        return self._cluster
 
     async def start(self) -> None:
         """Start, and then connect with the other machines."""

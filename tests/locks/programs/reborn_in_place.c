@@ -1,34 +1,7 @@
 /* expect: nothing
  * Memory with a mutex is replaced by other memory, which is mapped over it, with another mutex. */
-#include <sys/mman.h>
+#include "reborn.h"
 
-#include "common.h"
-
-static pthread_mutex_t *lock;
-
-static void wait_for(int number) {
-    while (turn != number) usleep(1000);
-}
-static void *first(void *unused) {
-    wait_for(1); both(&a, lock); turn = 2; return unused;
-}
-static void *second(void *unused) {
-    wait_for(3); both(lock, &a); turn = 4; return unused;
-}
-static void *map(void *at) {
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (at == NULL ? 0 : MAP_FIXED);
-    void *memory = mmap(at, 4096, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (memory == MAP_FAILED) exit(2);
-    return memory;
-}
-int main(void) {
-    pthread_t threads[2];
-    pthread_create(&threads[0], NULL, first, NULL);
-    pthread_create(&threads[1], NULL, second, NULL);
-    lock = map(NULL);
-    turn = 1; wait_for(2);
-    map(lock);
-    turn = 3; wait_for(4);
-    for (int number = 0; number < 2; number++) pthread_join(threads[number], NULL);
-    return 0;
+static void renew(void) {
+    map(lock, MAP_FIXED);
 }

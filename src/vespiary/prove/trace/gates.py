@@ -10,6 +10,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.proving.record import COLLECTION, SHOWN_LESS, SKIPPED
+from vespiary.prove.trace.proving.sameness import prove_again
 from vespiary.prove.trace.scan import SUSPECT
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Code, Standing
@@ -158,7 +159,7 @@ def _advice(standing: Standing) -> str:
         mark = " or ".join(marks[language] for language in standing.languages)
         return f"mark the condition with {mark}, or exclude it with a reason"
     if standing.outdated:
-        return f"its evidence is out of date: run vespiary trace prove --only {identifier}"
+        return f"its evidence is out of date: {prove_again([identifier])}"
     if standing.status == "implemented":
         where = ", ".join(item.mark.place for item in standing.code)
         if not standing.tests:

@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterable
 from vespiary._counted import counted
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.proving.record import Source
-from vespiary.prove.trace.proving.sameness import Changed
+from vespiary.prove.trace.proving.sameness import Changed, prove_again
 
 __all__ = ["problems_of"]
 
-_ONLY_MAX = 5
 _SHOWN_MAX = 3
 
 Pair = tuple[Source, Source]
@@ -78,7 +77,7 @@ def _moved(pairs: list[Pair]) -> list[Problem]:
         groups[old.file, now.file].append((old, now))
     found = []
     for (file, place), group in groups.items():
-        advice = _advice(old.id for old, _ in group)
+        advice = prove_again(old.id for old, _ in group)
         if file != place:
             words = f"{_count(old for old, _ in group)} moved from here to {place}"
         else:
@@ -111,9 +110,3 @@ def _count(sources: Iterable[Source]) -> str:
     kinds = [source.kind for source in sources]
     counts = [counted(kinds.count(kind), kind) for kind in ("mark", "claim") if kind in kinds]
     return " and ".join(counts)
-
-
-def _advice(names: Iterable[str]) -> str:
-    ids = sorted(set(names))
-    only = "".join(f" --only {name}" for name in ids) if len(ids) <= _ONLY_MAX else ""
-    return f"run vespiary trace prove{only}"

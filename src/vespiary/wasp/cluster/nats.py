@@ -38,6 +38,7 @@ from vespiary.wasp.cluster.packets import (
     Leaving,
     Packet,
     Request,
+    as_bytes,
     as_sent,
     decoded,
     encoded,
@@ -145,19 +146,16 @@ class NatsCluster:
         """Send a message to all other nodes, now or when the broker is back."""
         topic, message, compress, retain = published
         number = self._history.last + 1
-        is_text = isinstance(message, str)
-        sent = message.encode() if isinstance(message, str) else message
+        sent, is_text = (None, False) if message is None else as_bytes(message)
         content = Content(self.process, number, topic, sent, compress, retain, is_text)
         data = encoded(content)
-        if len(data) > self._payload_max:
-            self._drop(f"it has {len(data)} bytes, and max_payload of the broker is smaller")
+        if self._is_too_large(data):
             return
         self._history.add(data)
         evicted = self._history.first - 1 - self._sent
         if evicted > 0:
             self._sent += evicted
-            most = self._settings.queue_bytes_max
-            self._drop(f"the broker does not take them: queue_bytes_max is {most}", evicted)
+            self._drop_beyond_queue(evicted)
         self._wake.set()
 
     def send(self, process: str, addressed: Addressed) -> bool:
@@ -166,19 +164,28 @@ class NatsCluster:
         if peer is None or peer.is_lost:
             return False
         connection_id, message, compress = addressed
-        is_text = isinstance(message, str)
-        sent = message.encode() if isinstance(message, str) else message
+        sent, is_text = as_bytes(message)
         data = encoded(Direct(self.process, connection_id, sent, compress, is_text))
-        if len(data) > self._payload_max:
-            self._drop(f"it has {len(data)} bytes, and max_payload of the broker is smaller")
-        elif self._direct_bytes and self._direct_bytes + len(data) > self._settings.queue_bytes_max:
-            most = self._settings.queue_bytes_max
-            self._drop(f"the broker does not take them: queue_bytes_max is {most}")
+        if self._is_too_large(data):
+            return True
+        if self._direct_bytes and self._direct_bytes + len(data) > self._settings.queue_bytes_max:
+            self._drop_beyond_queue(1)
         else:
             peer.direct.append(data)
             self._direct_bytes += len(data)
             self._wake.set()
         return True
+
+    def _is_too_large(self, data: bytes) -> bool:
+        """Whether the broker does not take a message of this size: it is dropped then."""
+        if len(data) <= self._payload_max:
+            return False
+        self._drop(f"it has {len(data)} bytes, and max_payload of the broker is smaller")
+        return True
+
+    def _drop_beyond_queue(self, count: int) -> None:
+        most = self._settings.queue_bytes_max
+        self._drop(f"the broker does not take them: queue_bytes_max is {most}", count)
 
     def _drop(self, why: str, count: int = 1) -> None:
         self._counts["dropped"] += count

@@ -11,6 +11,7 @@ __all__ = [
     "Leaving",
     "Packet",
     "Request",
+    "as_bytes",
     "as_sent",
     "decoded",
     "encoded",
@@ -66,6 +67,13 @@ class Request(_Base, tag="r"):
 Packet = Content | Announcement | Leaving | Direct | Request
 decoded = msgspec.msgpack.Decoder(Packet).decode
 encoded = msgspec.msgpack.Encoder().encode
+
+
+def as_bytes(message: str | bytes) -> tuple[bytes, bool]:
+    """A message as a packet has it, and whether it is text."""
+    if isinstance(message, str):
+        return message.encode(), True
+    return message, False
 
 
 def as_sent(message: bytes, is_text: bool) -> str | bytes:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vespiary._counted import counted
 from vespiary.prove.trace.proving.record import Record, Source
+from vespiary.prove.trace.proving.sameness import prove_again
 from vespiary.prove.trace.seen import sources_again
 from vespiary.prove.trace.settings import Settings
 
@@ -135,10 +136,9 @@ def _without(record: Record, lost: set[str]) -> Record:
 
 
 def _said(root: Path, changed: set[Path], lost: set[str]) -> str:
-    only = "" if len(lost) > _FEW else "".join(f" --only {name}" for name in sorted(lost))
     return (
         f"{_names(root, changed)} changed while the tests ran, so the evidence of"
-        f" {counted(len(lost), 'requirement')} was not written: run vespiary trace prove{only}"
+        f" {counted(len(lost), 'requirement')} was not written: {prove_again(lost)}"
     )
 
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 
 from vespiary.prove.trace.proving.record import Record, Source
 
-__all__ = ["Changed", "Sameness", "merged", "moved"]
+__all__ = ["Changed", "Sameness", "merged", "moved", "prove_again"]
+
+_ONLY_MAX = 5
+
+
+def prove_again(identifiers: Iterable[str]) -> str:
+    """Return the command that proves some requirements again, or all if there are many."""
+    ids = sorted(set(identifiers))
+    only = "".join(f" --only {name}" for name in ids) if len(ids) <= _ONLY_MAX else ""
+    return f"run vespiary trace prove{only}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +45,13 @@ class Changed:
         if self.source.kind == "sentence":
             return (
                 f"the sentence of {name} has changed since it was proven: check that its marks and"
-                f" claims still fit, and run vespiary trace prove --only {name}"
+                f" claims still fit, and {prove_again([name])}"
             )
         what = f"the mark of {name}" if self.source.kind == "mark" else f"the claim of {name}"
         where = f" in {self.source.function}" if self.source.function else ""
         happened = "has gone" if self.gone else "has changed"
-        only = "" if self.nowhere else f" --only {name}"
-        return f"{what}{where} {happened} since it was proven: run vespiary trace prove{only}"
+        again = prove_again([] if self.nowhere else [name])
+        return f"{what}{where} {happened} since it was proven: {again}"
 
 
 @dataclass(slots=True)

@@ -164,9 +164,10 @@ async def test_a_request_that_has_not_come_whole_is_answered_503_at_a_stop(
         writer.write(begun)
         await until(lambda: server.statistics().total.bytes_received == len(begun))
         await until(lambda: server.statistics().total.handshakes_pending == 1)
-        await asyncio.wait_for(server.stop(), 60)
+        stopping = asyncio.ensure_future(server.stop())
         answer = await reader.read()
         writer.close()
+        await stopping
     if begun:
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: 1\r\n" in answer

@@ -234,6 +234,7 @@ async def test_an_exchange_under_way_is_waited_for_at_a_stop() -> None:
         answer = await reader.read()
         assert b"\r\nConnection: close\r\n" in answer
         assert answer.endswith(b"hello")
+        writer.close()
         await stopping
 
 

@@ -60,6 +60,8 @@ values = st.one_of(
     st.text(),
     st.binary(),
 )
+arguments = st.tuples(st.lists(values, max_size=3), st.one_of(st.none(), values))
+"""Positional arguments, and the keyword one if it is not None."""
 
 CALLS = [
     "send",
@@ -78,7 +80,7 @@ CALLS = [
 ]
 
 quick = settings(
-    max_examples=150,
+    max_examples=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
@@ -113,19 +115,20 @@ async def survives(server: vespiary.Server) -> bool:
 @pytest.mark.parametrize("name", CALLS)
 def test_a_connection_takes_any_argument(name: str, driver: str) -> None:
     @quick
-    @given(arguments=st.lists(values, max_size=3), keyword=st.one_of(st.none(), values))
-    def call_with(arguments: list[Any], keyword: Any) -> None:
+    @given(calls=st.lists(arguments, min_size=1, max_size=10))
+    def call_with(calls: list[tuple[list[Any], Any]]) -> None:
         async def main() -> None:
             recorder = EchoingRecorder()
             async with serving(recorder) as server:
-                async with vespiary.connect(server.urls[0]):
-                    await until(lambda: recorder.connections)
-                    keywords = {} if keyword is None else {"compress": keyword}
-                    called(recorder.connections[0], name, arguments, keywords)
-                    await asyncio.sleep(0)
+                for positional, keyword in calls:
+                    async with vespiary.connect(server.urls[0]):
+                        await until(lambda: recorder.connections)
+                        keywords = {} if keyword is None else {"compress": keyword}
+                        called(recorder.connections.pop(), name, positional, keywords)
+                        await asyncio.sleep(0)
                 assert await survives(server)
 
-        vespiary.run(asyncio.wait_for(main(), 20), driver=driver)
+        vespiary.run(asyncio.wait_for(main(), 50), driver=driver)
 
     call_with()
 

@@ -247,6 +247,7 @@ async def test_what_a_handler_pauses_stays_paused_whatever_waits_for_its_threads
         connection.send(b"late")
         await turns()
         assert b"late" not in handler.messages
+        connection.abort()
 
 
 async def http_get(server: vespiary.Server, path: str) -> bytes:

@@ -251,6 +251,7 @@ async def test_a_stop_waits_for_a_body_that_comes() -> None:
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"\r\nConnection: close\r\n" in answer
+        writer.close()
         await stopping
 
 

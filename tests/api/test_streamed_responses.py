@@ -312,6 +312,7 @@ async def test_a_connection_with_a_response_under_way_is_not_in_its_handshake() 
         await until(lambda: bool(shown))
         assert "responding" in shown[0]
         assert server.statistics().total.handshakes_pending == 0
+        reset(writer)
 
 
 @virtual_time

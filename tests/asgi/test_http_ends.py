@@ -119,6 +119,7 @@ async def test_a_stop_waits_for_a_request_under_way() -> None:
         reply = await client.reply()
         assert reply.body == b"finished"
         assert reply.header(b"connection") == b"close"
+        client.writer.close()
         await stopping
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import vespiary
 
-from .kit import HTTP, Receive, Send, connected, respond, serving
+from .kit import HTTP, Receive, Send, connected, respond, serving, virtual_time
 
 
 class Lasting:
@@ -61,6 +61,7 @@ async def test_the_lifespan_runs_once_for_several_endpoints_and_again_at_the_nex
     assert app.calls == ["startup", "shutdown"] * 2
 
 
+@virtual_time
 @pytest.mark.parametrize("mode", ["auto", "on"])
 async def test_a_failed_startup_stops_the_start_with_its_message(
     mode: Literal["auto", "on"],

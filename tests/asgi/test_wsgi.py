@@ -421,4 +421,5 @@ async def test_a_stop_waits_for_a_call_under_way() -> None:
         stopping = asyncio.create_task(server.stop())
         go_on.set()
         assert (await client.reply()).body == b"finished"
+        client.writer.close()
         await stopping

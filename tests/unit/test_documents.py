@@ -38,6 +38,7 @@ import pytest
 import websockets.asyncio.client
 
 from tests.addresses import free_port
+from tests.inner_pytest import OURS, environment, pytest_words
 from tests.waiting import wait_until
 from vespiary._core import make_authority, make_certificate
 from vespiary.cli.main import main
@@ -98,6 +99,10 @@ PYTHON = examples("python")
 SERVERS = [example for example in PYTHON if example.proof.startswith("serves")]
 WITH_LOCKS = [example for example in PYTHON if example.proof.startswith("locks: ")]
 PROGRAMS = [example for example in PYTHON if example.proof.startswith("runs")]
+ASYNCIO = "pytest_asyncio.plugin"
+PLUGINS = {"asyncio": ASYNCIO, "anyio": "anyio.pytest_plugin"}
+"""The module of the plugin to which a mark belongs."""
+
 TESTS = [example for example in PYTHON if example.proof.startswith("tests")]
 OTHERS = [example for example in PYTHON if example.proof == "of another library"]
 IMPORTED = [example for example in PYTHON if example.proof.startswith(("is imported", "changes "))]
@@ -356,13 +361,17 @@ def test_tests_in_the_documents_pass(example: Example, tmp_path: Path) -> None:
     if document:
         write_programs(document, tmp_path)
     (tmp_path / "test_example.py").write_text(example.text)
-    settings = "addopts = -p no:asyncio -p no:cacheprovider\n"
-    if "pytest.mark.asyncio" in example.text:
-        settings = "asyncio_default_fixture_loop_scope = function\naddopts = -p no:cacheprovider\n"
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{settings}")
-    command = [sys.executable, "-m", "pytest", "-W", "error", "-q", str(tmp_path)]
+    used = [PLUGINS[mark] for mark in PLUGINS if f"pytest.mark.{mark}" in example.text]
+    settings = "asyncio_default_fixture_loop_scope = function\n"
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{settings * (ASYNCIO in used)}")
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=2 * SECONDS
+        [*pytest_words(*OURS, *used), "-W", "error", str(tmp_path)],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=2 * SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{example.text.count('def test_')} passed" in done.stdout

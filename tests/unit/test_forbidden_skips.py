@@ -1,10 +1,10 @@
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.inner_pytest import environment, pytest_words
 
 SUITE = """\
 import pytest
@@ -33,9 +33,9 @@ def run(
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_text(suite)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        [*pytest_words("pytest_timeout"), str(folder)],
         cwd=folder,
-        env={**os.environ, "VESPIARY_FORBID_SKIPS": forbid},
+        env=environment(VESPIARY_FORBID_SKIPS=forbid),
         capture_output=True,
         text=True,
         timeout=100,

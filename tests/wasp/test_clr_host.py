@@ -306,6 +306,7 @@ def test_a_changed_file_replaces_the_plug_in_and_one_with_mistakes_does_not(
     server.wait_for("The configuration was not reloaded")
     assert "OnStart of Plug.cs has thrown System.InvalidOperationException" in server.log
     assert served(lines, url) == "new"
+    held.close()
     assert server.stop() == 0
 
 

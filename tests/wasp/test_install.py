@@ -85,5 +85,7 @@ class Who(Greeter):
     server = run(f'user = "nobody"\n{workers}{text}')
     entry = pwd.getpwnam("nobody")
     expected = f"{entry.pw_uid} {entry.pw_gid} [{entry.pw_gid}]"
-    assert lines(server.serves(1)[0]).ask("who") == expected
+    client = lines(server.serves(1)[0])
+    assert client.ask("who") == expected
+    client.close()
     assert server.stop() == 0

@@ -180,6 +180,7 @@ def test_every_fault_is_contained_reported_and_recovered_from(run: Run, lines: C
     found = status(admin)["faulty"]
     assert found["connections_accepted"] >= len(ENDS)
     assert found["plugin_process"]["last_end"] is not None
+    other.close()
     assert server.stop() == 0
 
 

@@ -178,11 +178,13 @@ def test_long_lived_connections_stay_with_the_old_process(
     second = upgrade(server, first)
     assert old.ask("Ann") == "hello Ann 3"
     assert middle.ask("Ben") == "hello Ben 2"
-    assert lines(url).ask("Cy") == "hello Cy 1"
+    new = lines(url)
+    assert new.ask("Cy") == "hello Cy 1"
     old.close()
     assert server.end_of_process() == 0
     middle.close()
     wait_until(lambda: not is_running(first), lambda: "the process of the first upgrade runs on")
+    new.close()
     upgrade.stop(second)
 
 

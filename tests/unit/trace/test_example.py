@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.inner_pytest import environment, pytest_words
+
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "traced_project"
 SECONDS = 200
 
@@ -39,8 +41,10 @@ def test_the_catalogue_is_that_of_the_specification(folder: Path) -> None:
 
 
 def test_both_tests_pass_without_a_trace(folder: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = pytest_words("vespiary.prove.trace.marker")
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
     assert "2 passed" in done.stdout
 
 

@@ -29,6 +29,7 @@ WIDE_FILES: dict[str, str] = {
     "requirements/rfc9110.toml": "A text is one line, as the tool writes it.",
     "requirements/rfc9112.toml": "A text is one line, as the tool writes it.",
     "requirements/snapshot.txt": "A requirement is one line, to be compared by lines.",
+    "tests/suites/odd_requests.toml": "An inline table of TOML 1.0 is one line.",
 }
 """Path: why the lines of this file may have more than LINE_COLUMNS_MAX columns."""
 

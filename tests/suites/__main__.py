@@ -4,6 +4,7 @@
     python -m tests.suites uvloop
     python -m tests.suites http [--driver epoll] [--every-cut]
     python -m tests.suites h1spec
+    python -m tests.suites peers [--driver epoll] [--requests 4000] [--every-cut]
     python -m tests.suites starlette [--driver epoll] [test_routing.py...]
     python -m tests.suites fastapi
     python -m tests.suites tls [--driver epoll] [--conversations 0] [PATTERN...]
@@ -13,7 +14,8 @@ does not pass on ours and is not listed in differences.toml, or when a listed on
 
 `http` sends the requests of llhttp's and gunicorn's own tests to our HTTP server, and compares what
 it accepts and refuses; http_differences.toml lists what differs, and why. `h1spec` sends the cases
-that h1spec describes.
+that h1spec describes. `peers` sends odd and generated requests to our server, uvicorn and granian,
+and compares what they make of them; peer_differences.toml lists what differs, and why.
 
 `starlette` and `fastapi` run the frameworks' own tests, with a client that sends real requests to a
 server of ours; framework_differences.toml lists what differs, and why.
@@ -22,21 +24,24 @@ server of ours; framework_differences.toml lists what differs, and why.
 """
 
 import argparse
+import asyncio
 import fnmatch
 import sys
 import tempfile
 from pathlib import Path
 
+from . import peers
 from .differences import Difference, differing, known
 from .frameworks import FRAMEWORKS, Reasons, compare, run
 from .h1spec import failures, h1_cases
 from .http_corpora import cases
 from .http_requests import differences, reasons
+from .odd_requests import odd_requests
 from .runs import CHECKOUT, DRIVERS, asyncio_modules, interpreters, run_modules, version_of
 from .tls_runs import TlsSuiteMissing, run_script, scripts, serving, sources, unlisted
 from .uvloop_tests import uvloop_modules
 
-SUITES = ("asyncio", "uvloop", "http", "h1spec", "tls", *FRAMEWORKS)
+SUITES = ("asyncio", "uvloop", "http", "h1spec", "peers", "tls", *FRAMEWORKS)
 
 
 def main() -> int:
@@ -51,12 +56,17 @@ def main() -> int:
     parser.add_argument(
         "--conversations", type=int, default=8, help="tls: of each script; 0: all (default 8)"
     )
-    parser.add_argument("--every-cut", action="store_true", help="http: cut each case everywhere")
+    parser.add_argument(
+        "--every-cut", action="store_true", help="http, peers: cut each case everywhere"
+    )
+    parser.add_argument("--requests", type=int, default=4000, help="peers: default 4000")
     asked = parser.parse_intermixed_args()
     if asked.suite == "http":
         return _compare_requests(asked)
     if asked.suite == "h1spec":
         return _run_h1spec(asked)
+    if asked.suite == "peers":
+        return _compare_peers(asked)
     if asked.suite in FRAMEWORKS:
         return _compare_frameworks(asked)
     if asked.suite == "tls":
@@ -96,6 +106,27 @@ def _run_h1spec(asked: argparse.Namespace) -> int:
         for name, text in found.items():
             print(f"  {name}: {text}")
             status = 1
+    return status
+
+
+def _compare_peers(asked: argparse.Namespace) -> int:
+    odd, listed, status = odd_requests(), peers.Listed(), 0
+    with peers.serving(*peers.OURS, *peers.PEERS) as addresses:
+        found = asyncio.run(peers.compare(addresses, asked.requests, odd, listed))
+        for key, text in sorted(found.items()):
+            server, cause, aspect = key
+            reason = listed.reason(*key)
+            status |= reason is None
+            print(f"{server}: {cause}: {aspect}: {reason or 'NOT LISTED: ' + text}")
+        for cause in listed.stale(found):
+            print(f"no difference, but listed as one: {cause}")
+            status = 1
+        print(f"{asked.requests} generated requests, {len(odd)} odd ones", flush=True)
+        for name in peers.OURS if asked.every_cut else ():
+            for text in asyncio.run(peers.cuts_that_matter(addresses[name], odd)):
+                print(f"{name}: DEPENDS ON THE CUT: {text}")
+                status = 1
+            print(f"{name}: {len(odd)} odd requests cut at every place", flush=True)
     return status
 
 

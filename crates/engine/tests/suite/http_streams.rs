@@ -12,6 +12,7 @@ on_every_driver_and_with_faults!(
     a_request_without_a_body_is_complete_at_its_head,
     a_body_is_sent_back_while_it_comes,
     a_client_that_waits_for_100_gets_it_when_the_host_reads,
+    a_body_of_no_bytes_leaves_a_connection_that_expected_100_open,
     a_host_that_does_not_read_holds_the_peer_back,
     the_rest_of_a_short_body_is_dropped_behind_the_answer,
     the_rest_of_a_long_body_is_not_read,
@@ -160,6 +161,33 @@ fn a_client_that_waits_for_100_gets_it_when_the_host_reads(bench: &Bench) {
     connection.wants_body();
     peer.send(bench, b"ney");
     assert!(answer(bench, &mut peer).0.starts_with("HTTP/1.1 200 "));
+}
+
+fn a_body_of_no_bytes_leaves_a_connection_that_expected_100_open(bench: &Bench) {
+    let place = bench.listen(streaming(), patient());
+    let mut peer = bench.connect(&place);
+    let requests = [
+        (post("Expect: 100-continue\r\n", b""), "none"),
+        (
+            post("Content-Length: 0\r\nExpect: 100-continue\r\n", b""),
+            "none",
+        ),
+        (
+            post(
+                "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+                b"0\r\n\r\n",
+            ),
+            "done",
+        ),
+        (post("Content-Length: 2\r\n", b"ho"), "done"),
+    ];
+    for (request, expected) in requests {
+        asked(bench, &mut peer, &request);
+        let (head, body) = answer(bench, &mut peer);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(!head.contains("Connection: close"), "{head}");
+        assert_eq!(body, expected);
+    }
 }
 
 fn a_host_that_does_not_read_holds_the_peer_back(bench: &Bench) {

@@ -7,6 +7,8 @@ use super::{Limits, Refusal};
 use std::borrow::Cow;
 use vespiary_trace::requires;
 
+const HIGHEST_MINOR_VERSION: u8 = 1;
+
 /// The head of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
@@ -14,7 +16,7 @@ pub struct Request {
     pub method: String,
     /// The request target as sent: ASCII, in one of the four forms of RFC 9112 section 3.2.
     pub target: String,
-    /// The version is HTTP/1 point this.
+    /// The version is HTTP/1 point this: 0, or 1 also for higher ones.
     pub minor_version: u8,
     /// Header lines in order: names as sent, values decoded as Latin-1 and trimmed.
     pub headers: Vec<(String, String)>,
@@ -159,8 +161,11 @@ fn header(line: &[u8]) -> (String, String) {
     (latin_1(&line[..colon]), latin_1(value))
 }
 
+/// The minor version of HTTP/1: one that is higher than those known here counts as the highest
+/// of them (RFC 9110 section 2.5).
 pub(super) fn minor_version(version: &[u8]) -> u8 {
-    version.last().map_or(0, |digit| digit.wrapping_sub(b'0'))
+    let digit = version.last().map_or(0, |digit| digit.wrapping_sub(b'0'));
+    digit.min(HIGHEST_MINOR_VERSION)
 }
 
 fn trim(mut value: &[u8]) -> &[u8] {

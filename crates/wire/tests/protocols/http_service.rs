@@ -50,6 +50,16 @@ fn rfc_9110_10_1_1_only_one_expectation_is_known() {
 }
 
 #[test]
+fn rfc_9110_2_5_a_higher_minor_version_counts_as_the_highest_known() {
+    for digit in 1..=9 {
+        let request = request(&format!("GET / HTTP/1.{digit}"), "");
+        assert_eq!(request.minor_version, 1, "1.{digit}");
+        assert!(request.may_persist(), "1.{digit}");
+    }
+    assert_eq!(request("GET / HTTP/1.0", "").minor_version, 0);
+}
+
+#[test]
 fn rfc_9112_9_3_a_connection_persists_unless_either_end_forbids_it() {
     claims!("rfc9112/9.3/1", "rfc9112/9.6/3", "rfc9112/9.6/5");
     let persists = |first, lines| request(first, lines).may_persist();

@@ -226,6 +226,8 @@ fn read_whole<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S) {
             request::ask(session, sink, request, bytes);
         }
         Aim::HandOver(_) => {
+            // The body may have ended without a byte of data.
+            head.exchange.awaits_continue = false;
             session.stage = Stage::Waiting(Box::new(head));
             sink.body_ended();
         }

@@ -44,9 +44,11 @@ impl Exchange {
     /// The next one on the same connection.
     pub(super) fn next(self, request: &Request, is_upgrade: bool) -> Self {
         let is_unread = request.has_body();
+        // Without a body nothing is awaited, but an upgrade begins with 100 if it was expected.
+        let may_await = is_unread || is_upgrade;
         Self {
             is_head: request.method == "HEAD",
-            awaits_continue: request.expects_continue(),
+            awaits_continue: may_await && request.expects_continue(),
             minor_version: request.minor_version,
             writer: None,
             is_kept: request.may_persist() && !is_upgrade && !is_unread,

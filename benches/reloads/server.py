@@ -25,6 +25,7 @@ class Echo(vespiary.Handler):
         pass
 """
 CONFIGURATION = """\
+driver = "{driver}"
 {workers}
 [endpoints.echo]
 url = "ws://127.0.0.1:0/"
@@ -49,13 +50,14 @@ class Server:
         folder: Where its configuration and its plug-in are written.
         workers: How many worker processes it has; 0 for none.
         drain_seconds: How long old connections may stay.
+        driver: Of its loops.
     """
 
-    def __init__(self, folder: Path, workers: int, drain_seconds: float) -> None:
+    def __init__(self, folder: Path, workers: int, drain_seconds: float, driver: str) -> None:
         self._plugin = folder / "plug.py"
         self._plugin.write_text(PLUGIN)
         head = f"workers = {workers}" if workers else ""
-        text = CONFIGURATION.format(workers=head, drain_seconds=drain_seconds)
+        text = CONFIGURATION.format(driver=driver, workers=head, drain_seconds=drain_seconds)
         (folder / "wasp.toml").write_text(text.replace("config = {}\n", ""))
         self._lines: list[str] = []
         self._first = subprocess.Popen(

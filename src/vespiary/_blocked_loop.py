@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["Watch"]
+__all__ = ["Interrupted", "Watch"]
 
 logger = logging.getLogger("vespiary")
 
@@ -36,6 +36,10 @@ _REPORT_SECONDS = 1.0
 """How long the blocked code may keep the log from being written."""
 _LOOPS = frozenset({"asyncio", "uvloop", "vespiary"})
 """The packages whose frames call the program's."""
+
+
+class Interrupted(SystemExit):
+    """Raised by SIGTERM in code that blocks the loop."""
 
 
 class Watch:
@@ -69,7 +73,7 @@ class Watch:
             self._must_raise = False
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
-            raise SystemExit(128 + number)
+            raise Interrupted(128 + number)
 
     def _run(self) -> None:
         interrupts = 0

@@ -28,7 +28,8 @@ def load_object(
 
     Raises:
         ConfigurationError: no such module or attribute (near misses are suggested), or the module
-            raised an exception while it was imported (its traceback is in the text).
+            raised an exception or ended the program while it was imported (its traceback is in the
+            text).
     """
     folder = (folder or Path()).absolute()
     name, colon, attribute = reference.rpartition(":")
@@ -62,7 +63,7 @@ def _load_module(name: str, folder: Path) -> ModuleType:
             f"{_near(error.name, _module_names(error.name, folder))}",
             subject=name,
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(name, error) from error
 
 
@@ -84,7 +85,7 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         if before is not None:
             sys.modules[name] = before

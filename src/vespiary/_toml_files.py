@@ -63,7 +63,7 @@ def parsed(path: Path, error: type[FileError] = FileError) -> tuple[str, dict[st
     except OSError as fault:
         raise error(path, [f"{path}: cannot be read: {fault.strerror}"]) from fault
     except UnicodeDecodeError as fault:
-        raise error(path, [f"{path}: is not valid UTF-8 text"]) from fault
+        raise error(path, [f"{path}:{_line_of_fault(path)}: is not valid UTF-8 text"]) from fault
     except tomllib.TOMLDecodeError as fault:
         match = re.search(r"(.*) \(at line (\d+), column (\d+)\)$", str(fault))
         what, number = (match[1], match[2]) if match else (str(fault), "1")
@@ -71,6 +71,17 @@ def parsed(path: Path, error: type[FileError] = FileError) -> tuple[str, dict[st
             number = str(max(1, len(text.splitlines())))
         raise error(path, [f"{path}:{number}: is not valid TOML: {what}"]) from fault
     return text, data
+
+
+def _line_of_fault(path: Path) -> int:
+    """The first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def line_of(lines: Mapping[KeyPath, int], place: KeyPath) -> int:

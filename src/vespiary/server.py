@@ -104,6 +104,9 @@ class Server:
             MiB: 6 KiB for each of 10,000 messages.
     """
 
+    _contains_exits = False
+    """Whether a SystemExit in a worker process ends that one only, and not the server."""
+
     def __init__(
         self,
         *,

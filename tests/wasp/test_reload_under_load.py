@@ -11,10 +11,12 @@ from benches.reloads.server import Server
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    ("workers", "driver"), [(0, "uring"), (2, "epoll")], ids=["alone", "workers"]
+)
 @pytest.mark.parametrize("way", ["reload", "upgrade"])
-def test_clients_notice_nothing(tmp_path: Path, way: str, workers: int) -> None:
-    server = Server(tmp_path, workers, DRAIN_SECONDS)
+def test_clients_notice_nothing(tmp_path: Path, way: str, workers: int, driver: str) -> None:
+    server = Server(tmp_path, workers, DRAIN_SECONDS, driver)
     options = argparse.Namespace(way=way, count=3, connections=30, pause=0.5)
     try:
         figures = vespiary.loop.run(measure(server, options))

@@ -12,7 +12,7 @@ import random
 import signal
 import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from selectors import BaseSelector
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakSet
@@ -28,7 +28,7 @@ from vespiary.loop._driver import driver_of_environment
 from vespiary.loop._native import NativeMethods
 from vespiary.loop._selector import PortSelector
 
-__all__ = ["Loop", "new_event_loop", "open_loops", "run"]
+__all__ = ["Loop", "new_event_loop", "open_loops", "run", "run_until_exit"]
 
 T = TypeVar("T")
 
@@ -222,6 +222,32 @@ def run(
     Raises:
         RuntimeError: a loop runs in this thread already.
     """
+    return run_until_exit(
+        main, None, debug=debug, driver=driver, spin_microseconds=spin_microseconds
+    )
+
+
+def run_until_exit(
+    main: Coroutine[Any, Any, T],
+    on_exit: Callable[[SystemExit], object] | None,
+    *,
+    debug: bool | None = None,
+    driver: str | None = None,
+    spin_microseconds: int = 0,
+) -> T:
+    """Run a coroutine as `run` does, and report it when something ends the program.
+
+    Args:
+        main: The coroutine.
+        on_exit: Called with a SystemExit that a callback or a task has raised, before the loop
+            is closed, which cancels `main`; None: it is not reported.
+        debug: As for `run`.
+        driver: As for `run`.
+        spin_microseconds: As for `run`.
+
+    Raises:
+        RuntimeError: a loop runs in this thread already.
+    """
     if asyncio._get_running_loop() is not None:
         main.close()
         raise RuntimeError("a loop runs in this thread already: await the coroutine instead")
@@ -235,4 +261,9 @@ def run(
 
     keep_heap()
     with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(main)
+        except SystemExit as error:
+            if on_exit is not None:
+                on_exit(error)
+            raise

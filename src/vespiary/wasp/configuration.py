@@ -7,6 +7,7 @@ an object of each is made. Nothing is bound and no `on_start` is called.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import traceback
@@ -53,6 +54,7 @@ __all__ = [
     "ADMIN",
     "Configuration",
     "Planned",
+    "check_places",
     "configuration_of",
     "make_sites",
     "read_configuration",
@@ -281,12 +283,12 @@ def make_sites(
         ]
         made[name] = [site for site in sites if site is not None]
     source.check()
-    _check_places(configuration, made)
+    check_places(configuration, made)
     return made
 
 
-def _check_places(configuration: Configuration, made: dict[str, list[Site]]) -> None:
-    """Report endpoints that cannot share an address.
+def check_places(configuration: Configuration, made: Mapping[str, Sequence[Site]]) -> None:
+    """Report endpoints, including the administration, that cannot share an address.
 
     Raises:
         FileError: there are some.
@@ -297,8 +299,10 @@ def _check_places(configuration: Configuration, made: dict[str, list[Site]]) -> 
             try:
                 place(addresses, site)
             except ConfigurationError as error:
-                path = configuration.endpoints[name].url_path(number)
+                planned = configuration.endpoints.get(name)
+                path = (ADMIN, "url") if planned is None else planned.url_path(number)
                 configuration.source.report(Problem(path, str(error)))
+                break
     configuration.source.check()
 
 
@@ -332,9 +336,8 @@ def _handler(hosting: Hosting, loaded: _Loaded) -> AnyHandler | None:
         where = ("application", error.subject) if is_option else ("plugin",)
         source.report(Problem((*path, *where), str(error)))
         return None
-    except Exception as error:
-        story = "".join(traceback.format_exception(error)).rstrip()
-        text = f"{table.plugin} could not be created:\n{story}"
+    except (Exception, SystemExit) as error:
+        text = f"{table.plugin} could not be created:\n{_story(error)}"
         source.report(Problem((*path, "plugin"), text))
         return None
     if handler is not None and _is_shared(source, handler, planned, loaded.users):
@@ -343,6 +346,15 @@ def _handler(hosting: Hosting, loaded: _Loaded) -> AnyHandler | None:
         file, line = source.place_of(path)
         name_start(handler, f"raised by on_start of endpoints.{planned.name} ({file}:{line})")
     return handler
+
+
+def _story(error: BaseException) -> str:
+    """The traceback of what a plug-in has raised, without the frames before its own."""
+    package = str(Path(__file__).parent.parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = list(itertools.dropwhile(lambda frame: frame.filename.startswith(package), frames))
+    story = [*traceback.format_list(own or frames), *traceback.format_exception_only(error)]
+    return "".join(story).rstrip()
 
 
 def _is_shared(
@@ -419,7 +431,7 @@ def _site(
     except ConfigurationError as error:
         key = "host_name" if error.subject == "host" else error.subject
         where = planned.path
-        if error.subject == url:
+        if error.subject in (url, bare_url(url)):
             where = planned.url_path(number)
         elif key in planned.table.__struct_fields__:
             where = (*where, key)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vespiary._blocked_loop import Interrupted
 from vespiary._counted import counted
 from vespiary._listening import ListeningAddress
 from vespiary._replacing import add_sites, bind_addresses, replace_sites, unbind_addresses
@@ -18,7 +19,8 @@ from vespiary._site import Site
 from vespiary._toml_files import FileError, Problem
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
-from vespiary.loop import run, running_core
+from vespiary.loop import running_core
+from vespiary.loop._loop import run_until_exit
 from vespiary.wasp.admin import admin_sites
 from vespiary.wasp.admin_checks import check_admin
 from vespiary.wasp.changes import Changes
@@ -27,6 +29,7 @@ from vespiary.wasp.configuration import (
     ADMIN,
     Configuration,
     Planned,
+    check_places,
     make_sites,
     read_configuration,
 )
@@ -145,6 +148,7 @@ class Platform:
         admin = self.configuration.table.admin
         if admin is not None:
             self.sites[ADMIN] = self._admin_sites(self.configuration, admin)
+            check_places(self.configuration, self.sites)
         self._task: asyncio.Task[None] | None = None
         self._is_asked_again = False
         self._lock = asyncio.Lock()
@@ -190,7 +194,7 @@ class Platform:
             self.bind()
             with kept_pid_file(self.configuration, is_upgrade=predecessor is not None):
                 drop_privileges(table)
-                run(self._serve(predecessor), driver=table.driver)
+                run_until_exit(self._serve(predecessor), _log_exit, driver=table.driver)
         finally:
             unbind_addresses(self.server)
 
@@ -369,6 +373,8 @@ class Platform:
             dirty.add(ADMIN)
             if new.table.admin is not None:
                 made[ADMIN] = self._admin_sites(new, new.table.admin)
+        kept = {name: sites for name, sites in self.sites.items() if name not in dirty}
+        check_places(new, kept | made)
         gone = [site for name, sites in self.sites.items() if name in dirty for site in sites]
         added = [site for sites in made.values() for site in sites]
         pairs = {
@@ -378,7 +384,6 @@ class Platform:
         }
         if gone or added:
             await replace_sites(self.server, gone, added, pairs)
-        kept = {name: sites for name, sites in self.sites.items() if name not in dirty}
         _finish(old, new, kept)
         self.records.install()
         self._warn_of_old_modules(new)
@@ -418,6 +423,11 @@ def _modules(configuration: Configuration) -> dict[str, object]:
     """The modules of plug-ins, and what is known of their files."""
     plugins = [one.table.plugin for one in configuration.endpoints.values()]
     return dict(state for state in map(module_state, plugins) if state is not None)
+
+
+def _log_exit(error: SystemExit) -> None:
+    if not isinstance(error, Interrupted):
+        logger.error("A plug-in has ended the program: the server stops", exc_info=error)
 
 
 def read_checked(path: Path) -> Configuration:

@@ -19,6 +19,7 @@ __all__ = ["PlatformServer"]
 class PlatformServer(Server):
     """A server that reports the begin of its stop, and may belong to a cluster."""
 
+    _contains_exits = True
     on_stopping: Callable[[], object] | None = None
     _cluster: NatsCluster | None
 

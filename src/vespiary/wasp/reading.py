@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary._suggestions import advice
+from vespiary._toml import as_toml
 from vespiary._toml_files import FileError, KeyPath, Problem, dotted, lines_of_keys, parsed
 from vespiary.wasp.substitution import substitute
 
@@ -66,7 +67,7 @@ class Source:
 
     def shown(self, path: KeyPath, value: object) -> str:
         """A value for an error; a secret that was substituted stays one."""
-        return repr(self.written.get(path, value))
+        return as_toml(self.written.get(path, value))
 
     def check(self) -> None:
         """Report everything that is wrong.
@@ -123,7 +124,8 @@ def _read(
     for key_path, as_written in written.items():
         source.written.setdefault(key_path, as_written)
     if not isinstance(included, list) or not all(isinstance(one, str) for one in included):
-        source.fault(path, lines.get(("include",), 1), f"include: {_WANTED}; got {included!r}")
+        text = f"include: {_WANTED}; got {as_toml(included)}"
+        source.fault(path, lines.get(("include",), 1), text)
         return
     for number, pattern in enumerate(included):
         line = lines.get(("include", number), lines.get(("include",), 1))

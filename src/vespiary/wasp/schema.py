@@ -66,8 +66,9 @@ Hosts = Literal["inline", "process", "static", "gateway", "wasm", "clr"]
 HostName = Annotated[
     Hosts,
     _expected(
-        f"expected how the endpoint is served: {', '.join(map(repr, get_args(Hosts)))} (the"
-        " interface is part of url; for the requests of one host name write host_name)"
+        f"expected how the endpoint is served: {', '.join(map(repr, get_args(Hosts)))} (ASGI and"
+        " WSGI applications need no host, they are found by plugin; the interface is part of url;"
+        " for the requests of one host name write host_name)"
     ),
 ]
 """How a plug-in runs: see `vespiary.wasp.hosts`."""
@@ -366,6 +367,9 @@ OTHER_KEYS: dict[type, dict[str, str]] = {
         "app": "write plugin",
         "module": "write plugin",
         "server_name": "write host_name",
+        "trusted_proxies": "write forwarded_from",
+        "proxy_headers": "write forwarded_from, with the addresses of the proxies",
+        "policies": "write slow_consumer",
         "root_path": "write application.root_path",
         "lifespan": "write application.lifespan",
         "threads": "write application.threads",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -24,9 +25,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from vespiary._blocked_loop import Interrupted
 from vespiary._core import share_connections, share_counters
 from vespiary.errors import ConnectionClosed
-from vespiary.loop import run, running_core
+from vespiary.loop import running_core
+from vespiary.loop._loop import run_until_exit
 from vespiary.workers._backplane import Addressed, LocalBackplane
 from vespiary.workers._board import State, Word
 from vespiary.workers._counters import NAMES_MAX
@@ -97,11 +100,20 @@ class Worker:
         for site in server._sites:
             if site.tls is not None:
                 site.tls.enter_worker()
-        run(
+        run_until_exit(
             self._serve(server),
+            functools.partial(self._exits, server),
             driver=self.driver,
             spin_microseconds=self.spin_microseconds,
         )
+
+    def _exits(self, server: Server, error: SystemExit) -> None:
+        """A program that ends itself means the server; where it is a plug-in, only its process."""
+        if not server._contains_exits or self.is_asked or isinstance(error, Interrupted):
+            return
+        self.is_asked = True
+        text = "A plug-in has ended the program: %s stops, and another process takes its place"
+        logger.error(text, self.name, exc_info=error)
 
     async def _serve(self, server: Server) -> None:
         loop = asyncio.get_running_loop()

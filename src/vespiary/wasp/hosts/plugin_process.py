@@ -51,6 +51,8 @@ class _Waiting(Delegate):
 class _Served(Server):
     """The server in the process: it heeds the channel."""
 
+    _contains_exits = True
+
     def __init__(self, channel: Channel) -> None:
         super().__init__()
         self._channel = channel

@@ -132,15 +132,12 @@ class Healthy:
 async def _gather(server: Server, kind: str) -> tuple[list[Client], list[Client], int]:
     """Connections with one process that will fail, healthy ones, and the number of the process."""
     bad, good = server.ports[-1], server.ports[0]
-    if kind == "process":
-        victims = [await Client.open(bad) for _ in range(NEIGHBORS + 1)]
-        return (
-            victims,
-            [await Client.open(good) for _ in range(HEALTHY)],
-            int(await victims[0].ask("pid")),
-        )
     victims: list[Client] = []
     healthy: list[Client] = []
+    if kind == "process":
+        victims += [await Client.open(bad) for _ in range(NEIGHBORS + 1)]
+        healthy += [await Client.open(good) for _ in range(HEALTHY)]
+        return victims, healthy, int(await victims[0].ask("pid"))
     process: int | None = None
     while len(victims) <= NEIGHBORS or len(healthy) < HEALTHY:
         client = await Client.open(bad)

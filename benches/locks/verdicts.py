@@ -41,12 +41,12 @@ detector. `python -m benches.locks.verdicts` runs all of them again and writes t
 """
 
 READING = """\
-The column "expected" has what the program must lead to. An **inversion**, a **deadlock** and
+The column "expected" has the correct result. An **inversion**, a **deadlock** and
 **misuse** must be reported, and make the run fail. **Information** is reported only on request. A
 **warning** is reported, but does not make the run fail. **Nothing** means that nothing may be
 reported. **Uncovered** means that no lock operation is seen, and that the tool says so.
 
-The other columns have what each tool reported. A **false alarm** is a report about a program
+The other columns have the reports of each tool. A **false alarm** is a report about a program
 without a mistake. **Hang** means that the program did not end, or computed for a minute, and had to
 be stopped. Numbers say in how many runs, if the runs differed. Reports of data races by Valgrind
 and ThreadSanitizer are not included. Wrong results are bold. If another tool reported anything

@@ -281,7 +281,7 @@ def test_a_hung_worker_is_replaced_with_its_stacks_in_the_log(start: Start) -> N
     program = start(2, hang_seconds=1.0)
     hung, other = program.connect_to(1), program.connect_to(2)
     hung.send("hang")
-    program.wait_for(r"Killing worker 1 \(process \d+\): its loop has run nothing for \d")
+    program.wait_for(r"Killing worker 1 \(process \d+\): its event loop was blocked for \d")
     program.wait_for(r'File ".*worker_program\.py", line \d+ in on_message')
     ended_with(hung)
     program.wait_for("Worker 1 is back")

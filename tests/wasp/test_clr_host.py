@@ -280,7 +280,7 @@ def test_every_fault_of_the_process_is_reported_and_recovered_from(
 def test_a_loop_without_an_end_is_killed(run: Run, lines: Connect) -> None:
     server, _, url = started(run, TEXT.replace("hang_seconds = 20", "hang_seconds = 3"))
     assert lines(url).ask("hang") == ""
-    server.wait_for("its loop has run nothing for")
+    server.wait_for("its event loop was blocked for")
     assert served(lines, url) == "hello"
 
 

@@ -191,7 +191,7 @@ def test_a_process_that_hangs_is_killed_with_its_stacks_in_the_log(
     server, _, url, other = started(run, text)
     client = lines(url)
     assert client.ask("hang") == ""
-    server.wait_for("its loop has run nothing for")
+    server.wait_for("its event loop was blocked for")
     assert "in do_hang" in server.log
     assert fresh(lines, url).ask("pid") != lines(other).ask("pid")
 

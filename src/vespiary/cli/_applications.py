@@ -27,8 +27,8 @@ _OPTIONS = (
     click.option(
         "--lifespan",
         type=Choice(["auto", "on", "off"]),
-        help="Whether an ASGI application must support the lifespan protocol (on), or the protocol"
-        " is not used (off).  [default: auto]",
+        help="The lifespan protocol of an ASGI application: required (on), not used (off), or used"
+        " if the application supports it (auto).  [default: auto]",
     ),
     click.option(
         "--threads",

@@ -25,7 +25,7 @@ __all__ = ["extract_command", "init", "rename_command"]
     "text_path",
     type=click.Path(path_type=Path),
     required=True,
-    help="The specification: plain text as RFCs are published, their XML, Markdown or HTML.",
+    help="The specification: the plain text or the XML of an RFC, Markdown, or HTML.",
 )
 @click.option(
     "--catalogue",
@@ -46,7 +46,7 @@ __all__ = ["extract_command", "init", "rename_command"]
 @click.option(
     "--old",
     type=click.Path(path_type=Path),
-    help="The text that the catalogue was made from, to find sentences that have changed.",
+    help="The previous text of the specification, to find sentences that have changed.",
 )
 @click.option(
     "--unpaired",

@@ -89,7 +89,7 @@ def collect_command(
     type=SPAN,
     default=SECONDS_MIN,
     help="The time limit for a test while a mark is disabled is ten times the test's usual time,"
-    " but at least this."
+    " but at least TIME."
     f"  [default: {SECONDS_MIN:g}s]",
 )
 @_json

@@ -86,7 +86,7 @@ def report(
 
     \b
     Exit codes:
-      0  nothing is wrong; the command gate checks what the gates demand
+      0  there is no contradiction; the command gate checks the gates
       1  catalogues, sources and evidence contradict one another
       2  the settings, a catalogue or the evidence are wrong
     """  # noqa: D301
@@ -122,7 +122,7 @@ def report(
     help="Also fail for each requirement whose status is lower than in this snapshot.",
 )
 def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None:
-    """Fail if a requirement's status is below what the settings' gates demand.
+    """Fail if the status of a requirement is lower than a gate in the settings requires.
 
     While not all gates pass yet, use --no-worse-than to check that no status becomes lower.
 

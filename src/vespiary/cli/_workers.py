@@ -26,7 +26,7 @@ _OPTIONS = (
         "--worker-hang-seconds",
         type=SPAN,
         metavar="TIME",
-        help="With --workers: replace a worker whose loop has run nothing for this long, and log"
+        help="With --workers: replace a worker whose event loop is blocked for this long, and log"
         f" its stacks.  [default: {Workers(1).hang_seconds:g}]",
     ),
     click.option(

@@ -27,17 +27,22 @@ _ORDERS = (
 
 @click.command(cls=Command)
 @configuration_file
-@click.option("--endpoint", metavar="NAME", help="Only those of this endpoint.  [default: all]")
+@click.option(
+    "--endpoint", metavar="NAME", help="Only connections of this endpoint.  [default: all]"
+)
 @click.option(
     "--peer",
     metavar="ADDRESS",
-    help="Only those of this IP address, address with a port, or network such as 10.0.0.0/8."
+    help="Only connections of this peer: an IP address, an address with a port, or a network"
+    " such as 10.0.0.0/8."
     "  [default: all]",
 )
 @click.option(
-    "--path", metavar="TEXT", help="Only those whose path begins with TEXT.  [default: all]"
+    "--path",
+    metavar="TEXT",
+    help="Only connections whose path begins with TEXT.  [default: all]",
 )
-@click.option("--worker", type=int, help="Only those of this worker.  [default: all]")
+@click.option("--worker", type=int, help="Only connections of this worker.  [default: all]")
 @click.option(
     "--order",
     type=Choice(_ORDERS),

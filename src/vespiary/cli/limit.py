@@ -19,7 +19,7 @@ __all__ = ["limit"]
 def limit(endpoint: str, name: str, value: str, file: Path) -> None:
     """Set a limit or a deadline of an endpoint of a running server until the next reload.
 
-    NAME and VALUE are those of the tables limits and deadlines of the configuration. FILE is
+    Write NAME and VALUE as in the tables limits and deadlines of the configuration. FILE is
     wasp.toml by default.
 
     \b

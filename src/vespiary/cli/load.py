@@ -59,8 +59,8 @@ class _Unable(click.ClickException):
 @click.option(
     "--duration",
     type=SPAN,
-    help="Send for this long, such as 5s. With --messages, sending ends with whichever is reached"
-    " first.  [default: until all messages are echoed]",
+    help="Send for this long, such as 5s. With --messages, sending ends as soon as one of the two"
+    " limits is reached.  [default: until all messages are echoed]",
 )
 @click.option("--size", type=SIZE, help="Bytes per message, such as 32 or 64KiB.  [default: 32]")
 @click.option(
@@ -147,7 +147,7 @@ class _Unable(click.ClickException):
     "--method",
     "-X",
     metavar="NAME",
-    help="The method of HTTP requests. The bodies are those of --size or --data."
+    help="The method of HTTP requests. --size or --data sets the body."
     "  [default: GET, or POST with a body]",
 )
 @click.option(
@@ -190,7 +190,7 @@ class _Unable(click.ClickException):
 @click.option(
     "--fragment-frames",
     type=click.IntRange(1),
-    help="With --fragment: the most frames per message.  [default: 4]",
+    help="With --fragment: the maximum number of frames per message.  [default: 4]",
 )
 @click.option(
     "--text/--binary",

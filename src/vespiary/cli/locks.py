@@ -118,8 +118,8 @@ _FULL_BYTES_MAX = 64 << 20
 @click.option(
     "--full-max",
     type=SIZE,
-    help="With --full: the most that is recorded, over all processes together. An acquisition"
-    " takes 40 bytes.  [default: 64MiB]",
+    help="With --full: the maximum size of the record, over all processes together. An"
+    " acquisition takes 40 bytes.  [default: 64MiB]",
 )
 @click.option("--verbose", is_flag=True, help="Also print findings that do not make the run fail.")
 def locks(

@@ -36,7 +36,7 @@ _COMMANDS = {
     "serve": "Serve a handler on one or more URLs.",
     "status": "Show what `vespiary run` serves.",
     "suspend": "Accept no new connections on an endpoint of `vespiary run`.",
-    "tap": "Show what passes on a connection of `vespiary run`.",
+    "tap": "Show the traffic of a connection of `vespiary run`.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
     "top": "Show what `vespiary run` does, live in the terminal.",
     "trace": "Link the requirements of a specification to code and tests.",

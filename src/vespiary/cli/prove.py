@@ -99,7 +99,7 @@ _SEED_MAX = 1 << 32
 @click.option(
     "--shared-network",
     is_flag=True,
-    help="Use the machine's network. By default, each case has a network namespace of its own.",
+    help="Use the machine's network. By default, each case has its own network namespace.",
 )
 @click.option("--json", "json_file", type=FILE, help="Write the results as JSON to this file.")
 @click.option(

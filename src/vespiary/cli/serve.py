@@ -158,7 +158,8 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 @click.option(
     "--executor",
     type=Choice(["threads"]),
-    help="Run the handler's plain methods on a pool of threads.  [default: on the loop's thread]",
+    help="Run the handler's methods on a pool of threads, if they are not async."
+    "  [default: on the loop's thread]",
 )
 @click.option(
     "--fd",
@@ -170,8 +171,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 @click.option(
     "--mode",
     metavar="OCTAL",
-    help="The permissions of the file of a Unix socket.  [default: what the umask gives]"
-    "  [0 to 777]",
+    help="The permissions of the file of a Unix socket.  [default: set by the umask]  [0 to 777]",
 )
 @click.option(
     "--backlog",

@@ -1,4 +1,4 @@
-"""`vespiary tap ID`: show what passes on a connection."""
+"""`vespiary tap ID`: show the traffic of a connection."""
 
 import json
 import sys
@@ -38,12 +38,12 @@ __all__ = ["tap"]
 def tap(
     connection: str, file: Path, seconds: float, records: int, preview: int, as_json: bool
 ) -> None:
-    """Show what passes on a connection of a running server: direction, size, first bytes.
+    """Show the traffic of a connection of a running server: direction, size, first bytes.
 
     CONNECTION is an id, as 'vespiary connections' lists it. FILE is wasp.toml by default.
 
-    The connection never waits for the tap: if too much passes, records are dropped, and counted.
-    With TLS the decrypted bytes are shown. The tap is noted in the audit log.
+    The connection never waits for the tap: if there is too much traffic, records are dropped and
+    counted. With TLS the decrypted bytes are shown. The audit log records each tap.
     """
     fields = {"seconds": f"{seconds:g}", "records": str(records), "preview": str(preview)}
     with asked(file, "POST", path_of("connections", connection, "tap"), fields) as answer:

@@ -47,9 +47,9 @@ _BOUNDS_MS = (
 def top(file: Path, interval: float, count: int | None) -> None:
     """Show what a running server does, live in the terminal. Ctrl-C ends it.
 
-    FILE is wasp.toml by default. Rates are those since the display before. If the output is not a
-    terminal, each display is printed below the one before. The exit code is 0 after Ctrl-C and
-    SIGTERM, too.
+    FILE is wasp.toml by default. Rates are averages since the previous display. If the output is
+    not a terminal, each display is printed below the previous one. The exit code is 0, even after
+    Ctrl-C or SIGTERM.
     """
     console = Console()
     if not console.is_terminal:

@@ -174,9 +174,9 @@ class ProcessTable(_Table, frozen=True):
     """The process of a plug-in with the host `process`; defaults: those of `vespiary.Workers`.
 
     Attributes:
-        memory_bytes_max: The most memory that it may have, with all processes that it starts. At
+        memory_bytes_max: How much memory it may use, with all processes that it starts. At
             this limit it is killed. Default: no limit.
-        hang_seconds: It is killed if its loop has run nothing for this time.
+        hang_seconds: It is killed if its event loop is blocked for this time.
         start_seconds: It is killed if it has not started by then.
         stop_seconds: When it stops, it has this time after `drain_seconds` to end.
         restart_seconds_max: The longest wait before it starts again.

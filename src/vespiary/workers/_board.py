@@ -220,5 +220,5 @@ class Slot:
 
     @property
     def silent_seconds(self) -> float:
-        """For how long the loop has run nothing."""
+        """How long the event loop has been blocked."""
         return (time.monotonic_ns() - self[Word.BEAT]) / 1e9

@@ -20,10 +20,10 @@ class Workers:
 
     Attributes:
         count: How many there are. One per processor core is usual.
-        hang_seconds: A worker whose loop has run nothing for this long is killed and replaced; the
-            stacks of all its threads are logged. It counts from the end of the start, and in each
-            stop. 30: longer than any handler should block the loop, and short enough that most
-            clients still wait. None: no limit.
+        hang_seconds: A worker whose event loop is blocked for this long is killed and replaced;
+            the stacks of all its threads are logged. The time counts from the end of the start,
+            and in each stop. 30: longer than any handler should block the loop, and short enough
+            that most clients still wait. None: no limit.
         start_seconds: A worker that has not started by then is killed, with the stacks of its
             threads in the log, and counts as one that failed to start. 90: long enough to load
             large data in `on_start`, and what systemd allows a service by default. None: no limit.

@@ -15,7 +15,7 @@ again at any time, one thread without a loop, which waits in `select`.
 * A worker does not start in time (`start_seconds`): its stacks are logged, and it is killed.
 * A worker cannot start: at the start of the server that ends everything, with an error. Later it is
   tried again, with waits, up to `start_failures_max`; then the server stops with an error.
-* A worker hangs: its loop has run nothing for `hang_seconds`. Its stacks are logged, and it is
+* A worker hangs: its event loop is blocked for `hang_seconds`. Its stacks are logged, and it is
   killed.
 * A worker has closed its descriptors, by mistake: it is killed.
 * A worker has more memory than it may: it drains, and another takes its place meanwhile.
@@ -447,7 +447,7 @@ class Supervisor:
             # A start may block the loop.
             silent = min(silent, now - since)
         if limits.hang_seconds is not None and silent > limits.hang_seconds:
-            return f"its loop has run nothing for {silent:.1f} s"
+            return f"its event loop was blocked for {silent:.1f} s"
         if since is None or process.kill_at is None or now < process.kill_at:
             return None
         own_end = process.slot.drained_at + (limits.stop_seconds or 0.0)

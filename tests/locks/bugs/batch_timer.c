@@ -1,7 +1,7 @@
 /* source: https://github.com/vmware/concord-bft/pull/2512
  * order: inversion, hang: deadlock, repaired: nothing
- * The timers' lock is held while a timer's callback wants the batch's; who adds to a batch resets
- * the timer under the batch's lock. */
+ * A timer's callback runs under the lock of the timers, and wants the lock of the batch. Another
+ * thread holds the lock of the batch and resets the timer. */
 #include "bugs.h"
 MUTEX(timers);
 MUTEX(batch);

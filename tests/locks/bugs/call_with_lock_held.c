@@ -1,7 +1,7 @@
 /* source: https://github.com/grpc/grpc/pull/20950
  * hang: stall with --stall 500ms, repaired: nothing
- * A call is made with a lock held, and waited for on a condition; what is called back wants that
- * lock before it reports. The program is ended by its watchdog. */
+ * A thread makes a call while it holds a lock, and waits on a condition for the result. The
+ * callback wants the lock before it reports. A watchdog ends the program. */
 #include "bugs.h"
 MUTEX(users);
 MUTEX(reply);

@@ -1,6 +1,6 @@
 /* source: https://github.com/realm/realm-object-store/issues/293
  * hang: deadlock, repaired: nothing
- * A manager calls its listeners under its lock; a listener asks the manager for something. */
+ * A manager calls its listeners under its lock, and a listener calls the manager under its own. */
 #include "bugs.h"
 MUTEX(manager);
 static int session_count(void) {

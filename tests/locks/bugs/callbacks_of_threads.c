@@ -1,6 +1,6 @@
 /* source: https://github.com/rakshasa/libtorrent/pull/708
  * order: inversion, hang: deadlock, repaired: nothing
- * Callbacks are processed under their queue's lock; three components close a ring through them. */
+ * Callbacks run under the lock of their queue. Three components form a cycle through them. */
 #include "bugs.h"
 MUTEX(callbacks);
 MUTEX(resolver);

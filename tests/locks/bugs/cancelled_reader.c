@@ -1,6 +1,6 @@
 /* source: https://github.com/volkszaehler/vzlogger/issues/122
  * order: misuse, hang: deadlock, repaired: nothing
- * A thread is cancelled in its critical section; the next one that wants the mutex waits for ever. */
+ * A thread is cancelled while it holds a mutex, and the next thread waits for the mutex forever. */
 #include "bugs.h"
 MUTEX(session);
 static atomic_int is_in;

@@ -1,6 +1,6 @@
 # source: https://github.com/python/cpython/pull/2037
 # order: nothing
-"""A task is cancelled at the moment at which it gets a lock: the next one gets it."""
+"""A task is cancelled at the moment at which it gets a lock, and the next task gets the lock."""
 
 import asyncio
 

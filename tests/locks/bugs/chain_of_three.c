@@ -1,7 +1,7 @@
 /* source: https://github.com/google/sanitizers/issues/814
  * order: nothing
- * One thread goes from lock to lock, hand over hand; the other closes the ring of orders, which one
- * thread alone can never hold. */
+ * One thread takes a chain of locks, one after the other. Another thread completes the cycle of
+ * orders. */
 #include "bugs.h"
 MUTEX(a);
 MUTEX(b);

@@ -1,6 +1,6 @@
 # source: https://github.com/ray-project/ray/pull/60011
 # hang: deadlock, repaired: nothing
-"""A reference's finalizer wants the client's lock, which is held when garbage is collected."""
+"""A reference's finalizer wants the client's lock, which is held during a garbage collection."""
 
 import gc
 import threading

@@ -1,6 +1,6 @@
 # source: https://github.com/Auterion/libmav-python/pull/11
 # order: inversion, hang: deadlock, repaired: nothing
-"""A connection is used while it holds the GIL; its thread calls back with the mutex held."""
+"""A connection is used under the GIL. Its thread calls Python while it holds the mutex."""
 
 import threading
 

@@ -1,6 +1,6 @@
 # source: https://github.com/wandb/wandb/pull/11402
 # hang: deadlock, repaired: nothing
-"""A finalizer prints, while the lock of the captured console is held."""
+"""A finalizer prints while the lock of the captured console is held."""
 
 import gc
 import threading

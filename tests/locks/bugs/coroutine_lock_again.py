@@ -1,6 +1,6 @@
 # source: https://github.com/python/asyncio/issues/439
 # hang: deadlock, repaired: nothing
-"""A coroutine awaits another one that wants the same asyncio.Lock."""
+"""A coroutine holds an asyncio.Lock and awaits another coroutine that wants it."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
 # source: https://github.com/Azure/azure-sdk-for-python/pull/11591
 # hang: deadlock, repaired: nothing
-"""Coroutines share a lock of threads across an await: the second one blocks the loop for ever."""
+"""Coroutines hold a threading lock during an await. The second one blocks the loop forever."""
 
 import asyncio
 import threading

@@ -1,6 +1,6 @@
 # source: https://github.com/E3SM-Project/e3sm_diags/issues/1040
 # hang: deadlock, repaired: nothing
-"""multiprocessing forks while a thread of a library has a lock; repaired, by another method."""
+"""multiprocessing forks while a thread of a library holds a lock. The fix uses spawn."""
 
 import multiprocessing
 import threading

@@ -1,7 +1,7 @@
 /* source: https://github.com/Tr3kkR/Yuzu/issues/2349
  * hang: deadlock, repaired: nothing
- * An engine is stopped under its mutex, across the joins of its workers; what a worker sends comes
- * to the engine, and wants that mutex. */
+ * A thread stops an engine and joins its workers while it holds the engine's mutex. A worker
+ * that reports a result wants this mutex. */
 #include "bugs.h"
 
 #include <functional>

@@ -1,6 +1,6 @@
 # source: https://github.com/tango-controls/pytango/issues/292
 # hang: deadlock, repaired: nothing
-"""A finalizer unsubscribes under the lock of the subscriptions, which is held at the collection."""
+"""A finalizer unsubscribes under a lock that is held during the garbage collection."""
 
 import gc
 import threading

@@ -1,6 +1,6 @@
 # source: https://github.com/rohanpm/more-executors/issues/98
 # hang: deadlock, repaired: nothing
-"""An executor is shut down under its lock, and waits for threads that want to submit more."""
+"""An executor is shut down under its lock, and waits for threads that want to submit work."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,6 +1,6 @@
 # source: https://github.com/delmic/odemis/pull/1952
 # order: nothing
-"""A finalizer waits for another thread, but for a limited time: slow, and no deadlock."""
+"""A finalizer waits for another thread with a timeout: slow, but not a deadlock."""
 
 import gc
 import threading

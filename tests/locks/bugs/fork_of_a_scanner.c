@@ -1,7 +1,7 @@
 /* source: https://github.com/greenbone/openvas-scanner/pull/491
  * hang: deadlock, repaired: nothing
- * A thread of the parent logs while another one forks; the child's first message wants the log's
- * lock, which nobody there can release. */
+ * A thread of the parent logs during a fork. The child's first log message wants the log's lock,
+ * which no thread in the child can release. */
 #include "bugs.h"
 #include <sys/wait.h>
 MUTEX(log_lock);

@@ -1,6 +1,6 @@
 /* source: https://github.com/gperftools/gperftools/issues/178
  * hang: deadlock, repaired: nothing
- * An allocator's lock is held by another thread at a fork; repaired, it has handlers for that. */
+ * Another thread holds an allocator's lock at a fork. The fix registers fork handlers. */
 #include "bugs.h"
 #include <sys/wait.h>
 MUTEX(arena);

@@ -1,6 +1,6 @@
 # source: https://github.com/dask/distributed/pull/1229
 # hang: deadlock, repaired: nothing
-"""A future's finalizer counts references down under a lock that is held at the collection."""
+"""A future's finalizer takes a lock that is held during the garbage collection."""
 
 import gc
 import threading

@@ -1,7 +1,7 @@
 /* source: https://github.com/ros2/rclcpp/pull/1135
  * order: inversion, hang: deadlock, repaired: nothing
- * A node's graph mutex, and a listener's barrier and interfaces: the barrier is taken last in one
- * place and first in another. */
+ * A node has a graph mutex, and a listener has two more mutexes. One of them is taken last in
+ * one place, and first in another. */
 #include "bugs.h"
 
 #include <mutex>

@@ -1,6 +1,6 @@
 # source: https://github.com/logdna/python/pull/108
 # hang: deadlock, repaired: nothing
-"""A handler calls a lock of its own `lock`, as the base class calls the one it holds at `emit`."""
+"""A handler keeps its own lock in `lock`, where the base class keeps the handler's lock."""
 
 import logging
 import threading

@@ -1,6 +1,6 @@
 /* source: https://github.com/apache/trafficserver/issues/3226
  * order: inversion, hang: deadlock, repaired: nothing
- * A session closes its streams under its lock; a stream reports an error to the session under its. */
+ * A session closes its streams under its lock; a stream reports errors under its own lock. */
 #include "bugs.h"
 MUTEX(session);
 MUTEX(streams);

@@ -1,6 +1,6 @@
 # source: https://github.com/python/cpython/pull/94504
 # order: nothing
-"""A finalizer imports a module while the same thread imports one: import locks are recursive."""
+"""A finalizer imports a module during an import in the same thread: import locks are recursive."""
 
 import gc
 import importlib

@@ -1,6 +1,6 @@
 # source: https://github.com/h5py/h5py/issues/859
 # hang: deadlock, repaired: nothing
-"""A property imports a module under the library's lock, which the module takes meanwhile."""
+"""A property imports a module under the library's lock, which the module also takes."""
 
 import importlib
 import sys

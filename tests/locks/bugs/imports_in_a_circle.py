@@ -1,6 +1,6 @@
 # source: https://github.com/python/cpython/issues/82276
 # order: nothing
-"""Threads import modules that import each other: the interpreter notices, and goes on."""
+"""Threads import modules that import each other. The interpreter detects this and continues."""
 
 import importlib
 import sys

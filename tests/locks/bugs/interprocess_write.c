@@ -1,7 +1,7 @@
 /* source: https://github.com/realm/realm-core/issues/3269
  * order: inversion, hang: deadlock, repaired: nothing
- * A write transaction takes the database's robust mutex in shared memory; a client's own lock is
- * taken before it in one place, and after it in another. */
+ * A write transaction takes the robust mutex of the database in shared memory. A client's lock
+ * is taken before it in one place, and after it in another. */
 #include "bugs.h"
 #include <sys/mman.h>
 static pthread_mutex_t *write_lock;

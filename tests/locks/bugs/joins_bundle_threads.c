@@ -1,6 +1,6 @@
 /* source: https://github.com/CppMicroServices/CppMicroServices/issues/210
  * hang: deadlock, repaired: nothing
- * The framework joins its threads with the lock of their list, which each takes before it ends. */
+ * Threads are joined while the lock of their list is held, which each takes before it ends. */
 #include "bugs.h"
 MUTEX(threads_lock);
 static pthread_t workers[3];

@@ -1,6 +1,6 @@
 # source: https://github.com/Delgan/loguru/issues/231
 # hang: deadlock, repaired: nothing
-"""A logger's lock is held at a fork; repaired, it is taken before and released after it."""
+"""A logger's lock is held at a fork. The fix takes it before the fork and releases it after."""
 
 import os
 import threading

@@ -1,6 +1,6 @@
 /* source: https://github.com/lms-org/lms/issues/48
  * hang: deadlock, repaired: nothing
- * A handler of a signal logs, and the signal came while the log's mutex was held. */
+ * A signal handler logs, and the signal arrives while the log's mutex is held. */
 #include "bugs.h"
 #include <signal.h>
 MUTEX(log_lock);

@@ -1,6 +1,6 @@
 # source: https://bugs.python.org/issue6721
 # hang: deadlock, repaired: nothing
-"""A thread logs while another forks, and the child logs; repaired, as logging has been since."""
+"""A thread logs during a fork, and the child logs. The fix is the one of today's logging module."""
 
 import logging
 import os

@@ -1,6 +1,6 @@
 # source: https://github.com/python/cpython/issues/96727
 # order: inversion, hang: deadlock, repaired: nothing
-"""A handler asks for a logger while it emits; logging is configured under the module's lock."""
+"""A handler gets a logger while it emits. Another thread configures logging under its lock."""
 
 import logging
 import logging.config

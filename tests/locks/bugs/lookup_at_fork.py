@@ -1,6 +1,6 @@
 # source: https://github.com/spotify/luigi/pull/534
 # hang: deadlock, repaired: nothing
-"""A thread looks a name up under a lock while a worker is forked, which does so too."""
+"""A thread looks up a name under a lock during a fork, and the child looks up a name too."""
 
 import os
 import threading

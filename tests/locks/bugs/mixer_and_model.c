@@ -1,7 +1,7 @@
 /* source: https://github.com/jubatus/jubatus/issues/180
  * order: inversion, hang: deadlock, repaired: nothing
- * An update holds the model's write lock and tells the mixer; the mixer puts a difference into the
- * model under its own lock. */
+ * An update holds the write lock of the model and calls the mixer. The mixer calls the model
+ * under its own lock. */
 #include "bugs.h"
 static pthread_rwlock_t model = PTHREAD_RWLOCK_INITIALIZER;
 MUTEX(mixer);

@@ -1,6 +1,6 @@
 # source: https://github.com/itamarst/crochet/issues/25
 # hang: deadlock, repaired: nothing
-"""A finalizer logs into a queue while the queue's lock is held, by the thread that it runs in."""
+"""A finalizer logs into a queue while its own thread holds the queue's lock."""
 
 import gc
 import queue

@@ -1,6 +1,6 @@
 /* source: https://github.com/microsoft/DirectXShaderCompiler/pull/4818
  * order: nothing
- * Many threads initialise by std::call_once at the same moment: all but one wait, and all go on. */
+ * Many threads call std::call_once at the same moment: one runs the function, the others wait. */
 #include "bugs.h"
 
 #include <mutex>

@@ -1,6 +1,6 @@
 /* source: https://github.com/ng-log/ng-log/pull/40
  * hang: deadlock, repaired: nothing
- * A handler of failures runs once, by std::call_once; a failure within it calls it again. */
+ * A failure handler runs once, with std::call_once. A failure inside the handler calls it again. */
 #include "bugs.h"
 
 #include <csignal>

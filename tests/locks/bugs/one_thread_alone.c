@@ -1,6 +1,6 @@
 /* source: https://github.com/google/sanitizers/issues/488
  * order: information
- * One thread takes two locks in both orders; the others take one at a time. */
+ * One thread takes two locks in both orders. The other threads take one lock at a time. */
 #include "bugs.h"
 MUTEX(first);
 MUTEX(second);

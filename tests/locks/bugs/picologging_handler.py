@@ -1,6 +1,6 @@
 # source: https://github.com/microsoft/picologging/issues/207
 # order: inversion, hang: deadlock, repaired: nothing
-"""A native lock is held while Python code is called; another thread wants it with the GIL."""
+"""A native lock is held during a call of Python code. Another thread with the GIL wants it."""
 
 import threading
 

@@ -1,6 +1,6 @@
 /* source: https://github.com/sleuthkit/sleuthkit/pull/2402
  * order: inversion, hang: deadlock, repaired: nothing
- * A connection of a pool of one is got before a lock in one place, and after it in another. */
+ * The only connection of a pool is taken before a lock in one place, after it in another. */
 #include "bugs.h"
 #include <semaphore.h>
 static sem_t pool;

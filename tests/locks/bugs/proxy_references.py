@@ -1,6 +1,6 @@
 # source: https://github.com/tomerfiliba-org/rpyc/pull/166
 # hang: deadlock, repaired: nothing
-"""The finalizer of a remote object's proxy sends a message, while one is being sent."""
+"""The finalizer of a remote object's proxy sends a message while another one is being sent."""
 
 import gc
 import threading

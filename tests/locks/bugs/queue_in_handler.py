@@ -1,6 +1,6 @@
 # source: https://bugs.python.org/issue14976
 # hang: deadlock, repaired: nothing
-"""A signal's handler puts something into a queue whose lock the interrupted `put` holds."""
+"""A signal handler calls `put` on a queue while the interrupted `put` holds the queue's lock."""
 
 import os
 import queue

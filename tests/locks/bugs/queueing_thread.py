@@ -1,6 +1,6 @@
 # source: https://github.com/python/cpython/pull/125492
 # hang: deadlock, repaired: nothing
-"""A manager joins the queueing thread with the lock held that this one takes to close."""
+"""A manager joins a thread while it holds the lock that the thread takes when it closes."""
 
 import threading
 

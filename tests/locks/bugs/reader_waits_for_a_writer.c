@@ -1,7 +1,7 @@
 /* source: https://github.com/qoretechnologies/qore/issues/2817
  * hang: stall with --stall 500ms, repaired: nothing
- * A thread waits on a condition with a read lock held that the one who signals wants to write. The
- * program is ended by its watchdog. */
+ * A thread holds a read lock and waits on a condition. The thread that notifies it wants the
+ * lock for writing. A watchdog ends the program. */
 #include "bugs.h"
 static pthread_rwlock_t state = PTHREAD_RWLOCK_INITIALIZER;
 MUTEX(inner);

@@ -1,6 +1,6 @@
 /* source: https://github.com/jubatus/jubatus_core/pull/200
  * hang: deadlock, repaired: nothing
- * A thread takes a read lock again, and a writer came in between: writers go first. */
+ * A thread takes a read lock twice, and a writer waits in between. The lock prefers writers. */
 #define _GNU_SOURCE
 #include "bugs.h"
 static pthread_rwlock_t storage;

@@ -1,6 +1,6 @@
 /* source: https://github.com/DeFiCh/ain/issues/368
  * order: inversion, hang: deadlock, repaired: nothing
- * Recursive mutexes of a node: each may be taken again, and still in one order only. */
+ * Recursive mutexes of a node are taken more than once, and in two orders. */
 #define _GNU_SOURCE
 #include "bugs.h"
 static pthread_mutex_t chain = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;

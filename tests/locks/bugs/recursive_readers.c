@@ -1,7 +1,7 @@
 /* source: https://github.com/circonus-labs/libmtev/pull/670
  * hang: deadlock, repaired: nothing
- * A configuration's read lock is taken again by a function that is called under it, with a writer
- * pending; repaired, each thread counts how often it has the lock. */
+ * A function and its caller both take the read lock of a configuration,
+ * while a writer waits. The fix counts how often each thread holds the lock. */
 #define _GNU_SOURCE
 #include "bugs.h"
 static pthread_rwlock_t configuration;

@@ -1,6 +1,6 @@
 /* source: https://github.com/tangent-opensource/coreBlackbird/pull/19
  * order: inversion, hang: deadlock, repaired: nothing
- * All places but one take the scene's mutex before the renderer's. */
+ * All places except one take the scene's mutex before the renderer's mutex. */
 #include "bugs.h"
 MUTEX(scene);
 MUTEX(renderer);

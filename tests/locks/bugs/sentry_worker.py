@@ -1,6 +1,6 @@
 # source: https://github.com/getsentry/sentry-python/issues/803
 # hang: deadlock, repaired: nothing
-"""Garbage is collected under a queue's lock, and a finalizer logs into the queue."""
+"""A garbage collection runs under a queue's lock, and a finalizer logs into the queue."""
 
 import gc
 import logging

@@ -1,6 +1,6 @@
 /* source: https://github.com/ros2/rmw_connextdds/pull/123
  * hang: deadlock, repaired: nothing
- * A user's callback is called under a mutex and calls the library; repaired, that is recursive. */
+ * A user's callback runs under a mutex and calls the library. The fix makes the mutex recursive. */
 #include "bugs.h"
 
 #include <functional>

@@ -1,6 +1,6 @@
 /* source: https://github.com/google/sanitizers/issues/1668
  * order: nothing
- * A lock for the finalizer is only ever shared: with a mutex in both orders nobody waits for it. */
+ * A read-write lock and a mutex in both orders. The read-write lock is only held for reading. */
 #include "bugs.h"
 static pthread_rwlock_t finalizer = PTHREAD_RWLOCK_INITIALIZER;
 MUTEX(client);

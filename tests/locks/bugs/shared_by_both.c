@@ -1,7 +1,7 @@
 /* source: https://github.com/google/sanitizers/issues/1862
  * order: nothing
- * Two read-write locks: one thread shares both, the other shares the second and wants the first for
- * itself. Nobody ever wants the second for itself. */
+ * Two read-write locks. One thread holds both for reading. The other one reads the second lock
+ * and writes the first. No thread writes the second lock. */
 #include "bugs.h"
 static pthread_rwlock_t first = PTHREAD_RWLOCK_INITIALIZER, second = PTHREAD_RWLOCK_INITIALIZER;
 THREAD(shares) {

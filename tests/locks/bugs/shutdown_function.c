@@ -1,6 +1,6 @@
 /* source: https://github.com/pmmp/ext-pmmpthread/issues/67
  * hang: deadlock, repaired: nothing
- * A thread waits on a condition; another wakes it and joins it with the condition's lock held. */
+ * A thread wakes another thread and joins it while it holds the condition's lock. */
 #include "bugs.h"
 MUTEX(monitor);
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;

@@ -1,6 +1,6 @@
 # source: https://github.com/python/cpython/pull/151482
 # hang: deadlock, repaired: nothing
-"""A signal's handler shuts an executor down, while its lock is held by `submit`."""
+"""A signal handler shuts an executor down while `submit` holds the executor's lock."""
 
 import os
 import signal

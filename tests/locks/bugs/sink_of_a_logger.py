@@ -1,6 +1,6 @@
 # source: https://github.com/Delgan/loguru/issues/712
 # hang: deadlock, repaired: nothing
-"""A sink allocates under the logger's lock, and a collected object logs in its finalizer."""
+"""A sink allocates under the logger's lock, and the finalizer of a collected object logs."""
 
 import gc
 import threading

@@ -1,7 +1,7 @@
 /* source: https://github.com/equeim/tremotesf2/pull/191
  * hang: deadlock, repaired: nothing
- * A static object is made on first use: its constructor takes a mutex, and a thread that has the
- * mutex uses the object first. It is made once, so that no run goes well and has both orders. */
+ * The constructor of a static object takes a mutex. A thread that holds the mutex uses the
+ * object first. The object is created once, so no run without a deadlock has both orders. */
 #include "bugs.h"
 
 #include <mutex>

@@ -1,6 +1,6 @@
 # source: https://github.com/storaged-project/blivet/issues/1500
 # order: inversion, hang: deadlock, repaired: nothing
-"""A record is formatted under the handler's lock, by an object that takes its own for that."""
+"""A record is formatted under the handler's lock, by an object that takes its own lock for it."""
 
 import logging
 import threading

@@ -1,7 +1,7 @@
 /* source: https://github.com/eclipse-zenoh/zenoh/issues/1092
  * order: inversion, hang: deadlock, repaired: nothing
- * A library calls a user's function with its tables locked; the user calls the library with a lock
- * held that the function takes too. */
+ * A library calls a user's function while its tables are locked. The user calls the library
+ * while it holds a lock that the function also takes. */
 #include "bugs.h"
 MUTEX(tables);
 MUTEX(users);

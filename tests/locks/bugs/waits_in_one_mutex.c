@@ -1,7 +1,7 @@
 /* source: https://github.com/mperham/connection_pool/issues/116
  * order: nothing
- * Who waits for a connection waits under the mutex that is needed to give one back: the wait on the
- * condition gives it away, and all is well. */
+ * A thread waits on a condition for a free connection. The wait releases the mutex that is
+ * needed to return a connection. */
 #include "bugs.h"
 MUTEX(stack);
 static pthread_cond_t returned = PTHREAD_COND_INITIALIZER;

@@ -1,6 +1,6 @@
 /* source: https://github.com/SpartanJ/efsw/pull/151
  * hang: deadlock, repaired: nothing
- * A file watcher's destructor joins its thread with the lock held that the thread starts with. */
+ * A file watcher's destructor joins its thread under the lock that the thread takes first. */
 #include "bugs.h"
 
 #include <memory>

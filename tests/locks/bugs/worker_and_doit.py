@@ -1,6 +1,6 @@
 # source: https://github.com/gjcarneiro/pybindgen/issues/37
 # order: inversion, hang: deadlock, repaired: nothing
-"""A worker of an extension calls Python under a mutex; `doit` takes that while it holds the GIL."""
+"""An extension's worker calls Python under a mutex. `doit` takes it while it holds the GIL."""
 
 import threading
 

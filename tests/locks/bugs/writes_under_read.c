@@ -1,6 +1,6 @@
 /* source: https://github.com/ZettaScaleLabs/hiroz/issues/256
  * hang: deadlock, repaired: nothing
- * A callback is called under the read lock of the table that it is in, and registers another. */
+ * A callback runs under the read lock of its table, and registers another callback. */
 #include "bugs.h"
 static pthread_rwlock_t callbacks = PTHREAD_RWLOCK_INITIALIZER;
 static void registers(void) {

@@ -1,5 +1,5 @@
 /* expect: deadlock
- * Adaptive mutexes, which spin for a while before they wait. */
+ * A deadlock of adaptive mutexes, which spin for a while before they wait. */
 #define _GNU_SOURCE
 #include "common.h"
 

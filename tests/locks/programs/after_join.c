@@ -1,5 +1,5 @@
 /* expect: nothing
- * The thread of one order is joined before the other is created. */
+ * The main thread joins the first thread before it creates the second one. */
 #include "common.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
 /* expect: nothing
- * The thread is joined before the one that made it goes on. */
+ * The main thread joins the other thread before it takes the locks itself. */
 #include "common.h"
 
 int main(void) {

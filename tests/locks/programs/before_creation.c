@@ -1,5 +1,5 @@
 /* expect: nothing
- * One order is over before the thread of the other is created. */
+ * The main thread takes its locks before it creates the other thread. */
 #include "common.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
 /* expect: inversion
- * The creator goes on while the other thread runs. */
+ * The main thread takes its locks while the thread that it has created runs. */
 #include "common.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
 /* expect: nothing
- * C11's threads as they are used every day: recursive and tried mutexes, a condition, an end, a flag. */
+ * Ordinary uses of C11 threads: recursive mutexes, trylock, a condition, a join, call_once. */
 #include <stdlib.h>
 #include <threads.h>
 

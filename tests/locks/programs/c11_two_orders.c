@@ -1,5 +1,5 @@
 /* expect: inversion
- * The mutexes of C11, in threads of C11, in both orders. */
+ * Two C11 threads take two C11 mutexes in both orders. */
 #include <stdatomic.h>
 #include <threads.h>
 

@@ -1,5 +1,5 @@
 /* expect: inversion
- * The two orders are a child process's. */
+ * A child process takes two mutexes in both orders. */
 #include "common.h"
 
 #include <sys/wait.h>

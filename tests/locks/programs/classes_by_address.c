@@ -1,5 +1,5 @@
 /* expect: nothing
- * Of two accounts the one with the lower address is always taken first. */
+ * Two accounts are locked, always the one with the lower address first. */
 #include "classes.h"
 
 static void *one(void *unused) { both(&accounts[0].lock, &accounts[1].lock); return unused; }

@@ -1,5 +1,5 @@
 /* expect: nothing
- * Each bank's accounts and tables are taken under that bank's lock, in any order. */
+ * The accounts and tables of a bank are locked in any order, under the lock of the bank. */
 #include "classes.h"
 
 static void *account_first(void *unused) {

@@ -1,5 +1,5 @@
 /* expect: nothing
- * One thread alone takes the classes in both orders. */
+ * One thread takes the locks of two classes in both orders. */
 #include "classes.h"
 
 static void *all(void *unused) {

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A tree of accounts: each is taken below the one that it belongs to, whatever their ages. */
+ * A tree of accounts: each account is locked only under the lock of its parent. */
 #include "classes.h"
 
 static void *left(void *unused) { both(&accounts[1].lock, &accounts[0].lock); return unused; }

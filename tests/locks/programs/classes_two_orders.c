@@ -1,6 +1,6 @@
 /* expect: information
- * An account and then its table; another table and then its account: no two locks are taken in both
- * orders, but two classes are. */
+ * An account and its table; another table and
+ * its account. No two locks, but two classes. */
 #include "classes.h"
 
 static void *account_first(void *unused) { both(&accounts[0].lock, &tables[0].lock); return unused; }

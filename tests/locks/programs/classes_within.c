@@ -1,5 +1,5 @@
 /* expect: information
- * A transfer takes the lock of the account that pays, then the other's: in no order at all. */
+ * A transfer locks two accounts, first the one that pays: there is no fixed order. */
 #include "classes.h"
 
 static void *pays(void *unused) { both(&accounts[0].lock, &accounts[1].lock); return unused; }

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A queue with a condition, as they are written every day. */
+ * An ordinary queue with a condition variable. */
 #include "common.h"
 
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;

@@ -1,5 +1,5 @@
 /* expect: deadlock
- * A wait on a condition is over, but its mutex is taken: by who wants what the waiting thread holds. */
+ * A wait ends and retakes its mutex, whose owner wants a lock of the waiting thread. */
 #include "common.h"
 
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;

@@ -1,6 +1,6 @@
 /* expect: inversion
- * Both orders are made on stacks of coroutines, without a mark at their base: beyond one stack there
- * is no memory, and beyond the other there is old data. */
+ * Both orders are taken on the stacks of
+ * coroutines, which have no end mark. */
 #include <stdint.h>
 #include <sys/mman.h>
 

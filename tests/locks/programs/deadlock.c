@@ -1,5 +1,5 @@
 /* expect: deadlock
- * As many threads as the argument says wait for each other in a ring. */
+ * Several threads wait for each other in a cycle. The argument is their number. */
 #include "common.h"
 
 static int count;

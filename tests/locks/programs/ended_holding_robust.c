@@ -1,6 +1,6 @@
 /* expect: nothing
- * A thread ends while it holds a robust mutex: its next owner is notified, and repairs the data
- * that it protects. */
+ * A thread ends while it holds a robust
+ * mutex. The next owner is notified. */
 #include "shared.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* expect: nothing
- * Locks taken in every way, so often that the full mode's figures are known beforehand. */
+ * Locks are taken in all ways, a known number of times, to check the figures of --full. */
 #include "common.h"
 #include <errno.h>
 #include <time.h>

@@ -1,6 +1,6 @@
 /* expect: nothing
- * Other threads hold mutexes when the process forks; the child does not want them, or makes them
- * again, and holds itself what the thread that forked held. */
+ * Other threads hold mutexes at a fork, but the
+ * child does not use them or initialises them. */
 #include "common.h"
 
 #include <sys/wait.h>

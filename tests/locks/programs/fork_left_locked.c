@@ -1,5 +1,5 @@
 /* expect: deadlock
- * Another thread holds a mutex when the process forks; the child has no such thread. */
+ * Another thread holds a mutex at a fork. The child waits for it forever. */
 #include "common.h"
 
 #include <sys/wait.h>

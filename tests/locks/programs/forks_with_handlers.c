@@ -1,7 +1,7 @@
 /* expect: nothing
- * An allocator's way with fork: handlers take its locks before it, and release them in the parent,
- * or make them again in the child. They were set up before any other library began, so that the
- * child's run before those of any other; parent and child go on at the same moment. */
+ * An allocator has fork handlers: they take its
+ * locks before the fork, and release them afterwards
+ * in the parent or initialise them in the child. */
 #include "common.h"
 #include <sys/wait.h>
 

@@ -1,5 +1,5 @@
 /* expect: nothing
- * Both orders only under a third mutex: one thread at a time. */
+ * Two mutexes are taken in both orders, but only under a third mutex. */
 #include "common.h"
 
 static void *gated(void *unused) {

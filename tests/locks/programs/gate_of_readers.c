@@ -1,5 +1,5 @@
 /* expect: inversion
- * The third lock is only shared: it keeps nobody out. */
+ * The third lock is only held for reading, so it does not exclude other threads. */
 #include "common.h"
 
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;

@@ -1,6 +1,6 @@
 /* expect: inversion
- * The hand-over comes before both orders, so it does not separate them. The flag does separate
- * them, but is not watched. */
+ * The notification comes before both orders, so it does not separate them. A flag separates
+ * them, but flags are not watched. */
 #include <semaphore.h>
 
 #include "common.h"

@@ -1,6 +1,6 @@
 /* expect: inversion with --repeat 20 --perturb --seed 1
- * The second order is taken only if the other thread comes between two operations, which full speed
- * hardly lets happen; delays do. */
+ * The second order is taken only if the threads run in an unusual order, which random delays
+ * cause. */
 #include "common.h"
 
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;

@@ -1,5 +1,5 @@
 /* expect: deadlock
- * A thread is joined by who holds the mutex that it wants. */
+ * A thread joins another thread while it holds the mutex that the other one wants. */
 #include "common.h"
 
 static atomic_int is_held;

@@ -1,6 +1,6 @@
 /* expect: inversion
- * More locks and threads are made, and end, than a record has room for at a time; of two of those
- * that come last the orders are seen still. */
+ * More locks and threads are created and destroyed
+ * than the record can hold at the same time. */
 #include "common.h"
 
 #define LOCKS 600000

@@ -1,6 +1,6 @@
 /* expect: inversion
- * Thousands of locks are held at once, beyond what is remembered: that costs nothing, and what was taken
- * before is seen still. */
+ * A thread holds thousands of locks at the same time. The orders of earlier locks are still
+ * seen. */
 #include "common.h"
 
 #define COUNT 10000

@@ -1,5 +1,5 @@
 # expect: nothing
-"""Threads that want the GIL while the interpreter ends: they are ended, or wait for ever."""
+"""Daemon threads want the GIL while the interpreter ends."""
 
 import threading
 import time

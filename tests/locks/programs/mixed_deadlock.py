@@ -1,5 +1,5 @@
 # expect: deadlock of Python lock, mutex
-"""Threads wait for each other in a ring that alternates Python locks and mutexes."""
+"""Threads wait for each other in a cycle of Python locks and mutexes."""
 
 import sys
 import threading

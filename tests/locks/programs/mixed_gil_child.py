@@ -1,5 +1,5 @@
 # expect: inversion of GIL, mutex
-"""The two orders are a forked child's, whose GIL is made again."""
+"""The two orders are in a forked child, which has a new GIL."""
 
 import os
 

@@ -1,5 +1,5 @@
 # expect: deadlock of GIL, mutex
-"""One thread waits for a mutex while it holds the GIL, the other for the GIL with the mutex."""
+"""One thread holds the GIL and waits for a mutex, whose owner waits for the GIL."""
 
 import threading
 

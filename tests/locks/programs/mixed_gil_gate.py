@@ -1,5 +1,5 @@
 # expect: nothing
-"""Two mutexes in both orders, but always with the GIL: one thread at a time."""
+"""Two mutexes in both orders, but always while the thread holds the GIL."""
 
 from native import held
 from turns import run

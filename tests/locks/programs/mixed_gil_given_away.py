@@ -1,5 +1,5 @@
 # expect: nothing
-"""Locks around calls that give the GIL away, and waits for Python locks, which give it away too."""
+"""Locks around calls that release the GIL, and waits for Python locks, which release it too."""
 
 import threading
 import time

@@ -1,5 +1,5 @@
 # expect: inversion of GIL, mutex
-"""One thread takes a mutex while it holds the GIL, the other the GIL while it holds the mutex."""
+"""One thread takes a mutex while it holds the GIL, another the GIL while it holds the mutex."""
 
 from native import callback, free, held
 from turns import run

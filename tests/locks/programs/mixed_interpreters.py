@@ -1,5 +1,5 @@
 # expect: nothing
-"""Interpreters beside the first one, with locks of their own and, since Python 3.12, GILs."""
+"""Several interpreters with their own locks and, since Python 3.12, their own GILs."""
 
 import importlib
 import threading

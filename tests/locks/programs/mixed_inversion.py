@@ -1,5 +1,5 @@
 # expect: inversion of Python lock, mutex
-"""A Python lock and a native one in both orders, the second from within a callback."""
+"""A Python lock and a native lock in both orders, the second order in a callback."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: inversion of GIL, Python lock, mutex
-"""A Python lock's holder takes the GIL, its holder a mutex, whose holder that lock."""
+"""A cycle of three: a Python lock, the GIL and a mutex."""
 
 import threading
 import time

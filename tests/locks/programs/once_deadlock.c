@@ -1,5 +1,5 @@
 /* expect: deadlock
- * What is done once wants a mutex, whose holder wants it to be done. */
+ * A pthread_once routine wants a mutex, and the owner of the mutex waits for the routine. */
 #include "common.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

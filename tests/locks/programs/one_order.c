@@ -1,5 +1,5 @@
 /* expect: nothing
- * Always the same order. */
+ * Two threads take two mutexes in the same order. */
 #include "common.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
 /* expect: information
- * One thread alone takes them in both orders: it never waits for itself. */
+ * One thread takes two mutexes in both orders, so it cannot wait for itself. */
 #include "common.h"
 
 static void *twice(void *unused) { both(&a, &b); both(&b, &a); return unused; }

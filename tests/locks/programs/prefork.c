@@ -1,5 +1,5 @@
 /* expect: inversion
- * A server that forks for each request: one request of hundreds takes its locks the wrong way. */
+ * A server forks per request. One request in hundreds takes its locks in another order. */
 #include <sys/wait.h>
 
 #include "common.h"

@@ -1,5 +1,5 @@
 /* expect: deadlock
- * As many processes as the argument says wait for each other in a ring, the parent among them. */
+ * Several processes wait for each other in a cycle. The argument is their number. */
 #include "shared.h"
 
 static int count;

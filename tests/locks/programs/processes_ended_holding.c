@@ -1,5 +1,5 @@
 /* expect: misuse
- * A process ends while it holds a shared mutex, though nobody waits for it. */
+ * A process ends while it holds a shared mutex, and no other process waits for it. */
 #include "shared.h"
 
 static void keeps(long unused) { (void)unused; pthread_mutex_lock(&shared->a); }

@@ -1,6 +1,6 @@
 /* expect: nothing
- * One order before the fork, one in a child, one in a child of later, one after all: never two at
- * once. */
+ * Processes that do not run at the same
+ * time take the locks in different orders. */
 #include "shared.h"
 
 static void back(long unused) { (void)unused; both(&shared->b, &shared->a); }

@@ -1,5 +1,5 @@
 /* expect: nothing
- * Mutexes are made again in the same shared memory: they are others than before. */
+ * Mutexes are initialised again in the same shared memory: they count as new locks. */
 #include "shared.h"
 
 static void forth(void) { both(&shared->a, &shared->b); }

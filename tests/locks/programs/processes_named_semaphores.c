@@ -1,5 +1,5 @@
 /* expect: inversion
- * Two processes take named semaphores in different orders, the second by their names. */
+ * Two processes take two named semaphores in different orders. */
 #include "shared.h"
 
 #include <fcntl.h>

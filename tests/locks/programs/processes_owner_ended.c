@@ -1,5 +1,5 @@
 /* expect: deadlock
- * A process ended while it held a shared mutex; another waits for that. */
+ * A process ended while it held a shared mutex, and another process waits for it. */
 #include "shared.h"
 
 static void keeps(long unused) { (void)unused; pthread_mutex_lock(&shared->a); _exit(0); }

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A process ends while it holds a robust mutex; the next one mends what it guards, and goes on. */
+ * A process ends while it holds a robust mutex. The next owner repairs the data. */
 #include "shared.h"
 
 #include <errno.h>

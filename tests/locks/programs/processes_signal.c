@@ -1,5 +1,5 @@
 /* expect: nothing
- * A semaphore that another process posts is a signal, though each process by itself sees a lock. */
+ * Another process posts the semaphore, so it counts as a notification. */
 #include "shared.h"
 
 static sem_t *handed;

@@ -1,5 +1,5 @@
 /* expect: inversion
- * Two children take mutexes that they share in different orders. */
+ * Two child processes take two shared mutexes in different orders. */
 #include "shared.h"
 
 static void forth(void) { both(&shared->a, &shared->b); }

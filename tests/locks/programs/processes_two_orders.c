@@ -1,5 +1,5 @@
 /* expect: inversion
- * Parent and child take two mutexes that they share in different orders. */
+ * Parent and child take two shared mutexes in different orders. */
 #include "shared.h"
 
 static void forth(void) { both(&shared->a, &shared->b); }

@@ -1,6 +1,6 @@
 /* expect: information
- * Who makes an object takes its mutex in the other order than everybody does later, before anybody
- * else knows the object. */
+ * A thread locks a new object in the other order,
+ * before other threads can use the object. */
 #include "common.h"
 
 static _Atomic(pthread_mutex_t *) shared;

@@ -1,5 +1,5 @@
 # expect: nothing
-"""One order is over before the other thread is made."""
+"""One order ends before the other thread is created."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: nothing
-"""What the methods refuse they refuse under the detector too, and what they take they take."""
+"""The lock methods accept and refuse the same arguments with and without the detector."""
 
 import threading
 from typing import Any

@@ -1,5 +1,5 @@
 # expect: inversion
-"""The two orders are those of a process that multiprocessing has spawned."""
+"""A child process of multiprocessing takes two locks in both orders."""
 
 import multiprocessing
 import threading

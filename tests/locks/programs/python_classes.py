@@ -1,5 +1,5 @@
 # expect: information
-"""Objects with a lock each, of two classes, which two threads take in both orders."""
+"""Objects of two classes have a lock each, and two threads take them in both orders."""
 
 import threading
 

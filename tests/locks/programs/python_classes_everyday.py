@@ -1,5 +1,5 @@
 # expect: nothing
-"""What a class by its line alone would lump together: queues, events and futures of many."""
+"""Many queues, events and futures, whose locks are created in the same lines of Python."""
 
 import concurrent.futures
 import queue

@@ -1,5 +1,5 @@
 # expect: inversion
-"""Functions take the place in memory of others that are gone; stacks name those that are there."""
+"""New functions have the addresses of deleted functions; the stacks show the new names."""
 
 import threading
 

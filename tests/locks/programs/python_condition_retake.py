@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A wait on a condition is over, but its lock is taken: by who wants what the waiter holds."""
+"""A wait on a condition ends and takes its lock again, in a cycle with another lock."""
 
 import threading
 

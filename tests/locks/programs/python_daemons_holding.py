@@ -1,5 +1,5 @@
 # expect: nothing
-"""The interpreter ends while daemon threads hold locks, and takes them away with those."""
+"""The interpreter ends while daemon threads hold locks."""
 
 import threading
 import time

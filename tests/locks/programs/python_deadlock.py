@@ -1,5 +1,5 @@
 # expect: deadlock
-"""Threads wait for each other in a ring."""
+"""Threads wait for each other in a cycle."""
 
 import sys
 import threading

@@ -1,5 +1,5 @@
 # expect: nothing
-"""Queue, Event, Condition, Semaphore and Barrier as they are used every day."""
+"""Ordinary uses of Queue, Event, Condition, Semaphore and Barrier."""
 
 import concurrent.futures
 import queue

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""Another thread holds a lock when the process forks; the child has no such thread."""
+"""Another thread holds a lock at a fork, and the child waits for it."""
 
 import os
 import threading

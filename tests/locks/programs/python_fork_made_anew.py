@@ -1,5 +1,5 @@
 # expect: nothing
-"""Other threads hold locks at a fork: the child makes them again, or does not want them."""
+"""Other threads hold locks at a fork. The child initialises them again, or does not use them."""
 
 import logging
 import os

@@ -1,5 +1,5 @@
 # expect: nothing
-"""Both orders only under a third lock."""
+"""Two locks in both orders, but only under a third lock."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: nothing
-"""One order is over before the other begins: what says so is handed over, in every way there is."""
+"""One order ends before the other one begins, after a notification, in all ways that are known."""
 
 import queue
 import threading

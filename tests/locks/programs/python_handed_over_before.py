@@ -1,5 +1,5 @@
 # expect: inversion
-"""What is handed over says nothing: the order is made behind it, beside the other one."""
+"""The notification does not separate the orders, because one order is taken after it."""
 
 import queue
 import threading

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A module takes a lock while it is imported; the thread that holds that lock imports it too."""
+"""A module takes a lock while it is imported; the owner of the lock imports the module."""
 
 import importlib
 import sys

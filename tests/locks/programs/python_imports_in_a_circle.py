@@ -1,5 +1,5 @@
 # expect: nothing
-"""Two threads import modules that import each other, which the interpreter resolves itself."""
+"""Two threads import modules that import each other, which the interpreter resolves."""
 
 import importlib
 import sys

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A thread is joined by who holds the lock that it wants."""
+"""A thread joins another thread while it holds the lock that the other one wants."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: nothing
-"""A thread takes a lock twice, so that another one wakes it: a signal, not a deadlock."""
+"""A thread takes a lock twice, and another thread releases it: a notification."""
 
 import threading
 import time

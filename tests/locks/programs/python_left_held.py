@@ -1,5 +1,5 @@
 # expect: information
-"""A thread ends with a lock that it took as a signal, and that nobody wants any more."""
+"""A thread ends while it holds a lock that it used as a notification."""
 
 import threading
 import time

@@ -1,5 +1,5 @@
 # expect: misuse
-"""A thread ends with an RLock, which nobody but it could have released."""
+"""A thread ends while it holds an RLock, which no other thread can release."""
 
 import threading
 import time

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""Processes wait for each other in a ring; their number and the start method are given."""
+"""Processes wait for each other in a cycle; the arguments are their number and start method."""
 
 import multiprocessing
 import sys

@@ -1,5 +1,5 @@
 # expect: nothing
-"""What programs do with multiprocessing every day: its signals are not locks."""
+"""Ordinary uses of multiprocessing, whose notifications are not locks."""
 
 import multiprocessing
 import sys

@@ -1,5 +1,5 @@
 # expect: nothing
-"""One process after another takes the locks, each in another order than the one before."""
+"""Processes that run one after the other take the locks in different orders."""
 
 import multiprocessing
 import sys

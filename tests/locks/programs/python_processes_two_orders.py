@@ -1,5 +1,5 @@
 # expect: inversion
-"""Two processes take two locks in different orders; how they start is given."""
+"""Two processes take two locks in different orders; the argument is the start method."""
 
 import multiprocessing
 import sys

@@ -1,5 +1,5 @@
 # expect: information
-"""A constructor takes the new object's lock in the other order, before anybody else knows it."""
+"""A constructor takes the new object's lock in the other order, before others can use it."""
 
 import threading
 

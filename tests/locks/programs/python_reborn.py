@@ -1,5 +1,5 @@
 # expect: nothing
-"""A lock is collected, and another made at its address."""
+"""A lock is deleted, and a new lock has the same address."""
 
 import threading
 

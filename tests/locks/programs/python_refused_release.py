@@ -1,5 +1,5 @@
 # expect: inversion
-"""A release that is refused changes nothing: the lock stays one."""
+"""A release that raises an exception does not change the lock."""
 
 import contextlib
 import threading

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A thread takes a lock again that it holds by a `with` statement, while another one lives."""
+"""A thread takes a lock again that it holds in a `with` statement, while another thread lives."""
 
 import threading
 import time

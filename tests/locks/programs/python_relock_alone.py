@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A thread takes a new lock twice, and there is nobody else who could release it."""
+"""A thread takes a new lock twice, and no other thread could release it."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A thread takes a lock again by `acquire` that it has used as a lock before, and holds."""
+"""A thread calls `acquire` twice on a lock that it has used as a lock before."""
 
 import threading
 

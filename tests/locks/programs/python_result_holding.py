@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A result is waited for by who holds the lock that the call wants; another thread is idle."""
+"""A thread waits for a result while it holds the lock that the computing thread wants."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A thread takes a semaphore again that it has, and no other thread lives that could release it."""
+"""A thread takes a semaphore twice, and no other thread could release it."""
 
 import threading
 

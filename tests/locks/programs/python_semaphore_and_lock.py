@@ -1,5 +1,5 @@
 # expect: inversion
-"""A semaphore as a lock, and a lock, in both orders."""
+"""A semaphore that counts as a lock, and a lock, in both orders."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: nothing
-"""Used as locks at first, in both orders; then another thread releases one: it is a signal."""
+"""Semaphores in both orders; later another thread releases one, so it is a notification."""
 
 import threading
 

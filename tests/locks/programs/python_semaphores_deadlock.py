@@ -1,5 +1,5 @@
 # expect: deadlock
-"""Threads wait for each other in a ring, each for a semaphore that the next one has."""
+"""Threads wait for each other in a cycle of semaphores."""
 
 import threading
 

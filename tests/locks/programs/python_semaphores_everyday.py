@@ -1,5 +1,5 @@
 # expect: nothing
-"""Semaphores as signals, as limits, and as locks that are taken in one order or only tried."""
+"""Semaphores as notifications, as limits, and as locks in one order or with a try."""
 
 import threading
 from typing import Any

@@ -1,5 +1,5 @@
 # expect: inversion
-"""Two semaphores that begin with 1, which threads take in both orders: they are locks."""
+"""Two semaphores with the initial value 1 in both orders: they count as locks."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""An executor is shut down by who holds the lock that one of its calls wants."""
+"""A thread shuts an executor down while it holds the lock that one of its calls wants."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,5 +1,5 @@
 # expect: nothing
-"""A lock as a signal: one thread takes it, another releases it."""
+"""A lock as a notification: one thread takes it, another releases it."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: stall with --stall 500ms
-"""A thread holds a lock that another wants, and waits for an event that nobody sets."""
+"""A thread holds a lock that another thread wants, and waits for an event that is never set."""
 
 import os
 import threading

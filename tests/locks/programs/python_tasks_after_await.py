@@ -1,5 +1,5 @@
 # expect: nothing
-"""One order is over before the other begins: its task was waited for, in every way there is."""
+"""One order ends before the other begins: a task waited for the other, in all ways."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine

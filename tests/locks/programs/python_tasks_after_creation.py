@@ -1,5 +1,5 @@
 # expect: nothing
-"""One order is over before the task of the other is made."""
+"""One order ends before the task of the other order is created."""
 
 import asyncio
 

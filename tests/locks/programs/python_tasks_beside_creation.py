@@ -1,5 +1,5 @@
 # expect: inversion
-"""One order is made beside the task of the other, by the task that has made it."""
+"""A task takes the locks after it has created the other task, so the orders can overlap."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
 # expect: nothing
-"""An acquire that is cancelled, or not in time, holds nothing and is part of no order."""
+"""An `acquire` that is cancelled or times out holds nothing and creates no order."""
 
 import asyncio
 import contextlib

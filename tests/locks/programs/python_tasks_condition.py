@@ -1,5 +1,5 @@
 # expect: inversion
-"""The lock of a condition is one of asyncio's: taken again after the wait, within another."""
+"""The lock of an asyncio condition is taken again after the wait, inside another lock."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""Tasks wait for each other in a ring, while others run."""
+"""Tasks wait for each other in a cycle, while other tasks run."""
 
 import asyncio
 import sys

@@ -1,5 +1,5 @@
 # expect: nothing
-"""Tasks take both orders only under a third lock."""
+"""Tasks take two locks in both orders, but only under a third lock."""
 
 import asyncio
 

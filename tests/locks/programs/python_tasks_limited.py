@@ -1,5 +1,5 @@
 # expect: nothing
-"""Waits with a time limit end: they make no order, and a circle of them is not a deadlock."""
+"""Waits with a timeout create no order, and a cycle of them is not a deadlock."""
 
 import asyncio
 import contextlib

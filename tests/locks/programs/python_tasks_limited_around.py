@@ -1,5 +1,5 @@
 # expect: inversion
-"""A time limit around all that a task does does not excuse its orders: until then it hangs."""
+"""A timeout around the whole task does not prevent the deadlock inside it."""
 
 import asyncio
 

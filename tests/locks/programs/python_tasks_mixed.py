@@ -1,5 +1,5 @@
 # expect: inversion
-"""A lock of threads within one of tasks, and the other way round, across an await."""
+"""A threading lock inside an asyncio lock, and in the other order, during an await."""
 
 import asyncio
 import threading

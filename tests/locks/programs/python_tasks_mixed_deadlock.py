@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A task awaits with a lock of threads held, for another that then wants it: one thread hangs."""
+"""A task holds a threading lock during an await, and another task of the loop wants it."""
 
 import asyncio
 import threading

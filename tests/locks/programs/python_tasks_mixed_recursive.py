@@ -1,5 +1,5 @@
 # expect: nothing
-"""The same with a lock that is recursive: the tasks' one thread never waits for it."""
+"""The same with an RLock, which all tasks of the loop's thread can take."""
 
 import asyncio
 import threading

@@ -1,5 +1,5 @@
 # expect: deadlock
-"""A task takes a lock again that it holds: asyncio's are not recursive."""
+"""A task takes an asyncio lock that it already holds."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
 # expect: inversion
-"""Two tasks take asyncio's semaphores that begin with 1 in both orders, one after the other."""
+"""Two tasks take two asyncio semaphores with the initial value 1 in both orders."""
 
 import asyncio
 

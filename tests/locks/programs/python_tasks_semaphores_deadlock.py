@@ -1,5 +1,5 @@
 # expect: deadlock
-"""Two tasks of one loop wait for each other's semaphores for ever, while the loop goes on."""
+"""Two tasks wait for each other's semaphores, while the loop continues."""
 
 import asyncio
 

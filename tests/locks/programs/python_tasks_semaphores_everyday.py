@@ -1,5 +1,5 @@
 # expect: nothing
-"""asyncio's semaphores as limits, as signals, and as locks in one order."""
+"""asyncio semaphores as limits, as notifications, and as locks in one order."""
 
 import asyncio
 

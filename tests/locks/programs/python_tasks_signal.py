@@ -1,5 +1,5 @@
 # expect: nothing
-"""A lock that a callback releases is a signal, in whatever order it is taken."""
+"""A callback releases the lock, so it counts as a notification."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
 # expect: inversion
-"""Two tasks take two locks of asyncio in both orders."""
+"""Two tasks take two asyncio locks in both orders."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
 # expect: nothing
-"""The inner lock of one order is only tried, or for a time."""
+"""The inner lock of one order is taken with a try or a timeout."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # expect: nothing
-"""A lock as a turnstile: each release lets the next thread pass, none of which ever releases it."""
+"""Each release lets the next thread pass, and no thread releases the lock that it took."""
 
 import threading
 import time

@@ -1,5 +1,5 @@
 /* expect: inversion
- * A reader that wants a mutex, and its holder who wants to write. */
+ * A reader wants a mutex, and the owner of the mutex wants the lock for writing. */
 #include "common.h"
 
 static pthread_rwlock_t r = PTHREAD_RWLOCK_INITIALIZER;

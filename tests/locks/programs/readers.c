@@ -1,5 +1,5 @@
 /* expect: nothing
- * Two read-write locks, only shared: readers do not wait for readers. */
+ * Two read-write locks in both orders, only for reading. */
 #include "common.h"
 
 static pthread_rwlock_t r = PTHREAD_RWLOCK_INITIALIZER, s = PTHREAD_RWLOCK_INITIALIZER;

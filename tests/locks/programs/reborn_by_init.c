@@ -1,5 +1,5 @@
 /* expect: nothing
- * A mutex is destroyed and made again at its address: another lock. */
+ * A mutex is destroyed and initialised again at the same address: it counts as a new lock. */
 #include "common.h"
 
 static void *again(void *unused) {

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A mutex is freed with its block, and the next block has another. */
+ * A mutex is freed, and a new mutex has the same address. */
 #include "common.h"
 
 static pthread_mutex_t *made(void) {

@@ -1,6 +1,6 @@
 /* expect: information
- * Mutexes in the frames of two calls, at the same address: two locks, not one that
- * two threads know. (The holders are one thread: at most information.) */
+ * Mutexes in the frames of two calls have the same address, but are different locks. (One thread
+ * holds both: at most information.) */
 #include "common.h"
 
 static __attribute__((noinline)) void first(void) {

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A recursive mutex may be taken again. */
+ * A thread takes a recursive mutex twice. */
 #include "common.h"
 
 int main(void) {

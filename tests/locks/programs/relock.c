@@ -1,5 +1,5 @@
 /* expect: deadlock
- * A mutex that is not recursive is taken again, which never returns. */
+ * A thread takes a non-recursive mutex twice, and waits forever. */
 #include "common.h"
 
 static void *again(void *unused) {

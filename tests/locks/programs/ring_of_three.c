@@ -1,5 +1,5 @@
 /* expect: inversion
- * Three threads, three mutexes, each two in a ring. */
+ * Three threads take three mutexes in a cycle. */
 #include "common.h"
 
 static void *b_then_c(void *unused) { both(&b, &c); return unused; }

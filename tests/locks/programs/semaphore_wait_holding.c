@@ -1,5 +1,5 @@
 /* expect: information
- * A signal is waited for with a mutex held. */
+ * A thread waits for a notification while it holds a mutex. */
 #include "common.h"
 
 #include <semaphore.h>

@@ -1,5 +1,5 @@
 /* expect: inversion
- * Two semaphores that begin with 1, each posted by who has waited for it: they are locks. */
+ * Two semaphores with the initial value 1, which each thread posts after it has waited: locks. */
 #include "common.h"
 
 #include <semaphore.h>

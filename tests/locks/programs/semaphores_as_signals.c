@@ -1,6 +1,6 @@
 /* expect: nothing
- * Semaphores that others post, that are waited for twice, or that begin with another number than 1:
- * in any order of waiting, they do not count as locks. */
+ * Semaphores that other threads post, or whose
+ * initial value is not 1, do not count as locks. */
 #include "common.h"
 
 #include <semaphore.h>

@@ -1,5 +1,5 @@
 /* expect: nothing
- * The second semaphore is tried, or waited for until a moment: nobody waits for ever. */
+ * The second semaphore is taken with a try or a timeout, so no thread waits forever. */
 #include "common.h"
 
 #include <semaphore.h>

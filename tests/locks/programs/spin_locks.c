@@ -1,5 +1,5 @@
 /* expect: inversion
- * Two spin locks in both orders. */
+ * Two threads take two spin locks in both orders. */
 #include "common.h"
 
 static pthread_spinlock_t x, y;

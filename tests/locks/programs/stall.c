@@ -1,5 +1,5 @@
 /* expect: warning with --stall 500ms
- * A thread sleeps for some seconds with a mutex that another wants: reported, and fails nothing. */
+ * A thread sleeps for seconds while it holds a mutex that another thread wants: a warning. */
 #include "common.h"
 
 static void *keeps(void *unused) {

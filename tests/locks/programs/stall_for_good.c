@@ -1,5 +1,5 @@
 /* expect: stall with --stall 500ms
- * A thread holds a mutex that two others want, and waits for a post that nobody makes. */
+ * A thread holds a mutex that two threads want, and waits for a post that never comes. */
 #include "common.h"
 
 #include <semaphore.h>

@@ -1,5 +1,5 @@
 /* expect: warning with --stall 500ms
- * A thread holds a mutex while it reads from a pipe: it is reported, and fails nothing. */
+ * A thread holds a mutex while it reads from a pipe: a warning. */
 #include "common.h"
 
 static int ends[2];

@@ -1,5 +1,5 @@
 /* expect: inversion
- * A mutex and a stream that is locked for several calls, in both orders. */
+ * A mutex and a stream that is locked with flockfile, in both orders. */
 #include "common.h"
 
 static void *stream_first(void *unused) {

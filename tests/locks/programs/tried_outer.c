@@ -1,5 +1,5 @@
 /* expect: inversion
- * The outer lock of one order was tried: it is held all the same. */
+ * The outer lock of one order was taken with a trylock, which does not matter. */
 #include "common.h"
 
 static void *tries(void *unused) {

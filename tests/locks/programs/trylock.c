@@ -1,5 +1,5 @@
 /* expect: nothing
- * The inner lock of one order is only tried. */
+ * The inner lock of one order is taken with a trylock. */
 #include "common.h"
 
 static void *tries(void *unused) {

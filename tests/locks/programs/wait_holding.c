@@ -1,5 +1,5 @@
 /* expect: information
- * A condition is waited for with another mutex held. */
+ * A thread waits on a condition while it holds another mutex. */
 #include "common.h"
 
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;

@@ -1,5 +1,5 @@
 /* expect: uncovered
- * No lock at all. */
+ * A program without locks. */
 #include "common.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
 /* expect: inversion
- * Two read-write locks in both orders, exclusively. */
+ * Two read-write locks in both orders, for writing. */
 #include "common.h"
 
 static pthread_rwlock_t r = PTHREAD_RWLOCK_INITIALIZER, s = PTHREAD_RWLOCK_INITIALIZER;

@@ -14,7 +14,7 @@ UNABLE: Final = 2
 
 _TABLE = (
     (0, "no alarm was reached, even after Ctrl-C or SIGTERM"),
-    (UNABLE, "the options are wrong, or this system does not allow what they ask for"),
+    (UNABLE, "the options are wrong, or this system does not allow them"),
     (ALARM, "an alarm was reached"),
     (NOT_EXECUTABLE, "COMMAND was found and cannot be executed"),
     (NOT_FOUND, "COMMAND was not found"),

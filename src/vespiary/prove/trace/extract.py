@@ -183,9 +183,9 @@ def _refuse_unpaired(request: Request, revision: Revision) -> None:
         return
     what = counted(len(unknown), "sentence of the catalogue is", "sentences of the catalogue are")
     raise ConfigurationError(
-        f"{request.path}: {what} not in this text, such as that of {unknown[0].id}: pass the "
-        "text that the catalogue was made from with --old FILE, to find what has changed; or "
-        "report them as vanished with --unpaired"
+        f"{request.path}: {what} not in this text, for example the sentence of {unknown[0].id}: "
+        "to find which sentences have changed, pass the previous text with --old FILE; to report "
+        "them as vanished, add --unpaired"
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BoundSocket",
+    "descriptor_fault",
     "given_socket",
     "is_socket",
     "remove_socket_file",
@@ -140,6 +141,18 @@ def given_socket(site: Site, backlog: int) -> socket.socket | None:
                 given.detach()
             raise
     return given
+
+
+def descriptor_fault(descriptor: int, endpoint: Endpoint) -> str | None:
+    """Why a server cannot serve an endpoint on a descriptor: what it is, and what it has to be."""
+    own = os.dup(descriptor)
+    try:
+        given = socket.socket(fileno=own)
+    except OSError as error:
+        os.close(own)
+        return f"not a socket: {error.strerror}"
+    with given:
+        return _fault(given, endpoint)
 
 
 def _fault(given: socket.socket, endpoint: Endpoint) -> str | None:

@@ -22,6 +22,7 @@ from msgspec import UNSET
 from vespiary._acceptors import delegate_of
 from vespiary._credentials import bare_url
 from vespiary._listening import ListeningAddress, place
+from vespiary._listening_sockets import descriptor_fault
 from vespiary._loading import load_object
 from vespiary._served import as_filter
 from vespiary._site import Site
@@ -410,6 +411,13 @@ def _sockets(
         )
         source.report(Problem((*planned.path, "socket"), text))
         return [{}] * count
+    for number, descriptor in enumerate(found):
+        url = planned.urls[number]
+        fault = descriptor_fault(descriptor, Endpoint.parse(url))
+        if fault is not None:
+            text = f"the socket {name!r} that was passed for {bare_url(url)} is {fault}"
+            source.report(Problem((*planned.path, "socket"), text))
+            return [{}] * count
     # Duplicates: the endpoint closes its descriptor when it ends, and a reload needs another.
     return [{"fd": os.dup(number)} for number in found]
 

@@ -44,9 +44,13 @@ def take_pid_file(configuration: Configuration) -> None:
     try:
         _write(configuration)
     except OSError as error:
-        logger.warning("The file %s still has the old process: %s", configuration.pid_file, error)
+        logger.warning("The file still has the old process: %s", error.strerror)
 
 
 def _write(configuration: Configuration) -> None:
     if configuration.pid_file is not None:
-        configuration.pid_file.write_text(f"{os.getpid()}\n")
+        try:
+            configuration.pid_file.write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            text = f"pid_file {configuration.pid_file}: cannot be written: {error.strerror}"
+            raise OSError(error.errno, text) from error

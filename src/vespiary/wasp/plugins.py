@@ -156,7 +156,7 @@ def name_start(handler: Handler, note: str) -> None:
     def on_start(server: Server) -> Any:
         try:
             result = start(server)
-        except Exception as error:
+        except BaseException as error:
             error.add_note(note)
             raise
         return _noted(result, note) if inspect.isawaitable(result) else result
@@ -167,7 +167,7 @@ def name_start(handler: Handler, note: str) -> None:
 async def _noted(started: Awaitable[object], note: str) -> None:
     try:
         await started
-    except Exception as error:
+    except BaseException as error:
         error.add_note(note)
         raise
 

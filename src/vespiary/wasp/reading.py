@@ -90,8 +90,12 @@ def read_source(path: Path, environment: Mapping[str, str] = os.environ) -> Sour
     Raises:
         FileError: the main file cannot be read, or is not TOML.
     """
-    if not path.exists():
-        raise FileError(path, [f"{path}: cannot be read: {_absent(path)}"])
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise FileError(path, [f"{path}: cannot be read: {_absent(path)}"]) from None
+    except OSError as error:
+        raise FileError(path, [f"{path}: cannot be read: {error.strerror}"]) from None
     source = Source(path)
     _read(source, path, environment, ())
     return source
@@ -162,6 +166,14 @@ def _merge(source: Source, path: Path, lines: dict[KeyPath, int], key: str, valu
         source.data[key] = value
 
 
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; one in a folder that may not be searched is reported when read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
 def _included(
     source: Source, path: Path, line: int, pattern: str, above: tuple[Path, ...]
 ) -> list[Path]:
@@ -174,7 +186,7 @@ def _included(
         found = [path.parent / pattern]
     files = []
     for file in found:
-        if not file.is_file():
+        if not _is_file(file):
             text = f"include: {file}: {_absent(file)}"
             source.fault(path, line, text)
         elif file.resolve() in {one.resolve() for one in (*above, path)}:

@@ -5,6 +5,7 @@
 "use strict";
 
 const KEPT = 300;
+const LEAST_SECONDS = 30; // So much time a chart shows at least.
 const KEY = "vespiary-samples";
 const PALETTE = ["--one", "--two", "--three", "--four", "--five", "--six"];
 let samples = [];
@@ -79,13 +80,22 @@ function color(name) {
 function makeChart(figure, now) {
   const lines = CHARTS[figure.dataset.chart](now);
   const axis = { stroke: color("--soft"), grid: { stroke: color("--rule"), width: 1 } };
+  // The pages have times in UTC.
+  const clock = (chart, times) =>
+    times.map((time) => new Date(time * 1000).toISOString().slice(11, 19));
   const options = {
     width: Math.max(200, figure.clientWidth - 16),
     height: 160,
     legend: { live: false },
     cursor: { y: false },
-    scales: { y: { range: (chart, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
-    axes: [axis, { ...axis, size: 60 }],
+    scales: {
+      x: { range: (chart, first, last) => [Math.min(first, last - LEAST_SECONDS), last] },
+      y: { range: (chart, least, most) => [0, most > 0 ? most * 1.1 : 1] },
+    },
+    axes: [
+      { ...axis, incrs: [1, 5, 10, 15, 30, 60, 300], space: 80, values: clock },
+      { ...axis, size: 60 },
+    ],
     series: [
       {},
       ...lines.map(([label], index) => ({
@@ -225,12 +235,13 @@ function addLimit() {
   const form = document.querySelector("#limit");
   const endpoint = document.querySelector("#limit-endpoint");
   if (!form) return;
+  const path = () => `/endpoints/${endpoint.value}/limits`;
   endpoint.addEventListener("change", () => {
-    form.setAttribute("hx-post", `/endpoints/${endpoint.value}/limits`);
+    form.setAttribute("hx-post", path());
     htmx.process(form);
   });
   form.addEventListener("htmx:configRequest", (event) => {
-    event.detail.path = `/endpoints/${endpoint.value}/limits`;
+    event.detail.path = path();
   });
 }
 

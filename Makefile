@@ -22,7 +22,9 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export VIRTUAL_ENV := $(abspath $(VENV))
-unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
+# Images of containers often set the last one. Without bytecode, each of the thousands of processes
+# that the tests start compiles all that it imports.
+unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 python := $(VENV)/bin/python
 stamps := $(VENV)/stamps

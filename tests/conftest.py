@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -47,6 +48,27 @@ ALLOWED_SKIPS: dict[str, str] = {
 }
 """The beginning of a test's identifier, and of the only reason for which it may skip."""
 
+LONGEST = (
+    "prove/test_hosts.py",
+    "api/test_guests.py",
+    "locks/test_programs.py",
+    "unit/test_documents.py",
+    "api/test_signals_to_blocked_programs.py",
+    "wasp/test_reload_under_load.py",
+    "trace/test_fooling.py",
+    "locks/test_bugs.py",
+    "conformance/test_autobahn.py",
+    "acceptance/test_held_workers.py",
+    "wasp/test_cluster.py",
+    "acceptance/test_workers.py",
+    "wasp/test_upgrade.py",
+    "wasp/test_clr_host.py",
+    "prove/test_examples_suite.py",
+    "load/test_faults.py",
+    "api/test_dead_peers.py",
+)
+"""The files that take half a minute or more begin first: none is left over for one process."""
+
 HANG_SECONDS = 30.0
 """How much longer than its timeout a test may take: for its fixtures, and for the report."""
 
@@ -57,6 +79,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; the others keep the random order of pytest-randomly."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish() -> None:

@@ -1,8 +1,8 @@
 """How a test starts pytest for a suite of its own: with the plugins that this suite uses.
 
 Pytest loads the plugins of every installed package otherwise, and with them numpy, faker, pydantic
-and hypothesis: a second of computing for each start. `tests/testing/test_plugin.py` and
-`tests/wasp/test_commands.py` start pytest as a user does, with all of them.
+and hypothesis: a second of computing for each start. `tests/testing/test_plugin.py`, and the first
+project in `tests/wasp/test_commands.py`, start pytest as a user does, with all of them.
 """
 
 import os

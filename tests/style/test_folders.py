@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import LONGEST
+
 TESTS = Path(__file__).resolve().parents[1]
 ROW = re.compile(r"^\| `([a-z]+)` \| \S.{9,} \| `make (test|test-all)`", re.M)
 
@@ -34,6 +36,10 @@ def test_every_folder_is_on_the_map_with_the_command_that_runs_it() -> None:
     assert len(rows) == len(dict(rows)), "a folder is on the map twice"
     assert dict(rows) == commands()
     assert set(commands()) == folders()
+
+
+def test_the_longest_files_are_there() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
 
 
 def test_the_parts_of_the_api_tests_are_fair_and_whole() -> None:

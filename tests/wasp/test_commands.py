@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.inner_pytest import OURS, environment, pytest_words
 from vespiary.compression import Compression
 from vespiary.framing import LengthPrefix
 from vespiary.server_options import ServerOptions
@@ -118,8 +119,19 @@ def test_a_new_project_passes_its_own_tests_and_is_served(tmp_path: Path, name: 
         f"{name}/{name}.py",
         f"{name}/test_{name}.py",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path / name, capture_output=True, text=True, check=False)
+    # The first as a user does, with the plugins of all packages.
+    command = pytest_words(*OURS)
+    variables = environment()
+    if name == "chat":
+        command, variables = pytest_words(), dict(os.environ)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path / name,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
     checked = vespiary("check", folder=tmp_path / name)

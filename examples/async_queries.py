@@ -1,9 +1,9 @@
-"""A WebSocket server that asks others before it answers: an HTTP service, and a blocking function.
+"""A WebSocket server that awaits an HTTP service and a blocking function before it answers.
 
-Handlers run inside a real asyncio loop, so every asyncio library works in them: here httpx asks a
-directory of wasps over HTTP (served by this very process, so that the example needs nothing else),
-and `asyncio.to_thread` runs a computation that would block the loop. While one client's question is
-under way, the others' are answered.
+Handlers run in a real asyncio loop, so you can use any asyncio library in them. Here, httpx queries
+a directory of wasps over HTTP. (This process also serves the directory, so the example needs no
+other server.) `asyncio.to_thread` runs a computation that would block the loop. While one client
+waits, the server answers other clients.
 
 Run:   .venv/bin/python examples/async_queries.py [WS_URL [HTTP_URL]]
        (default ws://127.0.0.1:9001 and http://127.0.0.1:8081)
@@ -33,10 +33,10 @@ SPECIES = {
 
 
 class Directory(vespiary.Handler):
-    """The HTTP service that is asked: GET /species/NAME answers in JSON."""
+    """The HTTP service: GET /species/NAME returns JSON."""
 
     async def on_request(self, request: vespiary.Request) -> vespiary.Response:
-        """Answer late, as a service with a database behind it would."""
+        """Answer after a delay, like a service with a database."""
         await asyncio.sleep(0.02)
         found = SPECIES.get(request.path.removeprefix("/species/"))
         if found is None:
@@ -46,20 +46,20 @@ class Directory(vespiary.Handler):
 
 
 class Queries:
-    """The server. Its client of the directory is shared by all connections."""
+    """The WebSocket server. All connections share its HTTP client."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.directory_url = ""
         self._client = client
 
     async def __call__(self, connection: vespiary.Connection) -> None:
-        """One connection: question after question."""
+        """Answer the questions of one connection."""
         async for question in connection:
             connection.send(await self.answer(str(question)))
             await connection.drain()
 
     async def answer(self, question: str) -> str:
-        """One answer. What goes wrong elsewhere is reported, and ends nothing here."""
+        """Answer one question. Errors of the service are part of the answer."""
         verb, _, rest = question.partition(" ")
         try:
             async with asyncio.timeout(SECONDS):
@@ -80,7 +80,7 @@ class Queries:
 
 
 def digest(words: str) -> str:
-    """A computation of some milliseconds, which releases the interpreter's lock."""
+    """Compute for some milliseconds, without the GIL."""
     return hashlib.pbkdf2_hmac("sha256", words.encode(), b"salt", 50_000).hex()
 
 

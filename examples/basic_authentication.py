@@ -1,8 +1,8 @@
-"""A WebSocket echo behind a user name and a password: HTTP Basic authentication (RFC 7617).
+"""A WebSocket echo with a user name and a password: basic authentication (RFC 7617).
 
-Who asks without the right ones is answered 401 before there is a WebSocket; a browser that opens
-the page then asks its user, and sends the answer with the page's WebSocket too. Name and password
-are readable on the wire: outside this machine, put a proxy with TLS in front.
+A client without a valid name and password gets the status 401, before a WebSocket exists. A browser
+that opens the page then asks the user for them, and also sends them with the page's WebSocket. The
+password is readable on the network: outside this machine, use a proxy with TLS.
 
 Run:   .venv/bin/python examples/basic_authentication.py [URL]     (default ws://127.0.0.1:9001)
 Talk:  open http://127.0.0.1:9001/ as ann, with the password `nest`
@@ -27,7 +27,7 @@ socket.onmessage = message => { document.getElementById("said").textContent = me
 
 
 def digest(text: str) -> bytes:
-    """Texts of any length as bytes of one length."""
+    """Return a hash, which has the same length for every text."""
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -35,10 +35,9 @@ DIGESTS = {name: digest(password) for name, password in PASSWORDS.items()}
 
 
 def user_of(request: vespiary.Request) -> str | None:
-    """The user who asks, if the password is right.
+    """Return the user's name if the password is correct.
 
-    An unknown name takes as long as a wrong password, and a nearly right one as long as any other,
-    so that the time of the answer tells nothing.
+    Every wrong name and every wrong password takes the same time, so the time reveals nothing.
     """
     if request.basic_credentials is None:
         return None
@@ -51,7 +50,7 @@ class Echo(vespiary.Handler):
     """The echo; `connection.data` is the user's name."""
 
     def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
-        """The page or a WebSocket, to whom they belong."""
+        """Serve the page or the WebSocket to a user with a correct password."""
         user = user_of(request)
         if user is None:
             return request.respond(401, "a name and a password, please\n", [CHALLENGE])
@@ -61,7 +60,7 @@ class Echo(vespiary.Handler):
         return request.respond(200, PAGE, [("Content-Type", "text/html; charset=utf-8")])
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        """Back to whom it came from, by name."""
+        """Send the message back, with the user's name."""
         connection.send(f"{connection.data}: {message!s}")
 
 

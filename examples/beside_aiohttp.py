@@ -1,7 +1,7 @@
-"""A WebSocket server beside an aiohttp application, in one loop.
+"""A WebSocket server and an aiohttp application in one event loop.
 
-The aiohttp application has the pages and the API, Vespiary has the many connections. Both run in
-one loop, so a request can publish to every connection: POST /news sends its text to all of them.
+The aiohttp application serves the pages and the API, and Vespiary serves the WebSockets. Both run
+in one loop, so a request can publish to every connection: POST /news sends its text to all of them.
 
 Run:   .venv/bin/python examples/beside_aiohttp.py [WS_URL [HTTP_PORT]]
        (default ws://127.0.0.1:9001 and port 8080)
@@ -18,10 +18,10 @@ import vespiary
 
 
 class News(vespiary.Handler[str]):
-    """Every connection gets the news."""
+    """Sends the news to every connection."""
 
     def on_open(self, connection: vespiary.Connection[str]) -> None:
-        """A subscriber is anyone who connects."""
+        """Subscribe every connection."""
         connection.subscribe("news")
 
 
@@ -29,7 +29,7 @@ SERVER = web.AppKey("server", vespiary.Server)
 
 
 async def publish(request: web.Request) -> web.Response:
-    """POST /news: the body goes to every connection."""
+    """POST /news: publish the body to every connection."""
     count = request.app[SERVER].publish("news", await request.text())
     return web.json_response({"receivers": count})
 

@@ -3,8 +3,8 @@
     call:    number (4 bytes), method (1 byte), arguments
     answer:  number (4 bytes), status (1 byte; 0 is good), result
 
-Several calls of a connection can be under way; the number says which one an answer belongs to, so
-that a slow call does not hold up a fast one. Both ends are here.
+A connection can have several calls in progress. The number links an answer to its call, so a slow
+call does not delay a fast one. This file contains the server and the client.
 
 Run:   .venv/bin/python examples/binary_rpc.py serve [URL]       (default tcp://127.0.0.1:5050)
 Talk:  .venv/bin/python examples/binary_rpc.py call [URL]
@@ -31,7 +31,7 @@ async def total(arguments: bytes) -> bytes:
 
 
 async def wait(arguments: bytes) -> bytes:
-    """Nothing, after some milliseconds."""
+    """Wait for some milliseconds."""
     (milliseconds,) = struct.unpack("<H", arguments)
     await asyncio.sleep(milliseconds / 1000)
     return b""
@@ -41,7 +41,7 @@ METHODS: dict[int, Callable[[bytes], Awaitable[bytes]]] = {1: total, 2: wait}
 
 
 async def serve_calls(connection: vespiary.Connection[bytes]) -> None:
-    """One client. What is under way ends with the connection."""
+    """Serve one client. Its calls are cancelled when the connection ends."""
     free = asyncio.Semaphore(CALLS_MAX)
     async with asyncio.TaskGroup() as calls:
         async for message in connection:
@@ -71,7 +71,7 @@ class CallFailed(Exception):
 
 
 class Client:
-    """The calling end."""
+    """A client."""
 
     def __init__(self, connection: vespiary.Connection[bytes]) -> None:
         self.connection = connection
@@ -79,7 +79,7 @@ class Client:
         self.waiting: dict[int, asyncio.Future[bytes]] = {}
 
     async def read(self) -> None:
-        """Give answers to those who wait for them, until the connection ends."""
+        """Pass answers to the waiting calls, until the connection ends."""
         try:
             async for message in self.connection:
                 number, status = HEAD.unpack_from(message)
@@ -101,7 +101,7 @@ class Client:
 
 
 async def call(url: str) -> None:
-    """Three calls at once: the slow one ends last, the one that fails says why."""
+    """Make three calls at once: the slow one ends last, and one fails."""
     async with vespiary.connect(url, framing=FRAMING) as connection:
         client = Client(connection)
         reading = asyncio.create_task(client.read())

@@ -1,8 +1,8 @@
-"""Mutual TLS: clients show a certificate, and the server knows them by name.
+"""Mutual TLS: clients present a certificate, and the server identifies them by it.
 
-An authority signs who may connect at all. Who it is says a folder with a certificate for each
-client, FOLDER/NAME.pem: take the file away, and the client stays outside. One who reads the
-folder learns no secret, for the keys are with the clients.
+An authority signs the certificates of all clients that may connect. The server looks up the name of
+a client in a folder with a certificate per client, FOLDER/NAME.pem. To lock a client out, delete
+its file. The folder contains no secrets, because only the clients have the private keys.
 
 Run:   .venv/bin/vespiary cert localhost --folder certificates     (once, and it makes an authority)
        .venv/bin/vespiary cert ann --folder certificates           (for each client)
@@ -36,7 +36,7 @@ class Office(vespiary.Handler[bytes]):
         self.clients = clients
 
     def on_open(self, connection: vespiary.Connection[bytes]) -> None:
-        """The certificate has been verified; whose it is says the folder."""
+        """Look up the name of the verified certificate."""
         assert connection.tls is not None
         assert connection.tls.peer_certificate is not None
         digest = hashlib.sha256(connection.tls.peer_certificate).digest()
@@ -49,7 +49,7 @@ class Office(vespiary.Handler[bytes]):
         connection.send(f"hello {name}")
 
     def on_message(self, connection: vespiary.Connection[bytes], message: bytes) -> None:
-        """A line of a client whose name is known."""
+        """Repeat a line, with the client's name."""
         connection.send(f"{connection.data}: {message.decode(errors='replace')}")
 
 

@@ -1,10 +1,10 @@
-"""A small DNS server for names of your own, over UDP and over TCP: one handler for both.
+"""A small DNS server for your own names, over UDP and TCP, with one handler for both.
 
-It answers questions for IPv4 addresses (A) of the names in ADDRESSES, says that other names do not
-exist, and refuses everything else. The messages are those of RFC 1035 section 4.1; over TCP each is
-preceded by its length in two bytes (section 4.2.2).
+It answers questions for IPv4 addresses (A) of the names in ADDRESSES, reports that other names do
+not exist, and refuses everything else. The messages have the format of RFC 1035 section 4.1. Over
+TCP, each message comes after its length in two bytes (section 4.2.2).
 
-What is malformed gets no answer at all: the sender's address may be somebody else's.
+A malformed message gets no answer, because its source address may be forged.
 
 Run:   .venv/bin/python examples/dns_stub.py [UDP-URL TCP-URL]
        (default udp://127.0.0.1:5353 tcp://127.0.0.1:5353)
@@ -33,7 +33,7 @@ POINTER_TO_QUESTION = 0xC000 | HEADER.size
 
 
 def answer(query: bytes) -> bytes | None:
-    """Return the answer to a query; None where it is not one."""
+    """Return the answer to a query; None if it is not a valid query."""
     if len(query) < HEADER.size:
         return None
     number, flags, questions, *_ = HEADER.unpack_from(query)
@@ -76,13 +76,13 @@ class Names(vespiary.Handler[bytes]):
     """Answers queries."""
 
     def on_datagram(self, datagram: vespiary.Datagram) -> None:
-        """Over UDP each datagram is a query."""
+        """Answer a query over UDP."""
         found = answer(datagram.data)
         if found is not None:
             datagram.reply(found)
 
     def on_message(self, connection: vespiary.Connection[bytes], message: bytes) -> None:
-        """Over TCP a client that talks nonsense loses its connection."""
+        """Answer a query over TCP. A malformed query ends the connection."""
         found = answer(message)
         if found is None:
             connection.close()

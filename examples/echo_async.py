@@ -1,4 +1,4 @@
-"""Echo with a coroutine: one task a connection, which reads as one thinks.
+"""Echo with a coroutine, which runs once per connection.
 
 Run:   .venv/bin/python examples/echo_async.py [URL...]         (default ws://127.0.0.1:9001)
 Talk:  .venv/bin/python -m websockets ws://127.0.0.1:9001
@@ -10,7 +10,7 @@ import vespiary
 
 
 async def echo(connection: vespiary.Connection) -> None:
-    """Send every message back. When the client reads slowly, wait for it."""
+    """Send every message back. If the client reads slowly, wait."""
     async for message in connection:
         connection.send(message)
         await connection.drain()

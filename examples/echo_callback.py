@@ -1,4 +1,4 @@
-"""Echo with a handler's method: whatever a WebSocket client sends comes back to it.
+"""Echo with a handler's method: the server sends each message back to its client.
 
 Run:   .venv/bin/python examples/echo_callback.py [URL...]      (default ws://127.0.0.1:9001)
 Talk:  .venv/bin/python -m websockets ws://127.0.0.1:9001
@@ -14,7 +14,7 @@ class Echo(vespiary.Handler):
     """Sends every message back, text as text and bytes as bytes."""
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        """Queue it; what one batch of events sends leaves together."""
+        """Queue the message. Messages of one batch are sent together."""
         connection.send(message)
 
 

@@ -1,7 +1,7 @@
-"""A FastAPI application: pages, JSON, a stream of events and a WebSocket on one address.
+"""A FastAPI application with pages, JSON, a stream of events and a WebSocket on one address.
 
-The application is an ordinary one. Vespiary serves it with `vespiary.ASGI`, and
-`vespiary serve fastapi_items.py:app http://127.0.0.1:8000` does the same.
+Vespiary serves the application with `vespiary.ASGI`. `vespiary serve fastapi_items.py:app
+http://127.0.0.1:8000` does the same.
 
 Run:   .venv/bin/python examples/fastapi_items.py [URL]     (default http://127.0.0.1:8000)
 Talk:  curl http://127.0.0.1:8000/items
@@ -23,7 +23,7 @@ import vespiary
 
 
 class Item(BaseModel):
-    """What is stored."""
+    """An item of the store."""
 
     name: str
     price: float = 0.0
@@ -31,7 +31,7 @@ class Item(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Before the first request, and after the last."""
+    """Run code before the first request and after the last one."""
     app.state.items = {1: Item(name="honey", price=4.5)}
     yield
     app.state.items.clear()
@@ -42,14 +42,14 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/items")
 async def all_items() -> dict[int, Item]:
-    """Everything."""
+    """Return all items."""
     items: dict[int, Item] = app.state.items
     return items
 
 
 @app.get("/items/{number}")
 async def one_item(number: int) -> Item:
-    """One of them."""
+    """Return one item."""
     if number not in app.state.items:
         raise HTTPException(404, "there is nothing with this number")
     item: Item = app.state.items[number]
@@ -58,7 +58,7 @@ async def one_item(number: int) -> Item:
 
 @app.post("/items", status_code=201)
 async def add_item(item: Item) -> dict[str, int]:
-    """One more."""
+    """Add an item."""
     number = max(app.state.items, default=0) + 1
     app.state.items[number] = item
     return {"number": number}
@@ -66,7 +66,7 @@ async def add_item(item: Item) -> dict[str, int]:
 
 @app.get("/ticks")
 async def ticks(count: int = 3) -> StreamingResponse:
-    """Events, as a browser's EventSource reads them."""
+    """Send events, for a browser's EventSource."""
 
     async def events() -> AsyncIterator[str]:
         for number in range(count):
@@ -78,7 +78,7 @@ async def ticks(count: int = 3) -> StreamingResponse:
 
 @app.websocket("/echo")
 async def echo(websocket: WebSocket) -> None:
-    """Back to whom it came from."""
+    """Send each message back."""
     await websocket.accept()
     async for text in websocket.iter_text():
         await websocket.send_text(text)

@@ -1,7 +1,7 @@
 """A Flask application (WSGI) on threads, and a WebSocket next to it on the same address.
 
-Flask has the pages. Its view publishes each note to the WebSockets, which Vespiary itself serves:
-`server.publish` may be called from any thread.
+Flask serves the pages. A view publishes each new note to the WebSockets, which Vespiary itself
+serves. You can call `server.publish` from any thread.
 
 Run:   .venv/bin/python examples/flask_notes.py [ADDRESS]     (default 127.0.0.1:8000)
 Talk:  curl http://127.0.0.1:8000/notes
@@ -22,13 +22,13 @@ notes: list[str] = []
 
 @app.get("/notes")
 def all_notes() -> list[str]:
-    """Everything, as JSON."""
+    """Return all notes as JSON."""
     return notes
 
 
 @app.post("/notes")
 def add_note() -> tuple[dict[str, int], int]:
-    """One more; everybody who listens gets it."""
+    """Add a note, and publish it."""
     text = request.form["text"]
     notes.append(text)
     return {"listeners": server.publish("notes", text)}, 201
@@ -38,7 +38,7 @@ class Live(vespiary.Handler[str]):
     """The WebSockets that get each note."""
 
     def on_open(self, connection: vespiary.Connection[str]) -> None:
-        """A listener is anyone who connects."""
+        """Subscribe every connection."""
         connection.subscribe("notes")
 
 

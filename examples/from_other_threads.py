@@ -1,7 +1,7 @@
-"""Sends from other threads: a sensor that blocks is read in a thread, and every client is notified.
+"""Send from other threads: a thread reads a sensor that blocks, and every client gets the value.
 
-`connection.send` and `server.publish` work from any thread; so do `close` and `abort`. For
-everything else there is `server.call_soon_threadsafe`, which runs a function on the server's own
+You can call `connection.send`, `close`, `abort` and `server.publish` from any thread. For
+everything else, use `server.call_soon_threadsafe`, which runs a function on the server's own
 thread.
 
 Run:   .venv/bin/python examples/from_other_threads.py [URL...]   (default ws://127.0.0.1:9001)
@@ -17,13 +17,13 @@ import vespiary
 
 
 class Sensor:
-    """A device whose driver blocks until there is a value."""
+    """A device whose driver blocks until it has a value."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
 
     def read(self) -> float | None:
-        """The next value; None after the end."""
+        """Return the next value, or None after the end."""
         return None if self.stopped.wait(0.1) else random.gauss(35.0, 0.5)
 
 
@@ -42,7 +42,7 @@ class Temperatures(vespiary.Handler[str]):
         self.thread.join()
 
     def on_open(self, connection: vespiary.Connection[str]) -> None:
-        """Everyone gets the temperatures; a greeting comes from a thread of its own."""
+        """Subscribe the client, and greet it from another thread."""
         connection.subscribe("temperatures")
         threading.Thread(target=connection.send, args=["welcome"]).start()
 

@@ -1,9 +1,9 @@
-"""A feed of quotes in JSON, compressed: many subscribers, one message for all of them.
+"""A feed of quotes in JSON, compressed once for many subscribers.
 
-Every tick is a message of some kilobytes that looks like the one before. Who speaks
-permessage-deflate (all browsers do) gets about a fifth of the bytes. The server does not take its
-context over from message to message, so that a tick is compressed once, however many subscribe, and
-a subscriber costs no compressor. The request "statistics" is answered with what that saved.
+Each tick is a message of some kilobytes that is similar to the previous one. Clients with
+permessage-deflate (all browsers have it) receive about a fifth of the bytes. The server does not
+use context takeover. So it compresses each tick only once for all subscribers, and needs no
+compressor per connection. Send "statistics" to see how many bytes this saves.
 
 Run:   .venv/bin/python examples/json_feed.py [URL...]       (default ws://127.0.0.1:9001)
        TICK_SECONDS=0.2 in the environment sets the pace
@@ -23,7 +23,7 @@ WEBSOCKET = vespiary.WebSocket(compression=vespiary.Compression(server_context_t
 
 
 class Feed(vespiary.Handler):
-    """Sends every subscriber all quotes, tick after tick."""
+    """Sends all quotes to every subscriber at each tick."""
 
     def __init__(self, tick_seconds: float) -> None:
         self.tick_seconds = tick_seconds
@@ -31,16 +31,16 @@ class Feed(vespiary.Handler):
         self.prices = dict.fromkeys(SYMBOLS, 100.0)
 
     def on_start(self, server: vespiary.Server) -> None:
-        """The first tick is set; each sets the next."""
+        """Set a timer for the first tick. Each tick sets the next one."""
         self.server = server
         server.set_timer(self.tick_seconds, self.tick)
 
     def on_open(self, connection: vespiary.Connection) -> None:
-        """A subscriber is anybody who connects."""
+        """Subscribe every connection."""
         connection.subscribe("quotes")
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        """Say what compression saved; such a short answer is not worth compressing."""
+        """Report how much compression saved. This short answer is not compressed."""
         if message == "statistics":
             told = self.server.statistics().total.compression
             answer = {
@@ -52,7 +52,7 @@ class Feed(vespiary.Handler):
             connection.send(json.dumps(answer), compress=False)
 
     def tick(self) -> None:
-        """Move the prices, and publish them all."""
+        """Change the prices, and publish all of them."""
         self.number += 1
         for symbol in SYMBOLS:
             self.prices[symbol] *= random.uniform(0.99, 1.01)

@@ -1,10 +1,10 @@
-"""JSON lines on TCP: a JSON object per line in, one per line out.
+"""JSON lines on TCP: a client sends one JSON object per line, and gets one per line.
 
     {"sensor": "roof", "celsius": 21.5}   ->  {"sensor": "roof", "count": 1, "mean": 21.5}
     {"report": true}                      ->  {"sensors": {"roof": 21.5}}
 
-A line that says something else is answered with {"error": ...}, and the connection goes on. A line
-that is longer than `message_bytes_max` ends it.
+Any other line is answered with {"error": ...}, and the connection stays open. A line that is longer
+than `message_bytes_max` ends the connection.
 
 Run:   .venv/bin/python examples/json_lines.py [URL...]           (default tcp://127.0.0.1:5050)
 Talk:  nc 127.0.0.1 5050
@@ -23,13 +23,13 @@ SENSORS_MAX = 1000
 
 @dataclass
 class Sensor:
-    """What a sensor has measured."""
+    """The measurements of a sensor."""
 
     count: int = 0
     mean: float = 0.0
 
     def add(self, value: float) -> None:
-        """Take a value into the mean, without keeping it."""
+        """Add a value to the mean, without storing it."""
         self.count += 1
         self.mean += (value - self.mean) / self.count
 
@@ -49,7 +49,7 @@ class Weather(vespiary.Handler[bytes]):
         connection.send(json.dumps(answer))
 
     def answer(self, request: object) -> dict[str, Any]:
-        """What an object is answered with."""
+        """Return the answer to an object."""
         match request:
             case {"sensor": str(name), "celsius": int(value) | float(value)} if is_number(value):
                 if name not in self.sensors and len(self.sensors) >= SENSORS_MAX:
@@ -65,7 +65,7 @@ class Weather(vespiary.Handler[bytes]):
 
 
 def is_number(value: float) -> bool:
-    """Whether it is one: JSON has true, and Python's parser also takes NaN and Infinity."""
+    """Return whether a value is a number. Python's parser also accepts NaN and Infinity."""
     return not isinstance(value, bool) and math.isfinite(value)
 
 

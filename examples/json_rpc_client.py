@@ -1,8 +1,9 @@
-"""A JSON-RPC 2.0 client that stays connected and asks again what a lost connection left open.
+"""A JSON-RPC 2.0 client that stays connected and repeats unanswered calls.
 
-`Client.call` may be used from any number of tasks. While the server is away calls wait; after the
-reconnect everything without an answer is sent again, so methods should be idempotent. A
-failure that another attempt would not change, such as a 404, is raised by waiting and later calls.
+Any number of tasks can use `Client.call`. While the server is not reachable, calls wait. After the
+client has reconnected, it sends all unanswered calls again, so the methods should be idempotent. If
+another attempt would fail too, for example after a 404, waiting calls and later calls raise the
+error.
 
 Run:   .venv/bin/python examples/json_rpc_client.py [URL]     (default ws://127.0.0.1:9001)
 """
@@ -48,7 +49,7 @@ class Client:
             del self.waiting[number]
 
     async def run(self) -> None:
-        """Stay connected, and end the calls when that ends."""
+        """Stay connected. At the end, end all calls."""
         try:
             await self.stay_connected()
         except Exception as error:
@@ -60,7 +61,7 @@ class Client:
                     answer.set_exception(self.failure)
 
     async def stay_connected(self) -> None:
-        """Stay connected until cancelled, or until a failure that is final."""
+        """Stay connected until the task is cancelled or an error is final."""
         async for connection in vespiary.connect(self.url):
             self.connection = connection
             for message, _ in self.waiting.values():
@@ -72,7 +73,7 @@ class Client:
                 print(f"lost the connection: {error}")
 
     def settle(self, response: dict[str, Any]) -> None:
-        """Give an answer to who waits for it."""
+        """Pass an answer to the call that waits for it."""
         _, answer = self.waiting.get(response["id"], ("", None))
         if answer is None or answer.done():
             return

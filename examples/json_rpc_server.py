@@ -1,6 +1,7 @@
-"""A JSON-RPC 2.0 server on WebSocket: the other end of json_rpc_client.py.
+"""A JSON-RPC 2.0 server on WebSocket, for json_rpc_client.py.
 
-Calls of one connection run side by side: each is a task, and an answer leaves when it is there.
+Each call is a task, so the calls of a connection run at the same time. An answer is sent as soon as
+its call is complete.
 
 Run:   .venv/bin/python examples/json_rpc_server.py [URL...]     (default ws://127.0.0.1:9001)
 Talk:  .venv/bin/python examples/json_rpc_client.py
@@ -16,12 +17,12 @@ import vespiary
 
 
 async def add(a: float, b: float) -> float:
-    """The sum."""
+    """Return the sum."""
     return a + b
 
 
 async def wait(seconds: float) -> str:
-    """Takes its time."""
+    """Wait for some seconds."""
     await asyncio.sleep(min(seconds, 60))
     return "done"
 
@@ -31,7 +32,7 @@ CALLS_MAX = 100
 
 
 async def serve_calls(connection: vespiary.Connection[str]) -> None:
-    """One client: each message is a call. What is under way ends with the connection."""
+    """Serve one client: each message is a call. Calls in progress are cancelled at the end."""
     free = asyncio.Semaphore(CALLS_MAX)
     async with asyncio.TaskGroup() as calls:
         async for message in connection:

@@ -1,8 +1,8 @@
-"""A key-value store: a text protocol on TCP, one line per command.
+"""A key-value store: a text protocol on TCP with one command per line.
 
     set KEY VALUE   ->  OK
     get KEY         ->  VALUE, or NONE
-    delete KEY      ->  1, or 0 where there was none
+    delete KEY      ->  1, or 0 if there was no such key
     keys            ->  the keys, sorted
     quit            ->  BYE, and the end of the connection
 
@@ -31,7 +31,7 @@ class KeyValueServer(vespiary.Handler[bytes]):
             connection.close()
 
     def answer(self, command: bytes = b"", key: bytes = b"", value: bytes = b"") -> bytes:
-        """What a command is answered with."""
+        """Return the answer to a command."""
         match command.lower():
             case b"set" if key and value:
                 if len(self.store) >= KEYS_MAX and key not in self.store:

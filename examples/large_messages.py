@@ -1,8 +1,9 @@
-"""Messages of gigabytes in constant memory: an upload that is hashed, a download that is made.
+"""Messages of gigabytes in constant memory: an upload that is hashed, and a generated download.
 
-With `on_part` a message is handed over as it arrives, and none of it is kept: nothing bounds its
-size. With `send_part` a message leaves as its bytes are made, and `on_drain` asks for more when the
-client has read; so a slow client costs no more memory than a fast one.
+`on_part` gets the parts of a message as they arrive, and does not store them. So the size of a
+message is not limited. `send_part` sends a message while its bytes are generated. `on_drain` is
+called when the client has read them, and sends more. So a slow client needs no more memory than a
+fast one.
 
 Run:   .venv/bin/python examples/large_messages.py [URL...]     (default ws://127.0.0.1:9001)
 Talk:  send a binary message of any size: its size and SHA-256 come back;
@@ -31,7 +32,7 @@ class Upload:
         self.text = b""
 
     def add(self, part: bytes, is_text: bool) -> None:
-        """Take a part. Of a text only so much is kept as a command may have."""
+        """Add a part. Of a text, only the maximum length of a command is stored."""
         self.size += len(part)
         self.hash.update(part)
         if is_text and self.size <= COMMAND_BYTES_MAX:
@@ -43,7 +44,7 @@ class Upload:
 
 
 class Transfer:
-    """What a connection does: its upload under way, its downloads that wait."""
+    """The state of a connection: its current upload and its waiting downloads."""
 
     def __init__(self) -> None:
         self.upload = Upload()
@@ -61,10 +62,10 @@ def parts(size: int) -> Iterator[tuple[bytes, bool]]:
 
 
 class LargeMessages(vespiary.Handler):
-    """Uploads are hashed, downloads are made; nothing is stored."""
+    """Hashes uploads and generates downloads. It stores nothing."""
 
     def on_open(self, connection: vespiary.Connection) -> None:
-        """Nothing is under way."""
+        """Create the state of the connection."""
         connection.data = Transfer()
 
     def on_part(self, connection: vespiary.Connection, part: bytes, last: bool, text: bool) -> None:
@@ -84,7 +85,7 @@ class LargeMessages(vespiary.Handler):
             connection.send(upload.receipt())
 
     def on_drain(self, connection: vespiary.Connection) -> None:
-        """There is room: send until there is none, or nothing is left to be sent."""
+        """Send until the write queue is full or the download is complete."""
         downloads = connection.data.downloads
         high = LIMITS.write_high_bytes
         while downloads and connection.queued_bytes <= high:

@@ -1,7 +1,8 @@
-"""Echo with a bound on connections: in all, from one address, and in a second.
+"""Echo with limits for connections: in total, per address, and per second.
 
-Who comes when the limit is reached is refused at once (a reset, so that it costs neither end a
-TIME_WAIT), is counted under the limit's name, and can come again when somebody has left.
+When a limit is reached, new clients are refused at once with a reset, which leaves no socket in
+TIME_WAIT. The server counts them under the name of the limit. They can connect again when another
+client has left.
 
 Run:   .venv/bin/python examples/limited_echo.py [URL...]       (default tcp://127.0.0.1:5050)
        CONNECTIONS_MAX=3 in the environment sets the bound
@@ -28,20 +29,20 @@ class LimitedEcho(vespiary.Handler):
         self.count = 0
 
     def on_open(self, connection: vespiary.Connection) -> None:
-        """Every `on_open` has its `on_close`, so a count is this simple."""
+        """Count the client. Each `on_open` is followed by an `on_close`."""
         self.count += 1
         connection.send(f"You are one of {self.count}.\n")
 
     def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
-        """Without a framing, a message is whatever the network delivered at once."""
+        """Send the bytes back. Without a framing, a message is a piece of the stream."""
         connection.send(message)
 
     def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        """There is room for one more."""
+        """Subtract the client from the count."""
         self.count -= 1
 
     def on_limit(self, name: str, value: float) -> None:
-        """Called each time that somebody is refused."""
+        """Log that a limit was reached."""
         logging.getLogger("echo").warning("refused a connection: %s is %g", name, value)
 
 

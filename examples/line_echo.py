@@ -1,7 +1,7 @@
-"""Line echo: text lines over TCP, with a greeting and a way out.
+"""Line echo: text lines over TCP, with a greeting and a command to quit.
 
-`framing="crlf"` ends what is sent with CR LF, as telnet and most text protocols want it; lines that
-come may end with CR LF or LF alone. A line longer than `message_bytes_max` ends the connection.
+With `framing="crlf"`, each sent message ends with CR LF, as in telnet and most text protocols.
+Received lines may end with CR LF or LF. A line longer than `message_bytes_max` ends the connection.
 
 Run:   .venv/bin/python examples/line_echo.py [URL...]          (default tcp://127.0.0.1:5050)
 Talk:  nc -C 127.0.0.1 5050        (or telnet); "quit" ends it
@@ -18,12 +18,12 @@ class LineEcho(vespiary.Handler):
     """Numbers the lines of each client, and sends them back."""
 
     def on_open(self, connection: vespiary.Connection) -> None:
-        """Greet; what belongs to one connection is kept in its `data`."""
+        """Greet the client. `data` counts its lines."""
         connection.data = 0
         connection.send("Type a line; quit ends.")
 
     def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
-        """A line is whole here, and without its ending."""
+        """Send a line back. It is complete, and has no line ending."""
         if message.strip().lower() == b"quit":
             connection.send("Goodbye.")
             connection.close()

@@ -1,7 +1,7 @@
-"""Peers that find each other: each announces its name to a multicast group, and hears the others.
+"""Peers that find each other: each announces its name to a multicast group.
 
-Start it several times, on one machine or on several of one network. Each greets those that it hears
-for the first time.
+Start it several times, on one machine or on several machines of one network. Each peer greets every
+other peer once.
 
 Run:   .venv/bin/python examples/multicast_peers.py NAME [GROUP [PORT]]
        (default 239.255.42.42, which stays within the site (RFC 2365), and 9042)
@@ -18,7 +18,7 @@ PEERS_MAX = 1000
 
 
 class Peer(vespiary.Handler):
-    """Announces one name, and remembers those of the others."""
+    """Announces its name, and stores the names of the others."""
 
     def __init__(self, name: str, group: tuple[str, int]) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Peer(vespiary.Handler):
         announce()
 
     def on_datagram(self, datagram: vespiary.Datagram) -> None:
-        """A member of the group hears its own announcements too."""
+        """Greet a new peer. A peer also receives its own announcements."""
         name = datagram.data
         if name == self.name.encode() or name in self.heard or len(self.heard) >= PEERS_MAX:
             return

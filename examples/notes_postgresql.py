@@ -1,8 +1,8 @@
-"""Notes in PostgreSQL: an asyncio library, awaited inside a handler.
+"""Notes in PostgreSQL: a handler that awaits an asyncio library.
 
-The pool belongs to the server: `on_start` opens it before the first connection is accepted, and
-`on_stop` closes it after the last one has ended. While one client's query is under way, the others
-are served.
+`on_start` opens a connection pool before the server accepts the first connection, and `on_stop`
+closes the pool after the last connection has ended. While one client's query runs, the server
+answers other clients.
 
 Needs: pip install psycopg[binary,pool]
 Run:   DATABASE_URL=postgresql://user@host/database \
@@ -29,7 +29,7 @@ class Notes(vespiary.Handler[str]):
         self.database_url = database_url
 
     async def on_start(self, server: vespiary.Server) -> None:
-        """Connect to the database; where that fails, the server does not start."""
+        """Connect to the database. If this fails, the server does not start."""
         self.pool = AsyncConnectionPool(self.database_url, max_size=10, open=False)
         await self.pool.open(wait=True, timeout=10)
         await self.query("create table if not exists notes (id serial primary key, text text)")
@@ -47,7 +47,7 @@ class Notes(vespiary.Handler[str]):
             connection.send(json.dumps({"error": str(error)}))
 
     async def answer(self, command: str, text: str) -> object:
-        """What a command is answered with."""
+        """Return the answer to a command."""
         match command:
             case "add" if text:
                 return await self.query("insert into notes (text) values (%s) returning id", text)

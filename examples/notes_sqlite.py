@@ -1,7 +1,7 @@
-"""Notes in SQLite: a library that blocks, kept off the loop by `executor="threads"`.
+"""Notes in SQLite: a library that blocks, on threads (`executor="threads"`).
 
 The handler's methods run on a pool of threads, in order per connection, so they may block. Each
-thread has a database connection of its own, since SQLite's may not be shared.
+thread has its own database connection, because threads may not share one.
 
 Run:   .venv/bin/python examples/notes_sqlite.py [URL]       (default ws://127.0.0.1:9001)
        DATABASE=notes.db in the environment names the file
@@ -27,7 +27,7 @@ class Notes(vespiary.Handler[str]):
         self.database().execute("create table if not exists notes (id integer primary key, text)")
 
     def database(self) -> sqlite3.Connection:
-        """This thread's connection."""
+        """Return the database connection of this thread."""
         if not hasattr(self.local, "database"):
             self.local.database = sqlite3.connect(self.path, isolation_level=None)
         database: sqlite3.Connection = self.local.database
@@ -42,7 +42,7 @@ class Notes(vespiary.Handler[str]):
             connection.send(json.dumps({"error": str(error)}))
 
     def answer(self, command: str, text: str) -> object:
-        """What a command is answered with."""
+        """Return the answer to a command."""
         database = self.database()
         match command:
             case "add" if text:

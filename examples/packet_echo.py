@@ -1,8 +1,9 @@
-r"""Packet echo: a byte stream cut into messages by a length of four bytes before each of them.
+r"""Packet echo: a byte stream with a length of four bytes before each message.
 
-The engine puts packets together, however the network cut them, and refuses one that is longer than
-`message_bytes_max` by its prefix alone, before a byte of it is stored. Protocols that count
-otherwise are `vespiary.LengthPrefix(width=2, byteorder="little", includes_itself=True)`.
+Vespiary assembles the messages from the received bytes. If the length is larger than
+`message_bytes_max`, it refuses the message before it stores any of its bytes. For other formats of
+the length, use for example `vespiary.LengthPrefix(width=2, byteorder="little",
+includes_itself=True)`.
 
 Run:   .venv/bin/python examples/packet_echo.py [URL...]        (default tcp://127.0.0.1:5050)
 Talk:  printf '\0\0\0\5hello' | nc -q1 127.0.0.1 5050 | xxd
@@ -17,10 +18,10 @@ LIMITS = vespiary.Limits(message_bytes_max=64 << 10)
 
 
 class PacketEcho(vespiary.Handler):
-    """Sends every packet back, with a prefix of its own."""
+    """Sends every packet back, after its length."""
 
     def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
-        """A packet is whole here, and without its prefix."""
+        """Send a packet back. It is complete, and has no prefix."""
         connection.send(message)
 
 

@@ -1,9 +1,9 @@
-"""A POP3 server (RFC 1939) over mailboxes that live in memory: a text protocol with states.
+"""A POP3 server (RFC 1939) with mailboxes in memory: a text protocol with states.
 
-USER and PASS, STAT, LIST, RETR, TOP, UIDL, DELE, RSET, NOOP, QUIT, and CAPA (RFC 2449). As the RFC
-has it: messages are deleted when a session ends with QUIT and not otherwise; one session at a time
-holds a mailbox; lines that begin with a dot are sent with two. A wrong password is answered late,
-by a timer and not by sleeping, and the third one ends the connection.
+It supports USER and PASS, STAT, LIST, RETR, TOP, UIDL, DELE, RSET, NOOP, QUIT, and CAPA (RFC 2449).
+As the RFC requires, messages are deleted only when a session ends with QUIT, only one session at a
+time can use a mailbox, and a dot at the start of a line is doubled. The answer to a wrong password
+is delayed with a timer. The third wrong password ends the connection.
 
 Run:   .venv/bin/python examples/pop3_server.py [URL...]        (default tcp://127.0.0.1:1110)
 Talk:  nc -C 127.0.0.1 1110        and USER ann, PASS wasp, LIST, RETR 1, QUIT
@@ -39,12 +39,12 @@ class Mail:
 
     @property
     def octets(self) -> int:
-        """Its size as RFC 1939 section 11 counts: two octets end a line, stuffed dots count not."""
+        """Return its size by RFC 1939 section 11: with CR LF line ends, without doubled dots."""
         return sum(len(line) + 2 for line in self.lines)
 
     @property
     def uid(self) -> str:
-        """A name that stays with the message (section 7, UIDL)."""
+        """Return the permanent name of the message (section 7, UIDL)."""
         return hashlib.sha256(b"\n".join(self.lines)).hexdigest()[:20]
 
     def top(self, body_lines: int) -> list[bytes]:
@@ -55,7 +55,7 @@ class Mail:
 
 @dataclass
 class Mailbox:
-    """Somebody's mail, and whether a session holds it."""
+    """The mail of a user, and whether a session uses it."""
 
     password: str
     mails: list[Mail]
@@ -64,7 +64,7 @@ class Mailbox:
 
 @dataclass
 class Session:
-    """One connection's state: AUTHORIZATION until it holds a mailbox, TRANSACTION from then on."""
+    """The state of a connection: AUTHORIZATION until it has a mailbox, then TRANSACTION."""
 
     mailboxes: dict[str, Mailbox]
     user: str | None = None
@@ -76,12 +76,12 @@ class Session:
     # AUTHORIZATION (RFC 1939 section 4)
 
     def name(self, argument: str) -> Reply:
-        """USER: any name is welcome, so that nobody learns which ones there are."""
+        """USER: accept any name, so that a client cannot find out which names exist."""
         self.user = argument
         return "now the password", None
 
     def password(self, argument: str) -> Reply:
-        """PASS: hold the mailbox. Spaces belong to the password (section 7)."""
+        """PASS: open the mailbox. The password may contain spaces (section 7)."""
         name, self.user = self.user, None
         if name is None:
             raise Refused("USER comes first")
@@ -100,7 +100,7 @@ class Session:
     # TRANSACTION (section 5)
 
     def status(self, _: str) -> Reply:
-        """STAT: how many messages, and their octets."""
+        """STAT: the number of messages, and their size in octets."""
         left = [self.mails[number - 1].octets for number in self._numbers()]
         return f"{len(left)} {sum(left)}", None
 
@@ -131,7 +131,7 @@ class Session:
         return f"message {int(argument)} is marked as deleted", None
 
     def reset(self, _: str) -> Reply:
-        """RSET: nothing is marked any more."""
+        """RSET: remove all marks."""
         self.deleted.clear()
         return f"{len(self.mails)} messages", None
 
@@ -146,7 +146,7 @@ class Session:
         return "I can", [b"USER", b"TOP", b"UIDL", b"RESP-CODES", b"PIPELINING", b"EXPIRE NEVER"]
 
     def quit(self, _: str) -> Reply:
-        """QUIT: what is marked is removed (section 6, the UPDATE state), and the session ends."""
+        """QUIT: delete the marked messages (section 6, the UPDATE state), and end the session."""
         if self.mailbox is not None:
             removed = {self.mails[number - 1] for number in self.deleted}
             self.mailbox.mails = [mail for mail in self.mailbox.mails if mail not in removed]
@@ -194,7 +194,7 @@ TRANSACTION: dict[str, Command] = {
 
 
 class Pop3(vespiary.Handler):
-    """Lines in, replies out; the states are the session's."""
+    """Answers lines. The session has the state."""
 
     def __init__(self, mailboxes: dict[str, Mailbox]) -> None:
         self.mailboxes = mailboxes
@@ -205,7 +205,7 @@ class Pop3(vespiary.Handler):
         connection.send("+OK the example POP3 server is ready")
 
     def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
-        """One command."""
+        """Answer a command."""
         session: Session = connection.data
         keyword, _, argument = message.decode("ascii", "replace").partition(" ")
         commands = AUTHORIZATION if session.mailbox is None else TRANSACTION
@@ -233,19 +233,19 @@ class Pop3(vespiary.Handler):
             connection.close()
 
     def refuse_late(self, connection: vespiary.Connection, answer: str) -> None:
-        """Answer a wrong password. Meanwhile nothing was read, so guessing cannot hurry."""
+        """Answer a wrong password after a delay. During the delay, nothing is read."""
         connection.send(answer)
         connection.resume_reading()
         if connection.data.failures >= FAILURES_MAX:
             connection.close()
 
     def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        """A session that ends without QUIT removes nothing."""
+        """End the session. Without QUIT, no message is deleted."""
         connection.data.release()
 
 
 def mail(subject: str, body: str) -> Mail:
-    """A message to begin with."""
+    """Return a first message."""
     header = f"From: Vespiary <nest@example.org>\nTo: you@example.org\nSubject: {subject}\n"
     text = f"{header}Content-Type: text/plain; charset=utf-8\n\n{body}"
     return Mail(tuple(text.encode().split(b"\n")))

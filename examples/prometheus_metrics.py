@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: the server's statistics at /metrics, by prometheus-client.
+"""Metrics for Prometheus: the server's statistics at /metrics, with prometheus-client.
 
-Vespiary counts by itself; a collector reads the counters whenever Prometheus asks.
+Vespiary counts automatically. The program reads the counters when Prometheus requests them.
 
 Needs: pip install prometheus-client
 Run:   .venv/bin/python examples/prometheus_metrics.py [WS_URL [HTTP_URL]]
@@ -29,7 +29,7 @@ class Statistics(Collector):
         self.server = server
 
     def collect(self) -> Iterator[Metric]:
-        """Every number of the statistics, for each endpoint."""
+        """Return all numbers of the statistics, for each endpoint."""
         endpoints = self.server.statistics().endpoints
         for field in fields(vespiary.EndpointStatistics):
             if field.type not in (int, "int"):
@@ -45,7 +45,7 @@ class Metrics(vespiary.Handler):
     """The page that Prometheus reads."""
 
     def on_start(self, server: vespiary.Server) -> None:
-        """Make the server's registry."""
+        """Create the registry."""
         self.registry = CollectorRegistry()
         self.registry.register(Statistics(server))
 
@@ -58,7 +58,7 @@ class Metrics(vespiary.Handler):
 
 
 class Echo(vespiary.Handler):
-    """Something to count."""
+    """Sends messages back."""
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
         """Send it back."""

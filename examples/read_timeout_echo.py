@@ -1,8 +1,8 @@
-"""Echo with deadlines: who is silent too long, or takes too long over one line, is disconnected.
+"""Echo with deadlines: clients that are silent or slow for too long are disconnected.
 
-Deadlines are absolute. `message_seconds` counts from a line's first byte, so that a client which
-trickles a byte now and then gains nothing by it; `idle_seconds` counts silence. Each that is
-reached is counted in the statistics, and told to `on_limit`.
+`message_seconds` begins with the first byte of a line, so a client cannot extend it by sending a
+byte now and then. `idle_seconds` limits silence. Each deadline that is reached is counted in the
+statistics, and `on_limit` is called.
 
 Run:   .venv/bin/python examples/read_timeout_echo.py [URL...]  (default tcp://127.0.0.1:5050)
        IDLE_SECONDS=2 and LINE_SECONDS=1 in the environment make it less patient
@@ -29,13 +29,13 @@ class PatientEcho(vespiary.Handler):
         connection.send(message)
 
     def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        """The reason says which deadline it was."""
+        """Log the reason, which names the deadline."""
         if reason.kind == "broken":
             seconds = connection.statistics().open_seconds
             logging.getLogger("echo").info("after %.1f seconds: %s", seconds, reason)
 
     def on_limit(self, name: str, value: float) -> None:
-        """Without this method the library logs it."""
+        """Do nothing. Without this method, Vespiary logs a warning."""
 
 
 if __name__ == "__main__":

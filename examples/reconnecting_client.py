@@ -1,7 +1,7 @@
-"""A client that stays connected: it prints what a server says, and comes back when that goes away.
+"""A client that prints the server's messages, and reconnects when the connection ends.
 
 Run:   .venv/bin/python examples/reconnecting_client.py [URL]     (default ws://127.0.0.1:9001)
-Talk:  start, stop and start examples/echo_async.py meanwhile
+Talk:  start examples/echo_async.py, stop it, and start it again
 """
 
 import asyncio
@@ -15,7 +15,7 @@ BACKOFF = vespiary.Backoff(first_seconds=0.5, seconds_max=10.0)
 
 
 class Feed(vespiary.Handler):
-    """Called for each connection; the one in `current` is open now."""
+    """Prints messages. `current` is the open connection."""
 
     def __init__(self) -> None:
         self.current: vespiary.Connection | None = None
@@ -27,11 +27,11 @@ class Feed(vespiary.Handler):
         connection.send("hello")
 
     def on_message(self, connection: vespiary.Connection, message: str) -> None:
-        """Print what comes."""
+        """Print a message."""
         print(f"heard {message!r}", flush=True)
 
     def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        """The next connection is made by itself."""
+        """Print the reason. The client reconnects automatically."""
         self.current = None
         print(f"lost: {reason}", flush=True)
 

@@ -1,7 +1,7 @@
-"""A chat with rooms, for users who have logged in: the cookie of the login opens the WebSocket.
+"""A chat with rooms and a login: the WebSocket checks the cookie that the login has set.
 
-The room is part of the path, and each room is a topic. The cookie holds the user's name and an
-HMAC of it, so the server keeps no sessions.
+The room is a part of the path, and each room is a topic. The cookie contains the user's name and an
+HMAC of it, so the server stores no sessions.
 
 Run:   .venv/bin/python examples/rooms_chat.py [ADDRESS]     (default 127.0.0.1:9001)
        CHAT_SECRET in the environment signs the cookies; default: a new one at each start
@@ -27,7 +27,7 @@ def sign(name: str) -> str:
 
 
 def user_of(request: vespiary.Request) -> str | None:
-    """Who has logged in, by the cookie."""
+    """Return the user's name from the cookie."""
     cookie = request.cookies.get("session", "")
     name = cookie.partition(".")[0]
     return name if hmac.compare_digest(cookie.encode(), sign(name).encode()) else None
@@ -47,14 +47,14 @@ class Login(vespiary.Handler):
 
 
 class Chat(vespiary.Handler[str]):
-    """Everyone in a room gets what is said there."""
+    """Sends each message to everyone in the room."""
 
     def on_start(self, server: vespiary.Server) -> None:
-        """Messages are published by the server."""
+        """Store the server, which publishes messages."""
         self.server = server
 
     def on_request(self, request: vespiary.Request) -> vespiary.Response:
-        """Only users come in."""
+        """Accept only users who have logged in."""
         return request.accept() if user_of(request) else request.respond(403, "log in first\n")
 
     def on_open(self, connection: vespiary.Connection[str]) -> None:

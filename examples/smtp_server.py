@@ -1,8 +1,8 @@
-"""A mail server for development (SMTP, RFC 5321) with STARTTLS (RFC 3207): it logs what it gets.
+"""A mail server for development (SMTP, RFC 5321) with STARTTLS (RFC 3207): it logs each mail.
 
-The connection begins without TLS. After `STARTTLS` it goes on with TLS, and everything that the
-client has said before is forgotten (section 4.2). What a client, or an attacker between, sends
-unencrypted behind `STARTTLS` ends the connection: it must not be taken for encrypted.
+A connection begins without TLS. After `STARTTLS`, the server discards everything that the client
+has sent before (section 4.2). If a client, or an attacker on the network, sends unencrypted bytes
+after `STARTTLS`, the connection ends. Otherwise these bytes would be treated as encrypted.
 
 Run:   .venv/bin/vespiary cert        (once: makes localhost.pem and vespiary-ca.pem here)
        .venv/bin/python examples/smtp_server.py [URL [CERTIFICATE [KEY]]]
@@ -27,7 +27,7 @@ ADDRESS = re.compile(r"(?:FROM|TO):\s*<([^<>\s]*)>", re.IGNORECASE)
 
 @dataclass
 class Session:
-    """What a client has said so far."""
+    """The mail that a client is sending."""
 
     greeted: str | None = None
     sender: str | None = None
@@ -36,12 +36,12 @@ class Session:
     size: int = 0
 
     def begin_again(self) -> None:
-        """Forget the mail, and not who the client is."""
+        """Discard the mail, but keep the client's name."""
         self.sender, self.recipients, self.lines, self.size = None, [], None, 0
 
 
 class Smtp(vespiary.Handler[bytes]):
-    """Commands and mails, a line each."""
+    """Answers commands and receives mails, line by line."""
 
     def __init__(self, tls: vespiary.ServerTLS) -> None:
         self.tls = tls
@@ -80,7 +80,7 @@ class Smtp(vespiary.Handler[bytes]):
             connection.close()
 
     def hello(self, connection: vespiary.Connection[bytes], argument: str) -> str:
-        """EHLO: what there is. TLS is offered until it is used."""
+        """EHLO: list the extensions. STARTTLS is listed until TLS is used."""
         connection.data = Session(greeted=argument)
         extensions = [f"SIZE {MAIL_BYTES_MAX}"]
         if connection.tls is None:
@@ -89,7 +89,7 @@ class Smtp(vespiary.Handler[bytes]):
         return "\n".join(f"250-{line}" for line in lines[:-1]) + f"\n250 {lines[-1]}"
 
     def start_tls(self, connection: vespiary.Connection[bytes], _: str) -> str:
-        """STARTTLS: the answer is the last that goes out in plain."""
+        """STARTTLS: send the last unencrypted answer, and start TLS."""
         if connection.tls is not None:
             return "503 this connection uses TLS already"
         # RFC 3207 section 4.2: what was said before may have been changed on the way.
@@ -138,7 +138,10 @@ class Smtp(vespiary.Handler[bytes]):
         return "250 OK"
 
     def mail_line(self, connection: vespiary.Connection[bytes], line: bytes) -> None:
-        """A line of a mail; the dot that ends it, or the one that hides another (section 4.5.2)."""
+        """Add a line of a mail.
+
+        A single dot ends the mail, and a doubled dot is a dot (section 4.5.2).
+        """
         session: Session = connection.data
         if line != b".":
             session.size += len(line) + 2

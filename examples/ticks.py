@@ -1,8 +1,8 @@
-"""Ticks for thousands of subscribers, of whom some are slow.
+"""Ticks for thousands of subscribers, including slow ones.
 
-A tick is encoded once and published to everyone. A subscriber that does not read fast enough loses
-its oldest ticks (`slow_consumer="drop-oldest"`), and delays nobody else: what it gets is always
-recent, and a gap in the numbers tells it how many it has missed.
+Each tick is encoded once and published to all subscribers. A subscriber that reads too slowly loses
+its oldest ticks (`slow_consumer="drop-oldest"`), and does not delay other subscribers. So it always
+gets recent ticks. A gap in the numbers shows how many ticks it has missed.
 
 Run:   .venv/bin/python examples/ticks.py [URL...]       (default ws://127.0.0.1:9001)
        TICKS_PER_SECOND=10 in the environment sets the pace
@@ -28,12 +28,12 @@ class Ticks(vespiary.Handler[str]):
         self.numbers = itertools.count()
 
     def on_start(self, server: vespiary.Server) -> None:
-        """The first tick; each sets the next."""
+        """Set a timer for the first tick. Each tick sets the next one."""
         self.server = server
         self.tick()
 
     def on_open(self, connection: vespiary.Connection[str]) -> None:
-        """A subscriber is anyone who connects."""
+        """Subscribe every connection."""
         connection.subscribe("ticks")
 
     def on_message(self, connection: vespiary.Connection[str], message: str) -> None:

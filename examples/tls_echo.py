@@ -1,7 +1,7 @@
-"""Echo over TLS: a certificate, and a new one in its place while the server runs.
+"""Echo over TLS, with a certificate that is renewed while the server runs.
 
-When the files change, or on SIGHUP, they are read again. Open connections go on, and new ones get
-the new certificate.
+The server reads the files again when they change, and on SIGHUP. Open connections continue, and new
+connections get the new certificate.
 
 Run:   .venv/bin/vespiary cert                 (once: makes localhost.pem and vespiary-ca.pem here)
        .venv/bin/python examples/tls_echo.py [URL [CERTIFICATE [KEY]]]
@@ -20,12 +20,12 @@ class Echo(vespiary.Handler):
     """Sends every message back."""
 
     def on_open(self, connection: vespiary.Connection) -> None:
-        """What TLS has agreed on is known from here on."""
+        """Log the TLS version and the key exchange."""
         if connection.tls is not None:
             logging.info("%s with %s", connection.tls.version, connection.tls.group)
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        """The same as without TLS."""
+        """Send the message back, as without TLS."""
         connection.send(message)
 
 

@@ -1,8 +1,8 @@
-"""A reverse proxy: TLS ends here, and each WebSocket goes on to a server without TLS.
+"""A reverse proxy that terminates TLS and forwards each WebSocket to a server without TLS.
 
-The server behind it gets the path and the subprotocols that the client asked for, and the client's
-address in X-Forwarded-For. Back-pressure holds in both directions: a side that does not read is
-not written to, and then the other one is not read from. Close codes are passed on.
+The server gets the path and the subprotocols of the client, and the client's address in
+X-Forwarded-For. Backpressure works in both directions: if one side does not read, the proxy does
+not read from the other side. Close codes are passed on.
 
 Run:   .venv/bin/vespiary cert                                    (once)
        .venv/bin/python examples/websocket_chat ws://127.0.0.1:8080 &
@@ -22,13 +22,13 @@ NO_STATUS, ABNORMAL = 1005, 1006  # These two are never sent (section 7.4.1).
 
 
 class ReverseProxy:
-    """Carries each WebSocket on to the same server."""
+    """Forwards each WebSocket to the same server."""
 
     def __init__(self, target: str) -> None:
         self.target = target.rstrip("/")
 
     async def __call__(self, client: vespiary.Connection) -> None:
-        """One WebSocket's life."""
+        """Serve one WebSocket."""
         assert client.request is not None
         address = client.peer[0] if isinstance(client.peer, tuple) else "unknown"
         try:
@@ -47,7 +47,7 @@ class ReverseProxy:
 
 
 async def carry(source: vespiary.Connection, target: vespiary.Connection) -> None:
-    """Carry messages in one direction, and then the end."""
+    """Forward the messages of one direction, and then the close."""
     with contextlib.suppress(vespiary.ConnectionClosed):
         async for message in source:
             target.send(message)

@@ -1,8 +1,8 @@
-"""UDP echo with pseudo-connections: each peer has a connection, and so a state of its own.
+"""UDP echo with pseudo-connections: each peer has a connection with its own state.
 
-The server numbers the datagrams of each peer, and forgets a peer that is silent for a minute. A
-sender of UDP can claim any address: limits bound the number of peers, and no answer is much longer
-than its question.
+The server numbers the datagrams of each peer, and removes a peer that is silent for a minute. A
+sender can forge its address. So limits apply to the number of peers, and no answer is much longer
+than its request.
 
 Run:   .venv/bin/python examples/udp_connections.py [URL...]   (default udp://127.0.0.1:9000)
 Talk:  nc -u 127.0.0.1 9000        (each line is a datagram; "bye" makes the server forget you)
@@ -14,7 +14,7 @@ import vespiary
 
 
 async def count(connection: vespiary.Connection[bytes]) -> None:
-    """Send each datagram back with its number; the end of the function forgets the peer."""
+    """Send each datagram back with its number. When the function returns, the peer is removed."""
     number = 0
     async for message in connection:
         if message.strip() == b"bye":

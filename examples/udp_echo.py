@@ -1,7 +1,7 @@
-"""UDP echo: each datagram goes back to its sender.
+"""UDP echo: the server sends each datagram back to its sender.
 
-A sender of UDP can claim any address, so a server should answer with no more than it was sent:
-otherwise it multiplies somebody's attack on that address.
+A sender can forge its address. So an answer should not be longer than the request. Otherwise an
+attacker can use the server to flood a victim.
 
 Run:   .venv/bin/python examples/udp_echo.py [URL...]          (default udp://127.0.0.1:9000)
 Talk:  nc -u 127.0.0.1 9000        (each line is a datagram)
@@ -16,7 +16,7 @@ class UDPEcho(vespiary.Handler):
     """Sends datagrams back."""
 
     def on_datagram(self, datagram: vespiary.Datagram) -> None:
-        """Datagrams keep their boundaries: one came, and one leaves."""
+        """Send the datagram back."""
         datagram.reply(datagram.data)
 
 

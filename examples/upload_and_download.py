@@ -1,7 +1,7 @@
-"""Files are uploaded and downloaded piece by piece, so that none is in memory as a whole.
+"""Upload and download files piece by piece, so that no file is in memory as a whole.
 
-PUT /name stores a file, GET /name sends it, GET / lists the files. An upload is written to a
-temporary file, which gets its name only when the upload is complete.
+PUT /name stores a file, GET /name sends it, and GET / lists the files. An upload is written to a
+temporary file, which is renamed when the upload is complete.
 
 Run:   .venv/bin/python examples/upload_and_download.py [URL [FOLDER]]
        (default http://127.0.0.1:8000, and a temporary folder)
@@ -27,7 +27,7 @@ LIMITS = vespiary.Limits(body_bytes_max=1 << 30)
 
 
 async def pieces(path: Path) -> AsyncIterator[bytes]:
-    """Read a file in a thread, piece by piece; it is closed when the client has gone away too."""
+    """Read a file in a thread, piece by piece. It is closed even if the client disconnects."""
     with path.open("rb") as file:
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             yield piece
@@ -64,7 +64,7 @@ class Files(vespiary.Handler):
         return sorted(name for name in names if NAME.fullmatch(f"/{name}"))
 
     async def store(self, request: vespiary.Request, path: Path) -> vespiary.Response:
-        """Store an upload. One that is cut leaves nothing behind."""
+        """Store an upload. An incomplete upload leaves no file."""
         with temporary_file(self.folder) as file:
             async for piece in request.chunks():
                 await asyncio.to_thread(file.write, piece)
@@ -75,7 +75,7 @@ class Files(vespiary.Handler):
 
 @contextmanager
 def temporary_file(folder: Path) -> Generator[IO[bytes], None, None]:
-    """A file that is gone at the end, unless it was kept."""
+    """Create a file that is deleted at the end, unless it was renamed."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as file:
         try:
             yield file
@@ -84,7 +84,7 @@ def temporary_file(folder: Path) -> Generator[IO[bytes], None, None]:
 
 
 def keep(file: IO[bytes], path: Path) -> None:
-    """Give a temporary file its name."""
+    """Rename a temporary file."""
     file.close()
     Path(file.name).replace(path)
 

@@ -1,7 +1,7 @@
-"""HTTP answers with cookies: a page that knows how often you were there.
+"""HTTP responses with cookies: a page that counts your visits.
 
-The cookie holds the count and a signature of it (HMAC), so that the server keeps nothing and a
-count that somebody has changed does not count.
+The cookie contains the count and its signature (HMAC). So the server stores nothing, and ignores a
+count that somebody has changed.
 
 Run:   .venv/bin/python examples/visits_cookie.py [URL...]       (default http://127.0.0.1:8000)
        VISITS_SECRET in the environment signs the cookies; default: a new one at each start
@@ -28,7 +28,7 @@ def signed(count: int) -> str:
 
 
 def count_of(request: vespiary.Request) -> int:
-    """How often the client was here; 0 without a cookie that this server has signed."""
+    """Return the number of visits; 0 without a valid cookie."""
     cookie = request.cookies.get("visits", "")
     count = cookie.partition(".")[0]
     if not count.isdecimal():
@@ -37,7 +37,7 @@ def count_of(request: vespiary.Request) -> int:
 
 
 class Visits(vespiary.Handler):
-    """Two pages: the count, and one that forgets it."""
+    """Serves two pages: one shows the count, and one deletes it."""
 
     def on_request(self, request: vespiary.Request) -> vespiary.Response:
         """Answer a request."""

@@ -1,9 +1,9 @@
-"""A gateway from WebSocket to TCP, so that a page can talk to any server of bytes.
+"""A gateway from WebSocket to TCP, so that a web page can use any TCP server.
 
-Each WebSocket gets a TCP connection of its own; messages go in as bytes, bytes come out as binary
-messages. Back-pressure holds in both directions: who waits in `drain()` takes no further message,
-and what is not taken is not read from the network. TCP can end in one direction while the other
-goes on; WebSocket cannot, so an empty message stands for that end, both ways.
+Each WebSocket has its own TCP connection. Messages are sent as bytes, and received bytes become
+binary messages. Backpressure works in both directions: while the gateway waits in `drain()`, it
+does not take the next message, so the sender slows down. TCP can end in one direction only, but a
+WebSocket cannot. So an empty message stands for the end of one direction.
 
 Run:   .venv/bin/python examples/line_echo.py &
        .venv/bin/python examples/websocket_gateway.py [WS_URL [TCP_URL]]
@@ -20,13 +20,13 @@ BAD_GATEWAY = 1014  # The registry of close codes that RFC 6455 section 11.7 fou
 
 
 class Gateway:
-    """Carries each WebSocket on to the same TCP address."""
+    """Forwards each WebSocket to the same TCP address."""
 
     def __init__(self, target: str) -> None:
         self.target = target
 
     async def __call__(self, websocket: vespiary.Connection) -> None:
-        """One WebSocket's life."""
+        """Serve one WebSocket."""
         try:
             stream = await vespiary.connect(self.target, half_close=True)
         except OSError as error:
@@ -45,7 +45,7 @@ class Gateway:
 
 
 async def carry_out(websocket: vespiary.Connection, stream: vespiary.Connection) -> None:
-    """From the WebSocket to TCP, until the one or the other direction's end."""
+    """Forward messages to TCP, until one of the two ends."""
     async for message in websocket:
         if not message:
             stream.send_end()
@@ -57,7 +57,7 @@ async def carry_out(websocket: vespiary.Connection, stream: vespiary.Connection)
 
 
 async def carry_in(stream: vespiary.Connection, websocket: vespiary.Connection) -> None:
-    """From TCP to the WebSocket, until TCP's end."""
+    """Forward bytes to the WebSocket, until TCP ends."""
     async for piece in stream:
         websocket.send(piece)
         await websocket.drain()

@@ -1,8 +1,8 @@
-"""Graceful shutdown: orders that are being worked on are finished, and clients are notified.
+"""Graceful shutdown: the server finishes orders in progress and notifies its clients.
 
-On SIGTERM nobody new is accepted. `on_shutdown` is called once per connection, when the orders
-before it are finished. What takes longer than `drain_seconds` is cancelled. A second signal ends
-the server at once.
+On SIGTERM, the server accepts no new clients. `on_shutdown` is called once per connection, when the
+orders before it are complete. Orders that take longer than `drain_seconds` are cancelled. A second
+signal ends the server at once.
 
 Run:   .venv/bin/python examples/work_in_flight.py [URL...]     (default ws://127.0.0.1:9001)
 Talk:  .venv/bin/python -m websockets ws://127.0.0.1:9001
@@ -16,21 +16,21 @@ import vespiary
 
 
 class Orders(vespiary.Handler[str]):
-    """A message is an order: the seconds that it takes."""
+    """A message is an order: the number of seconds that it takes."""
 
     async def on_message(self, connection: vespiary.Connection[str], message: str) -> None:
-        """Work on an order; a server that stops waits for it."""
+        """Work on an order. A server that stops waits for it."""
         connection.send(f"accepted: {message}")
         await asyncio.sleep(float(message))
         connection.send(f"finished: {message}")
 
     def on_shutdown(self, connection: vespiary.Connection[str]) -> None:
-        """The server stops, and this connection's orders are finished."""
+        """Say goodbye. The server stops, and the connection's orders are complete."""
         connection.send("goodbye")
         connection.close(vespiary.CloseCode.GOING_AWAY, "the server stops")
 
     def on_stop(self, server: vespiary.Server) -> None:
-        """The last connection has ended."""
+        """Print how many connections were served."""
         print(f"{server.statistics().total.connections_closed} connections were served", flush=True)
 
 

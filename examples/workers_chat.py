@@ -1,9 +1,8 @@
-"""A chat in several processes: what one client says reaches the clients of all workers.
+"""A chat in several processes: a message reaches the clients of all workers.
 
 Each connection stays in the worker that has accepted it. `publish` sends a message to the
-subscribers in every worker, and the statistics are those of all workers, whichever is asked. Kill
-one of the workers (the greeting has its process id): the others go on, and another one takes its
-place.
+subscribers in every worker. The statistics are the totals of all workers, in every worker. If you
+kill a worker (the greeting has its process id), the others continue, and a new worker replaces it.
 
 Run:   .venv/bin/python examples/workers_chat.py [URL...]     (default ws://127.0.0.1:9001)
        WORKERS=4 in the environment sets how many there are
@@ -18,7 +17,7 @@ import vespiary
 
 
 class Chat(vespiary.Handler[str]):
-    """Greets each client, and sends everything that one says to all."""
+    """Greets each client, and sends each message to all clients."""
 
     def on_start(self, server: vespiary.Server) -> None:
         """Called in each worker."""

@@ -18,7 +18,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Greeter(vespiary.Handler[bytes]):
-    """Greets everyone by name: a message is a name."""
+    """Greets each client: a message is a name."""
 
     def __init__(self, config: Settings) -> None:
         self.config = config
@@ -36,7 +36,7 @@ class Datagrams(vespiary.Handler):
     """Sends each datagram back."""
 
     def on_datagram(self, datagram: vespiary.Datagram) -> None:
-        """Back to its sender."""
+        """Send the datagram back."""
         datagram.reply(datagram.data)
 
 

@@ -1,9 +1,9 @@
-"""A WebSocket chat with its page, and beside it a WebSocket echo written in five lines.
+"""A WebSocket chat with its web page, and a WebSocket echo server of five lines.
 
-The page comes from the chat's own endpoint: a request that asks for no WebSocket is answered with
-it, and one that asks for a WebSocket from a foreign page is refused. Each room is a topic, so a
-message is encoded once however many people are in the room. A page that reads too slowly is
-disconnected, comes back by itself, and finds what it missed in the room's history.
+The chat's endpoint also serves the page: it answers an ordinary request with the page, and refuses
+WebSockets from pages of other sites. Each room is a topic, so a message is encoded only once for
+all people in the room. A page that reads too slowly is disconnected. It reconnects, and gets the
+messages that it has missed from the room's history.
 
 Run:   make run     or     .venv/bin/python examples/websocket_chat [CHAT_URL [ECHO_URL]]
        (default ws://127.0.0.1:8080 and ws://127.0.0.1:9001)
@@ -29,15 +29,15 @@ import vespiary
 
 
 class Echo(vespiary.Handler):
-    """The five lines."""
+    """Sends each message back."""
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        """Back to whom it came from."""
+        """Send the message back."""
         connection.send(message)
 
 
 def examples() -> list[tuple[str, str]]:
-    """The files beside this one, each with the first sentence that it says about itself."""
+    """Return the other examples, each with its first sentence."""
     folder = Path(__file__).parents[1]
     files = [path for path in folder.iterdir() if path.suffix == ".py"]
     files += [path / "__main__.py" for path in folder.iterdir() if (path / "__main__.py").exists()]
@@ -72,12 +72,12 @@ PAGE_HEADERS = (
 
 
 class Refused(Exception):
-    """The client asked for something that cannot be; the text says why."""
+    """A client's request is not valid. The text has the reason."""
 
 
 @dataclass
 class Room:
-    """A room: who is in it, and what was said last."""
+    """A room: its members and its last messages."""
 
     name: str
     people: dict[str, vespiary.Connection] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Room:
 
 @dataclass
 class Guest:
-    """What is kept for a connection: where it is, and under which name."""
+    """The state of a connection: its room and its name."""
 
     room: Room
     name: str
@@ -102,11 +102,11 @@ class Chat(vespiary.Handler):
         self.server: vespiary.Server | None = None
 
     def on_start(self, server: vespiary.Server) -> None:
-        """Publishing is the server's."""
+        """Store the server, which publishes messages."""
         self.server = server
 
     def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
-        """The page for a browser, a WebSocket for the page."""
+        """Send the page, or accept its WebSocket."""
         if request.is_upgrade:
             return self.refusal(request)
         if request.method not in ("GET", "HEAD"):
@@ -119,7 +119,7 @@ class Chat(vespiary.Handler):
         return request.respond(200, PAGE.replace("/* FACTS */ null", facts), PAGE_HEADERS)
 
     def refusal(self, request: vespiary.Request) -> vespiary.Response | None:
-        """Pages of other sites may not talk here in the name of their visitors (RFC 6455 10.2)."""
+        """Refuse pages of other sites (RFC 6455 10.2)."""
         origin = request.origin
         if ORIGINS:
             # The endpoint's allow-list has let it pass.
@@ -129,7 +129,7 @@ class Chat(vespiary.Handler):
         return request.respond(403, "this chat talks to its own page\n")
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        """One request of a client."""
+        """Handle a request of a client."""
         try:
             match parsed(message):
                 case {"join": str(room), "name": str(name)}:
@@ -142,7 +142,7 @@ class Chat(vespiary.Handler):
             connection.send(json.dumps({"refused": str(refusal)}))
 
     def join(self, connection: vespiary.Connection, room_name: str, wished: str) -> None:
-        """Enter a room, and leave the one before."""
+        """Enter a room, and leave the previous one."""
         room = self.rooms.get(room_name)
         if room is None:
             raise Refused(f"there is no such room; there are {', '.join(ROOMS)}")
@@ -159,7 +159,7 @@ class Chat(vespiary.Handler):
         self.tell(room, {"joined": name}, but=connection)
 
     def say(self, connection: vespiary.Connection, text: str) -> None:
-        """Everybody in the room hears it, the speaker too."""
+        """Publish the message to everyone in the room, including the sender."""
         guest: Guest | None = connection.data
         if guest is None:
             raise Refused("join a room first")
@@ -171,7 +171,7 @@ class Chat(vespiary.Handler):
         self.tell(guest.room, said)
 
     def leave(self, connection: vespiary.Connection) -> None:
-        """Leave the room, if in one."""
+        """Leave the room, if the client is in one."""
         guest: Guest | None = connection.data
         if guest is None:
             return
@@ -181,7 +181,7 @@ class Chat(vespiary.Handler):
         self.tell(guest.room, {"left": guest.name})
 
     def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        """Anyone who is gone has left."""
+        """Leave the room when the connection has ended."""
         self.leave(connection)
 
     def tell(
@@ -193,7 +193,7 @@ class Chat(vespiary.Handler):
 
 
 def parsed(message: bytes | str) -> object:
-    """What a message says; nothing that a client sends is trusted to be JSON."""
+    """Parse a message, which may not be valid JSON."""
     try:
         return json.loads(message)
     except (ValueError, RecursionError):
@@ -201,7 +201,7 @@ def parsed(message: bytes | str) -> object:
 
 
 def free_name(wished: str, taken: dict[str, vespiary.Connection]) -> str:
-    """The name, with a number behind it when somebody has it already."""
+    """Return the name, with a number if it is already used."""
     name, number = wished, 2
     while name in taken:
         name, number = f"{wished} {number}", number + 1
@@ -209,7 +209,7 @@ def free_name(wished: str, taken: dict[str, vespiary.Connection]) -> str:
 
 
 def main() -> None:
-    """Serve both, and say where."""
+    """Serve both, and print the URLs."""
     urls = [*sys.argv[1:], *["ws://127.0.0.1:8080", "ws://127.0.0.1:9001"][len(sys.argv) - 1 :]]
     chat = Chat()
     server = vespiary.Server()

@@ -61,8 +61,8 @@ def check_handler(handler: Handler[Any]) -> None:
         if name not in HOOKS:
             raise ConfigurationError(
                 f"{owner}.{name} is not a hook and would never be called:"
-                f" {advice(name, HOOKS, OTHER_HOOKS)} (a method of your own needs a name that does"
-                " not begin with on_)",
+                f" {advice(name, HOOKS, OTHER_HOOKS)} (the name of your own method must not "
+                "begin with on_)",
                 subject=name,
             )
         _check_hook(owner, name, getattr(handler, name))

@@ -63,7 +63,7 @@ def as_handler(handler: object) -> Handler | AsyncHandler:
         return cast("AsyncHandler", handler)
     advice = ""
     if inspect.isclass(handler) and "__call__" in vars(handler):
-        advice = ": an object of this class may be a handler, so make one"
+        advice = ": pass an object of this class"
     elif inspect.isasyncgenfunction(handler):
         advice = ": its yield makes it a generator"
     elif callable(handler) and not inspect.isclass(handler):

@@ -42,8 +42,8 @@ def disagreement(first: Site, site: Site) -> ConfigurationError | None:
         for one in (first, site):
             if delegate_of(one.handler) is not None:
                 return ConfigurationError(
-                    f"{first.url} and {site.url} share an address, but {one.url} is served by a"
-                    " process of its own: give it another port",
+                    f"{first.url} and {site.url} share an address, but {one.url} is served by "
+                    "a separate process: give it another port",
                     subject=site.url,
                 )
     pairs = [

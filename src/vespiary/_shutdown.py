@@ -165,7 +165,7 @@ class _Draining:
         """Leave tasks running, and log them."""
         tasks = set(tasks)
         logger.error(
-            "Left running after %s, which it ignored: %s on %s: %s",
+            "Still running after %s, which it ignored: %s on %s: %s",
             counted(max(self.cancels.get(task, 0) for task in tasks), "cancellation"),
             counted(len(tasks), "task"),
             self.site.url,

@@ -170,7 +170,7 @@ class ThreadedHooks:
         with self._lock:
             count = sum(queue.is_running for queue in self._queues.values())
         logger.warning(
-            "Left running on threads after the stop: %s of the handler, whose answers cannot "
+            "Still running on threads after the stop: %s of the handler, whose answers cannot "
             "be sent, on %s",
             counted(count, "call"),
             url,

@@ -361,7 +361,9 @@ async def test_calls_that_outlast_the_stop_are_one_warning_and_no_error(
     found = records(caplog, logging.WARNING)
     assert [record.levelname for record in found] == ["WARNING", "WARNING"]
     assert "The time to finish is over" in found[0].getMessage()
-    assert "Left running on threads after the stop: 2 calls of the handler" in found[1].getMessage()
+    assert (
+        "Still running on threads after the stop: 2 calls of the handler" in found[1].getMessage()
+    )
     assert [record.exc_info for record in found] == [None, None]
 
 

@@ -404,7 +404,7 @@ async def test_tasks_that_swallow_their_cancellation_are_left_and_named(
         await server.stop(drain_seconds=0)
         for client in clients:
             await client.wait_closed()
-    left = [line for line in lines(caplog) if "Left running" in line]
+    left = [line for line in lines(caplog) if "Still running" in line]
     assert all("cancellations, which it ignored: 1 task on ws://" in line for line in left)
     assert any(line.endswith(f"Stubborn (peer {peers[0]})") for line in left)
     assert any(line.endswith(f".stubborn (peer {peers[1]})") for line in left)

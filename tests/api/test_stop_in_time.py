@@ -71,7 +71,7 @@ async def test_a_task_that_swallows_every_cancellation_is_left_running_at_the_en
     bound = max(drain_seconds, drain_seconds * 3 / 4 + 1) + (1 if kind is Silent else 0)
     assert bound - 1.1 < took < bound + LATE
     assert len(handler.cancels) == CANCELS_MAX
-    assert "Left running after 5 cancellations" in caplog.text
+    assert "Still running after 5 cancellations" in caplog.text
 
 
 @virtual_time
@@ -88,7 +88,7 @@ async def test_a_task_that_swallows_a_few_cancellations_ends_in_time(
     times: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await stop(Stubborn(times), 8) < 8 + LATE
-    assert not any("Left running" in line for line in lines(caplog))
+    assert not any("Still running" in line for line in lines(caplog))
 
 
 @virtual_time

@@ -94,7 +94,7 @@ clients = [{ command = ["readlink", "/proc/self/ns/net"] }]
     notes = run.cell("own/plain")["notes"]
     if notes:
         assert names == [here, here]
-        assert "without a network of its own" in run.output
+        assert "without its own network" in run.output
     else:
         assert here not in names
     shared = prove(suite, "own", "--shared-network")

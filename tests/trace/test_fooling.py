@@ -134,10 +134,10 @@ def test_what_is_only_reached_is_listed_with_what_to_do() -> None:
               Proof("a.py:5", "a/1/5", "killed", ("t",), how="one result")]  # fmt: skip
     record = Record(proofs=proofs, marks=[Mark("a.py:3", ("a/1/3",), "a.py", 3, "function")])
     first, second, third, fourth = record.hints()
-    assert first.startswith("a.py:1: the mark of a/1/1 gives a result that no test reads: let a")
-    assert second.startswith("a.py:2: the mark of a/1/2 lets something pass, and no claiming test")
-    assert third.startswith("a.py:4: the mark of a/1/4 gives a result of which the claiming tests")
-    assert fourth.startswith("a.py:5: the mark of a/1/5 chooses between two results, and no claim")
+    assert first.startswith("a.py:1: the mark of a/1/1 gives a result that no test checks: assert")
+    assert second.startswith("a.py:2: the mark of a/1/2 accepts values, but every claiming test")
+    assert third.startswith("a.py:4: the mark of a/1/4 gives a result, but the claiming tests")
+    assert fourth.startswith("a.py:5: the mark of a/1/5 chooses between two results, but every")
     record.marks.clear()
     assert record.hints()[0].startswith("a.py:3: the only proof of a/1/3 is a crash of the code")
 

@@ -177,7 +177,7 @@ def test_the_evidence_says_how_a_test_fails(proved: Proved, name: str, how: str)
 def test_a_claim_whose_feature_is_off_is_a_warning_that_names_it(proved: Proved) -> None:
     assert proved.told["warnings"] == [
         "tests/claims.rs:157: the claim in only_with_a_feature is in none of the tests that were"
-        " built: turn on its feature in run.cargo, or take it out"
+        " built: enable its feature in run.cargo, or remove the claim"
     ]
 
 

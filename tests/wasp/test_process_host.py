@@ -374,4 +374,4 @@ def test_another_endpoint_cannot_share_the_address(folder: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 2
-    assert "is served by a process of its own: give it another port" in done.stderr
+    assert "is served by a separate process: give it another port" in done.stderr

@@ -365,7 +365,7 @@ def _status(outcome: Outcome) -> int:
     why = (
         "what was not covered is reported above"
         if outcome.coverage.notes
-        else "it takes no locks, or makes them of something else than pthreads"
+        else "it takes no locks, or its locks are not pthread locks"
     )
     # If the program failed, its own exit code says more.
     code = code or exits.NOTHING_COVERED

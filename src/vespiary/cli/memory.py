@@ -225,5 +225,5 @@ def _learn(file: Path, outcome: Outcome) -> None:
     lines = expectations.learn(file, outcome.name, outcome.measured.record.peak, outcome.trend)
     click.echo(f"vespiary memory: wrote {file}: {', '.join(lines)}", err=True)
     if len(lines) == 1:
-        text = f"no slope was learned, as it is unclear: {outcome.trend.reason}"
+        text = f"no slope was written, because it is unclear: {outcome.trend.reason}"
         click.echo(f"vespiary memory: {text}", err=True)

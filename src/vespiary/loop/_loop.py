@@ -176,8 +176,8 @@ class Loop(NativeMethods):
         """
         if self._core is None:
             raise RuntimeError(
-                "the loop was made with selector=, so it has no driver of Vespiary's: make a"
-                " Loop without selector="
+                "the loop was made with selector=, so it does not use Vespiary's drivers: "
+                "create a Loop without selector="
             )
         return self._core
 

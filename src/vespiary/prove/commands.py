@@ -41,7 +41,7 @@ def why_not(command: str, error: OSError) -> str:
     if isinstance(error, PermissionError):
         if Path(path).is_dir():
             return f"{text}: it is a folder"
-        return f"{text}: chmod +x makes it executable, if it is a program"
+        return f"{text}: if it is a program, make it executable with chmod +x"
     if error.errno == errno.ENOEXEC:
         return f"{text}: not a program; a script begins with #! and its interpreter"
     return text

@@ -369,7 +369,7 @@ def _is_shared(
         return False
     text = (
         f"{planned.table.plugin} is one object, which endpoints.{other} has already: name its"
-        " class, of which each endpoint gets an object of its own"
+        " class, so that each endpoint gets its own object"
     )
     source.report(Problem((*planned.path, "plugin"), text))
     return True

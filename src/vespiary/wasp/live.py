@@ -79,7 +79,7 @@ class Live(Handler):
                         _send_to(one, text)
                 await asyncio.sleep(_SECONDS)
         except Exception:
-            logger.exception("The dashboard gets no more numbers until a page is loaded again")
+            logger.exception("The dashboard is not updated until a page is loaded again")
 
 
 def _send_to(connection: Connection, text: str) -> None:

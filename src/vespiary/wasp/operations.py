@@ -93,8 +93,8 @@ class Operations:
         gone = platform.sites[name]
         if platform.configuration.workers is not None and process_host(gone) is not None:
             raise Refused(
-                f"the endpoint {name!r} has a process of its own in each worker, which cannot be"
-                " drained alone: suspend it, and disconnect its connections"
+                f"the endpoint {name!r} has a separate process in each worker, which cannot be "
+                "drained alone: suspend it, and disconnect its connections"
             )
         if platform.configuration.workers is None:
             platform.sites[name] = []
@@ -416,8 +416,8 @@ def _check_here(name: str, sites: Sequence[Site]) -> None:
     """
     if process_host(sites) is not None:
         raise Refused(
-            f"the endpoint {name!r} is served by a process of its own: its connections cannot be"
-            " listed here, and its limits are those of the configuration, which a reload changes"
+            f"the endpoint {name!r} is served by a separate process: its connections cannot be "
+            "listed here; to change its limits, change the configuration and reload"
         )
 
 

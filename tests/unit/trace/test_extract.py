@@ -119,7 +119,7 @@ def test_changed_sentences_are_not_paired_without_the_old_text(desk: Desk) -> No
     refused = desk.run()
     assert refused.exit_code == 2
     assert (
-        "1 sentence of the catalogue is not in this text, such as that of nest/2/1"
+        "1 sentence of the catalogue is not in this text, for example the sentence of nest/2/1"
         in refused.output
     )
     assert "with --old FILE" in refused.output

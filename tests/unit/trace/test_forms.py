@@ -224,7 +224,7 @@ def test_a_function_has_a_result_for_when_it_is_disabled(
 def test_an_implements_above_an_object_is_reported(below: str) -> None:
     text = f'{IMPORT}class A:\n    @implements("a/1/1")\n    @{below}\n    def f(x): ...\n'
     (problem,) = scan_python(text, "a.py").problems
-    assert str(problem).startswith("a.py:3: implements stands above what is not a function")
+    assert str(problem).startswith("a.py:3: implements is not above a function")
     right = text.replace('    @implements("a/1/1")\n', "").replace(
         "    def f", '    @implements("a/1/1")\n    def f'
     )
@@ -233,7 +233,7 @@ def test_an_implements_above_an_object_is_reported(below: str) -> None:
 
 def test_an_implements_above_a_class_is_reported() -> None:
     (problem,) = scan_python(f'{IMPORT}@implements("a/1/1")\nclass A: ...\n', "a.py").problems
-    assert problem.words.startswith("implements stands above what is not a function")
+    assert problem.words.startswith("implements is not above a function")
 
 
 @pytest.mark.parametrize("condition", ["True", "1 == 1", "not 0", '"a" in "abc"', "(1, 2)[0]"])

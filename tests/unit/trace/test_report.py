@@ -106,7 +106,7 @@ def test_a_condition_that_was_never_true_is_only_implemented(folder: Folder) -> 
 def test_a_claim_that_never_reaches_the_code_is_an_error(folder: Folder) -> None:
     folder.test(0).update(reached=[], acted=[])
     folder.evidence.update(proofs=[], claims=[])
-    assert "it claims nest/1/1, but never reaches what is marked (a.rs:1, a.rs:2)" in (
+    assert "it claims nest/1/1, but never reaches the marked code (a.rs:1, a.rs:2)" in (
         folder.errors()
     )
     assert folder.run("report").exit_code == 1

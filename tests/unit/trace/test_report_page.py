@@ -200,6 +200,6 @@ def test_without_a_traced_run_no_test_is_said_to_have_run(folder: Folder) -> Non
     config = ["--config", str(folder.root / "trace.toml")]
     CliRunner().invoke(main, ["trace", "report", *config, "--html", str(path)])
     words = Page(path.read_text()).words
-    assert "There was no traced run" in words
+    assert "Without a traced run" in words
     assert "the tests that claim it have not run: run vespiary trace prove" in words
     assert "no claiming test that passed" not in words

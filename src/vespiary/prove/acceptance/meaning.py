@@ -114,7 +114,7 @@ def _of_tools(suite: Suite) -> Iterator[Problem]:
     for name, tool in suite.tools.items():
         path: Path = ("tools", name)
         if name in BUILT_IN and tool.command is not None:
-            text = f"{name} is one of Vespiary's own tools: give another name to one of your own"
+            text = f"{name} is one of Vespiary's own tools: give your own tool another name"
             yield Problem((*path, "command"), text)
         elif name not in BUILT_IN and tool.command is None:
             yield Problem(path, "expected a command, as this is not one of Vespiary's own tools")

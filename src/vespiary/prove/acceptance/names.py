@@ -20,7 +20,7 @@ NAMES: Final = {
     "port": "a free port; {port.NAME} is another one for each NAME",
     "python": "the Python of the matrix",
     "seed": "a number that decides what is random",
-    "server.pid": "the server's process (or that of the tool it runs under)",
+    "server.pid": "the process of the server, or of the tool that runs it",
     "suite": "the folder of the suite file",
     "tool": "the tool's name",
     "vespiary": "as a word of a command: the command `vespiary`",

@@ -73,7 +73,7 @@ class _Schedule:
         if not self._sites:
             for plan in self._waiting:
                 result = plan.result()
-                result.add("host", "no host is left that could run it")
+                result.add("host", "no remaining host can run it")
                 yield self._noted(result)
             self._waiting.clear()
 

@@ -116,7 +116,7 @@ class Share:
             text = result.logs.get("client-1", "").strip().splitlines()[-1:]
             self.problem = ": ".join([result.findings[0].text, *text])
         elif not self.is_complete:
-            self.problem = "its report did not come back"
+            self.problem = "its report did not arrive"
 
     def look(self) -> None:
         """Read what the host has done so far."""

@@ -50,7 +50,7 @@ _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "destroyed-held": (
         "misuse",
         "a lock is destroyed while it is held",
-        "unlock it first, and make sure that nobody can still come to it",
+        "unlock it first, and make sure that no thread can still use it",
     ),
     "ended-holding": (
         "misuse",
@@ -299,7 +299,7 @@ def _class_circle(together: Together, teller: _Teller, circle: ClassCircle) -> F
             f"{circle.threads} {noun}s take locks that were made at one place within each other,"
             " in no order of their age or address"
         )
-        advice = "take such locks in one order, by a number of their own or by address"
+        advice = "take such locks in one order, by a number or by address"
     else:
         title = (
             f"{circle.threads} {noun}s take locks made at {len(locks)} places in orders that could"

@@ -135,7 +135,7 @@ def _why(execution: Execution) -> str:
     binary = inspect(execution.program)
     machine = os.uname().machine
     if execution.is_confined:
-        return "it was forked behind chroot(2), where no record can be made"
+        return "it was forked after chroot(2), where the detector cannot write a record"
     if binary.machine and (binary.machine != machine or binary.bits != 64):
         why = f"built for {binary.machine}, {binary.bits} bits; what is preloaded is {machine}'s"
     elif binary.machine and not binary.interpreter:
@@ -145,13 +145,13 @@ def _why(execution: Execution) -> str:
     elif "musl" in binary.interpreter:
         why = "linked with musl; what is preloaded is for glibc"
     elif execution.is_stripped:
-        why = "started with an environment of its own, without LD_PRELOAD or VESPIARY_LOCKS"
+        why = "started with its own environment, without LD_PRELOAD or VESPIARY_LOCKS"
     elif binary.is_privileged:
         why = "it gets other rights when it is executed (setuid): nothing is preloaded then"
     elif not Path(execution.program).exists():
-        why = "the library did not come into it, and the program is not there any more"
+        why = "the library was not loaded, and the program does not exist any more"
     else:
-        why = "the library did not come into it: its environment was changed, or it ended at once"
+        why = "the library was not loaded: its environment was changed, or it ended at once"
     return why
 
 
@@ -205,7 +205,7 @@ def _used(found: Iterable[Note], answers: dict[int, list[Note]]) -> Iterator[Gap
             file = note.text.removeprefix(_FUTEX)
             is_known = Path(file).name.startswith(_WATCHED_FUTEXES) or any(_own_locks(file))
             if not is_known:
-                yield Gap("code", "locks of its own that are made of atomics and futexes", file)
+                yield Gap("code", "its own locks, which are made of atomics and futexes", file)
 
 
 def of_interpreters(found: Iterable[Note]) -> Iterator[Gap]:

@@ -66,7 +66,7 @@ def _suppression(entry: dict[str, Any], place: str) -> Suppression:
     if not isinstance(reason, str) or not reason.strip():
         raise wrong("`reason` is missing: it says why these findings are acceptable")
     if not any(entry.get(key) for key in ("signature", "stack", "made")):
-        raise wrong("add `signature`, `stack` or `made`, which says which findings are meant")
+        raise wrong("add `signature`, `stack` or `made`, to say which findings it is for")
     kinds = get_args(Kind)
     if entry.get("kind") not in (None, *kinds):
         raise wrong(f"kind {entry['kind']!r} is unknown; there are {', '.join(kinds)}")

@@ -54,8 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark."""
     config.addinivalue_line(
         "markers",
-        "memory(limit=None, peak=None, slope=None, method=None): run the test in a child of its"
-        " own under a limit of memory; fail if it uses or grows by more than expected",
+        "memory(limit=None, peak=None, slope=None, method=None): run the test in a separate "
+        "process with a memory limit; fail if it uses or grows by more than expected",
     )
     reports = os.environ.get(_REPORTS)
     if reports is not None:

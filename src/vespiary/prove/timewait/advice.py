@@ -132,8 +132,8 @@ def _fin_timeout(it: Measured) -> str | None:
     if it.states["fin_wait2"] >= _MANY:
         waiting = counted(it.states["fin_wait2"], "connection waits", "connections wait")
         return (
-            f"{waiting} for the peer to close too. A lower value"
-            " ends those that no process holds any more sooner. It does not shorten TIME_WAIT"
+            f"{waiting} for the peer to close too. A lower value ends sockets without a "
+            "process sooner. It does not shorten TIME_WAIT"
         )
     if it.is_tight:
         return "it does not shorten TIME_WAIT, which always lasts 60 s: leave it"
@@ -159,7 +159,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Measured], str | None]]] = {
     "net.ipv4.tcp_timestamps": ("timestamps, which tcp_tw_reuse needs", _timestamps),
     "net.ipv4.tcp_max_tw_buckets": ("the most sockets in TIME_WAIT", _buckets),
     "net.ipv4.tcp_fin_timeout": ("seconds in FIN_WAIT2 without a process", _fin_timeout),
-    "net.ipv4.tcp_max_orphans": ("the most sockets that no process holds", _orphans),
+    "net.ipv4.tcp_max_orphans": ("the maximum number of sockets without a process", _orphans),
 }
 
 

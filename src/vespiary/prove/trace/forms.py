@@ -29,10 +29,7 @@ INVERTED = (
 )
 """What is wrong with `if requires(...): pass`, followed by an `else`."""
 
-ABOVE = (
-    "implements stands above what is not a function: write it directly above def, below other"
-    " decorators"
-)
+ABOVE = "implements is not above a function: write it directly above def, below other decorators"
 """What is wrong with an `implements` above `@property`, or above a class."""
 
 _OBJECTS = (

@@ -72,7 +72,7 @@ def _totals(report: Report) -> str:
         for status in STATUSES
         if count[status]
     )
-    text = "There was no traced run, so no status is higher than implemented."
+    text = "Without a traced run, no status is higher than implemented."
     traced = "" if report.traced else f"<p>{text}</p>"
     return f'{traced}<p class="totals" id="totals">{parts}</p>'
 

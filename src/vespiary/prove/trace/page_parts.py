@@ -46,7 +46,7 @@ HOW: Final = {
     ANY_RESULT: "because any result would do",
     ANY_OF_TYPE: "because any result of its type would do",
     ONE_RESULT: "because no test needs the other result",
-    UNFILTERED: "because no test needs what it keeps back",
+    UNFILTERED: "because no test needs the values that it rejects",
 }
 """How a test has failed, where that is less than an assertion."""
 

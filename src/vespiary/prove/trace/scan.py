@@ -187,7 +187,7 @@ def _idle_patterns(settings: Settings) -> list[Problem]:
     return [
         Problem(
             str(settings.root / "trace.toml"),
-            f"sources.{key}: no file matches {pattern!r}: correct the pattern, or take it out",
+            f"sources.{key}: no file matches {pattern!r}: correct the pattern, or remove it",
             error=False,
         )
         for key, pattern in patterns
@@ -210,15 +210,15 @@ def _take(project: Project, mark: Mark) -> None:
             )
         elif identifier in vanished.intersection(moved.values()):
             words = (
-                f"{what} {identifier}, which has vanished from its specification, and whose number"
-                " now belongs to another requirement: take it out"
+                f"{what} {identifier}, which has vanished from its specification, and whose "
+                "number now belongs to another requirement: remove it"
             )
             project.problems.append(Problem(mark.place, words))
         if identifier in project.requirements:
             table = project.marks if mark.kind == "mark" else project.claims
             table.setdefault(identifier, []).append(mark)
         elif identifier in vanished:
-            words = f"{what} {identifier}, which has vanished from its specification: take it out"
+            words = f"{what} {identifier}, which has vanished from its specification: remove it"
             project.problems.append(Problem(mark.place, words))
         elif identifier not in moved:
             near = difflib.get_close_matches(identifier, project.requirements, n=1, cutoff=0)

@@ -273,7 +273,7 @@ def _contradiction(places: set[str], tests: list[Test], verdict: str) -> str:
     if not passed or verdict == "killed":
         return ""
     if not any(test.reached & places for test in passed):
-        return f"never reaches what is marked ({where}): claim what it tests"
+        return f"never reaches the marked code ({where}): claim what it tests"
     if not any(test.acted & places for test in passed):
         return f"no marked condition was true in it ({where}): claim what it tests"
     if verdict == "survived":

@@ -72,10 +72,10 @@ class Pool:
         try:
             connection = await self.upstream.connect()
         except TimeoutError:
-            text = "no connection could be made in time"
+            text = "the connection could not be opened in time"
             raise UpstreamError(text, is_late=True, is_unsent=True) from None
         except (OSError, vespiary.VespiaryError) as error:
-            text = f"no connection could be made: {error}"
+            text = f"the connection could not be opened: {error}"
             raise UpstreamError(text, is_unsent=True) from None
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
         return Exchange(self, connection, parser, is_kept=False)
@@ -259,7 +259,7 @@ class Body:
             async with asyncio.timeout(self._seconds):
                 event = await self._exchange.event()
         except TimeoutError:
-            raise UpstreamError(f"no more of a response came in {self._seconds:g} s") from None
+            raise UpstreamError(f"the response stopped for {self._seconds:g} s") from None
         if isinstance(event, h11.Data):
             return bytes(event.data)
         self._exchange.finish()

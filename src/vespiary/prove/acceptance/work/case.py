@@ -52,7 +52,7 @@ def main() -> None:
     context = Context(plan, folder, artifacts)
     if plan.is_isolated and (why_not := isolate()):
         context.result.notes.append(
-            f"without a network of its own, which this system does not allow ({why_not})"
+            f"without its own network, which this system does not allow ({why_not})"
         )
     try:
         _run(context)

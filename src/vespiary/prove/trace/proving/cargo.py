@@ -185,7 +185,8 @@ def claiming_tests(settings: Settings, only: Collection[str] = ()) -> Claiming:
                 where = file.relative_to(settings.root.resolve()).as_posix()
                 found.warnings.append(
                     f"{where}:{mark.line}: the claim in {mark.function or mark.macro} is in none of"
-                    " the tests that were built: turn on its feature in run.cargo, or take it out"
+                    " the tests that were built: enable its feature in run.cargo, or remove the"
+                    " claim"
                 )
     return found
 

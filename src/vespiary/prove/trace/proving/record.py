@@ -64,15 +64,15 @@ ONLY_REACHED: Final = (COLLECTION, ANY_RESULT, ANY_OF_TYPE, ONE_RESULT, UNFILTER
 """How a test fails without showing that it would notice a wrong result, whatever the mark."""
 
 SHOWN_LESS: Final = {
-    ANY_RESULT: "gives a result that no test reads: let a test assert what it is, or, if None is a"
+    ANY_RESULT: "gives a result that no test checks: assert it in a test, or, if None is a"
     " result that breaks the requirement, write disabled=None",
-    ANY_OF_TYPE: "gives a result of which the claiming tests look at the type only, or at whether"
-    " it is empty: let a test assert what it is, or give implements the argument disabled= with a"
+    ANY_OF_TYPE: "gives a result, but the claiming tests check only its type, or whether it is"
+    " empty: assert the result in a test, or give implements the argument disabled= with a"
     " result that breaks the requirement",
-    ONE_RESULT: "chooses between two results, and no claiming test fails if it always chooses the"
-    " first: let one also assert the other result",
-    UNFILTERED: "lets something pass, and no claiming test fails if it lets everything pass: let"
-    " one also test what it keeps back",
+    ONE_RESULT: "chooses between two results, but every claiming test passes if it always chooses"
+    " the first: assert the other result too",
+    UNFILTERED: "accepts values, but every claiming test passes even if it accepts all values:"
+    " test also that a value is rejected",
 }
 """Why a mark is only reached although a test fails without it, and what to do."""
 
@@ -257,7 +257,7 @@ class Record:
         functions = {mark.site for mark in self.marks if mark.form == "function"}
         return [
             f"{proof.site}: the only proof of {proof.id} is {_WEAK_WORDS[proof.how]}"
-            f" {proof.tests[0]}: let a test say what is wrong"
+            f" {proof.tests[0]}: assert in a test what is wrong"
             for proof in self.proofs
             if proof.verdict == KILLED
             and proof.how in WEAK

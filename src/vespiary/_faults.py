@@ -25,7 +25,7 @@ class Faults:
         short_reads: Chance that a read brings less than has arrived.
         short_writes: Chance that a write takes less than it could.
         late_completions: Chance that an operation is reported late, and so perhaps after operations
-            on other sockets that finished later. Datagrams that are late come out of order.
+            on other sockets that finished later. Late datagrams arrive out of order.
         late_seconds_max: How late at most.
         immediate_completions: Chance that an operation completes while it is asked for.
         late_cancels: Chance that a cancelled operation continues for a while.

@@ -10,7 +10,7 @@ class CloseCode(IntEnum):
 
     Use a member wherever a close code is taken or given: `connection.close(CloseCode.GOING_AWAY)`.
     3000 to 3999 are registered by libraries and frameworks; 4000 to 4999 are free for applications,
-    which define an `IntEnum` of their own.
+    which define their own `IntEnum`.
 
     Attributes:
         NORMAL: 1000, the purpose of the connection is fulfilled.

@@ -74,9 +74,9 @@ class CloseReason:
         side: `local` if this end ended the connection, `remote` if the peer or the network did.
         kind: `closed` if the end was clean, `broken` if the reason was an error, a limit, a
             deadline or a violation of the protocol. If the peer closes a WebSocket, the end is
-            clean with the codes 1000, 1001, 1012 or no code. With any other code, including those
-            of applications (3000 to 4999), it is broken. For the end that sends the code, it is
-            clean in each case.
+            clean with the codes 1000, 1001, 1012 or no code. With any other code, including the
+            codes of applications (3000 to 4999), it is broken. For the end that sends the code, it
+            is clean in each case.
         code: The WebSocket close code (RFC 6455 section 7.4). 1006 if the connection ended without
             a close frame: after a reset, `abort()`, a limit, or silence. None on streams, and for
             a connection that was never open.
@@ -268,7 +268,7 @@ class RedirectRefused(HandshakeRefused):
 class ProxyRefused(HandshakeRefused):
     """The proxy did not open a tunnel to the server.
 
-    `status`, `headers` and `body` are those of the proxy's answer, and `address` is the proxy's
+    `status`, `headers` and `body` are from the proxy's answer, and `address` is the proxy's
     URL. `status` is 0 if the proxy closed the connection, or if its answer was not valid HTTP.
     """
 
@@ -416,7 +416,7 @@ class ApplicationFailed(VespiaryError):
     """An ASGI application could not start, so the server has not started.
 
     Attributes:
-        why: The message of the application, or what it has raised.
+        why: The message of the application, or the exception that it raised.
     """
 
     def __init__(self, why: str) -> None:

@@ -38,7 +38,7 @@ class Filter:
     ) -> bytes | Awaitable[bytes | None] | None:
         """Return the bytes that the next filter, or the framing, gets; None drops them.
 
-        It may be `async def`. Then bytes that arrive meanwhile wait, and if these are too many,
+        It may be `async def`. Bytes that arrive while it runs wait, and if these are too many,
         reading pauses.
         """
         return data
@@ -48,7 +48,7 @@ class Filter:
     ) -> bytes | Awaitable[bytes | None] | None:
         """Return the bytes that the next filter, or the peer, gets. Called once per batch.
 
-        It may be `async def`. Then what is sent meanwhile waits in the write queue.
+        It may be `async def`. Messages that are sent while it runs wait in the write queue.
         """
         return data
 
@@ -90,7 +90,7 @@ class RateLimit(Filter):
         slow = functools.partial(RateLimit, received=50_000, sent=100_000)
         vespiary.serve(Chat(), "ws://127.0.0.1:9001", filters=[slow])
 
-    A peer that sends faster is not read meanwhile, so that TCP holds it back. What this end sends
+    If a peer sends faster, reading pauses, so that TCP slows it down. What this end sends
     faster waits in the write queue, where `Limits` and `slow_consumer=` apply to it. Bytes are
     counted as the filter sees them. A connection has one `RateLimit` at most.
 

@@ -177,11 +177,11 @@ class Request:
         return json.loads(self._whole_body().decode())
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Iterate over the body as it comes, in pieces of any size.
+        """Iterate over the body as it arrives, in pieces of any size.
 
-        With `Handler.stream_requests`, `on_request` is called before the body has come, and the
-        client is held back while the pieces wait to be taken. Elsewhere the whole body is one
-        piece. Each piece comes once.
+        With `Handler.stream_requests`, `on_request` is called before the body has arrived, and
+        Vespiary stops reading while the pieces wait. Elsewhere the whole body is one piece. Each
+        piece comes once.
 
         Raises:
             ConnectionClosed: the client went away before the end of the body, or the body was
@@ -195,7 +195,7 @@ class Request:
             yield piece
 
     async def read(self) -> bytes:
-        """Return what is left of the body, once it has come.
+        """Return the rest of the body, when it has arrived.
 
         Raises:
             ConnectionClosed: as for `chunks`.

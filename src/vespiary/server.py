@@ -552,7 +552,7 @@ class Server:
     def send_to(
         self, connection_id: str, message: bytes | str, *, compress: bool | None = None
     ) -> bool:
-        """Send a message to the connection with this id, whichever worker or machine has it.
+        """Send a message to the connection with this id, in any worker or on any machine.
 
         The messages that one worker sends to a connection arrive in their order. A message for a
         connection of another worker goes there as published messages do: it is dropped if that
@@ -611,7 +611,7 @@ class Server:
         return self._worker.slot.index if self._worker is not None else 0
 
     def subscribers(self, topic: str) -> int:
-        """Return how many of the server's connections get what is published to a topic.
+        """Return how many of the server's connections get the messages of a topic.
 
         With workers, only the connections of this one are counted.
 
@@ -621,7 +621,7 @@ class Server:
         return self._running("subscribers").topics.subscribers(topic)
 
     def subscribed_connections(self, topic: str) -> list[Connection]:
-        """Return the connections that get what is published to a topic, by its name or a pattern.
+        """Return the connections that get the messages of a topic, by its name or a pattern.
 
         Raises:
             RuntimeError: the server is not running.

@@ -35,7 +35,7 @@ class ServerOptions(TypedDict, total=False):
         proxy_protocol_from: The addresses and networks of proxies whose connections begin with a
             header of the PROXY protocol (version 1 or 2), such as `["10.0.0.0/8"]`; `unix` stands
             for every peer of a Unix socket. `connection.peer` is then the proxy's client. Default:
-            none. Connections from elsewhere are served as they are.
+            none. Other connections are served without a header.
         forwarded_from: On `ws://` and `http://`: the addresses and networks of proxies that name
             their client in each request. `connection.peer` and `request.peer` are then that client,
             with port 0 if the proxy does not name the port. Default: none.
@@ -54,8 +54,8 @@ class ServerOptions(TypedDict, total=False):
         mode: The permissions of a Unix socket's file, such as 0o660. Default: set by the umask.
         backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound is
             net.core.somaxconn. Default: 4096.
-        reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)), each of which
-            gets its part of the connections.
+        reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)). Each process
+            gets a part of the connections.
         connections: For datagrams: each peer gets a pseudo-connection, which the handler serves
             like the connection of a stream. Each datagram is a message.
         packet_info: For datagrams: ask the kernel for `Datagram.ttl` and `Datagram.ecn`.

@@ -51,7 +51,7 @@ class CompressionStatistics:
 
     @property
     def ratio_sent(self) -> float:
-        """How many times smaller what was sent became; 1.0 when nothing was sent."""
+        """How many times smaller the sent messages became; 1.0 if none was sent."""
         return _ratio(self.original_bytes_sent, self.compressed_bytes_sent)
 
     def __add__(self, other: "CompressionStatistics") -> "CompressionStatistics":
@@ -130,8 +130,8 @@ class EndpointStatistics:
         handler_errors: Exceptions that handlers raised.
         compression: What compression did.
         limits_reached: How often a limit or deadline was reached, by the name of its field. A full
-            write queue counts once until it has fallen to `write_low_bytes`; what was dropped
-            meanwhile is in `messages_dropped`.
+            write queue counts once until it has fallen to `write_low_bytes`; messages that were
+            dropped until then are in `messages_dropped`.
         accept_errors: Connections that could not be accepted, by the name of the error of
             accept(2).
     """
@@ -300,7 +300,7 @@ class WorkerStatistics:
         number: Its number, from 1.
         process: Its process now; None while none serves.
         processes_started: How many processes it has had.
-        endpoints: What it has counted at each endpoint that the server had at its start.
+        endpoints: Its counters for each endpoint that the server had at its start.
         published_messages_sent: Messages of `publish` and `send_to` sent to other workers, each
             counted once.
         published_messages_received: Those that came from other workers.
@@ -326,8 +326,7 @@ class WorkerStatistics:
 class ServerStatistics:
     """A server: its port and its endpoints.
 
-    With workers, the numbers of the endpoints are the sums over all of them, in whichever process
-    they are asked for.
+    With workers, the numbers of the endpoints are the sums over all of them, in every process.
 
     Attributes:
         port: The completion port of this process.

@@ -168,7 +168,7 @@ class ServerTLS:
             native.rotate_tickets()
 
     def look(self) -> None:
-        """See whether the files have changed, and read them if they then stayed as they are."""
+        """Check whether the files have changed, and read them if they have not changed again."""
         state = self._state()
         if state == self._read:
             self._changed = None

@@ -47,7 +47,7 @@ def check_filter(
     1. The factory makes a new filter for each connection.
     2. However the network cuts and delays the bytes, the same bytes arrive behind the filter.
     3. Connections side by side do not disturb one another.
-    4. With `peer`: what one end sends is what the other receives, in both directions.
+    4. With `peer`: each end receives the bytes that the other end sends.
     5. No exception is raised, even when the peer resets the connection at any moment.
 
     Args:

@@ -88,7 +88,7 @@ async def serve(
 
 
 class ServerThread(TestServer):
-    """A server in a thread and loop of its own. Made by `serve_in_thread`; a context manager."""
+    """A server in a separate thread and loop. Made by `serve_in_thread`; a context manager."""
 
     def __init__(self, server: Server, stack: contextlib.ExitStack) -> None:
         super().__init__(server, [])
@@ -180,7 +180,7 @@ class ServerThread(TestServer):
 def serve_in_thread(
     handler: AnyHandler | Server, url: str = "ws", **options: Unpack[ServerOptions]
 ) -> ServerThread:
-    """Serve in a thread of its own, for plain tests and for other libraries' clients.
+    """Serve in a separate thread, for plain tests and for other libraries' clients.
 
     ::
 

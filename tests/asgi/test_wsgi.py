@@ -47,6 +47,18 @@ async def test_an_application_answers() -> None:
     assert reply.header(b"content-length") == b"11"
 
 
+async def test_the_length_of_an_answer_without_a_body_is_left_out() -> None:
+    """Django adds it (CommonMiddleware); RFC 9110 section 8.6 forbids a server to send it."""
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("204 No Content", [("Content-Length", "0"), ("X-Bee", "1")])
+        return [b""]
+
+    reply = await asked(app, GET)
+    assert (reply.status, reply.header(b"x-bee")) == (204, b"1")
+    assert reply.header(b"content-length") is None
+
+
 async def test_the_environ_says_everything_of_a_request() -> None:
     found: list[Environ] = []
 

@@ -403,6 +403,21 @@ BROKEN: dict[str, tuple[str, int, str]] = {
         1,
         "user: there is no user 'no-such-user'",
     ),
+    "a name without letters": (
+        HEAD.replace("endpoints.a", 'endpoints.""'),
+        1,
+        'endpoints."": expected a name that can be read',
+    ),
+    "a name of two lines": (
+        HEAD.replace("endpoints.a", 'endpoints."a\\nb"'),
+        1,
+        "expected a name that can be read",
+    ),
+    "a name with a slash": (
+        HEAD.replace("endpoints.a", 'endpoints."a/b"'),
+        1,
+        "endpoints.a/b: expected a name that can be read and is a part of a URL's path",
+    ),
     "a reserved name": (
         HEAD.replace("endpoints.a", "endpoints.admin"),
         1,

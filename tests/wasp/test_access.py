@@ -100,6 +100,17 @@ def test_a_browser_gets_a_cookie_for_a_token(port: int, folder: Path) -> None:
     assert "hx-post" not in ask(port, "GET", "/dashboard/endpoints", Cookie=reader).text
 
 
+def test_a_cookie_that_nobody_has_given_is_not_one(server: Running, port: int) -> None:
+    cookie = cookie_of(log_in(port, TOKEN))
+    name, _, value = cookie.partition("=")
+    role, until, signed = value.split(".")
+    wrong = [f"{role}.{until}.\xe9", f"{role}.\xb2.{signed}", f"{role}.{until}", "..", "\xe9.1.1"]
+    for one in [*wrong, f"reader.{until}.{signed}", f"{role}.{until}9.{signed}"]:
+        assert ask(port, "GET", "/status", sent={"Cookie": f"{name}={one}"}).status == 401, one
+    assert ask(port, "GET", "/status", sent={"Cookie": cookie}).status == 200
+    assert "Traceback" not in server.log
+
+
 @pytest.mark.usefixtures("server")
 def test_a_change_by_a_browser_needs_the_token_of_our_page(port: int) -> None:
     cookie = cookie_of(log_in(port, TOKEN))

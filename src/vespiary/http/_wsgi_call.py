@@ -249,7 +249,11 @@ class WSGICall:
             raise RuntimeError(
                 "start_response was called before: a second call needs exc_info (PEP 3333)"
             )
-        self._head = (_status_number(status), _checked(headers))
+        number, lines = _status_number(status), _checked(headers)
+        if number == 204:
+            # Frameworks add "0", and a server must not send it (RFC 9110 section 8.6).
+            lines = [line for line in lines if line[0].lower() != "content-length"]
+        self._head = (number, lines)
         return self._write_piece
 
     def _write_piece(self, data: bytes) -> None:

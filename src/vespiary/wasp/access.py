@@ -44,7 +44,7 @@ CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
 _SESSION_SECONDS = 12 * 3600
 """A working day: then the token is asked for again."""
-_FROM_BROWSERS = ("origin", "cookie", "sec-fetch-site")
+_FROM_BROWSERS = ("origin", "referer", "cookie", "sec-fetch-site")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,9 @@ class Access:
         authority = (request.authority or "").lower()
         host = _host(authority)
         if self._hosts and host and host not in self._hosts and not is_loopback(host):
-            return request.respond(403, f"this is not {host}: add it to admin.hosts\n")
+            return request.respond(403, _unknown(host))
         if self._is_local and host and not is_loopback(host) and host not in self._hosts:
-            return request.respond(403, f"this is not {host}\n")
+            return request.respond(403, _unknown(host))
         origin = request.headers.get("origin")
         if origin is not None and origin.lower() != f"{self._scheme}://{authority}":
             return request.respond(403, "pages of other sites may not use this\n")
@@ -138,7 +138,8 @@ class Access:
         for role, key in self._keys.items():
             if len(parts) == 3 and parts[0] == role and parts[1].isdigit():
                 signed = _signed(key, f"{role}.{parts[1]}")
-                if hmac.compare_digest(signed, parts[2]) and int(parts[1]) > time.time():
+                sent = parts[2].encode()
+                if hmac.compare_digest(signed.encode(), sent) and int(parts[1]) > time.time():
                     return Who(f"session from {_address(request)}", role)
         return None
 
@@ -180,6 +181,10 @@ class Access:
 
 def _signed(key: bytes, text: str) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _unknown(host: str) -> str:
+    return f"the administration is not known by the name {host}: add it to admin.hosts\n"
 
 
 def _host(authority: str) -> str:

@@ -196,7 +196,7 @@ class Admin(Handler):
     async def _records(self, request: Request) -> list[dict[str, Any]]:
         text = request.query_parameters.get("count", "100")
         level = request.query_parameters.get("level", "debug")
-        if not text.isdigit() or not 1 <= int(text) <= _RECORDS_MAX:
+        if not text.isdecimal() or not 1 <= int(text) <= _RECORDS_MAX:
             raise Refused(f"count: expected a number from 1 to {_RECORDS_MAX}; got {text!r}")
         if level not in LEVELS:
             raise Refused(f"level: expected one of {', '.join(LEVELS)}; got {level!r}")

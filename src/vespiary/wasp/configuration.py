@@ -194,6 +194,9 @@ def _plan(source: Source, name: str, table: EndpointTable) -> Planned:
     path: KeyPath = ("endpoints", name)
     if not table.plugin and _host_of(table) not in HOSTS_WITHOUT_PLUGIN:
         source.report(Problem((*path, "plugin"), "is missing: expected a string"))
+    if not name.strip() or not name.isprintable() or "/" in name:
+        text = "expected a name that can be read and is a part of a URL's path, without a slash"
+        source.report(Problem(path, text))
     if name == ADMIN:
         source.report(Problem(path, "this name is reserved: give the endpoint another one"))
     given = [key for key in ("url", "urls") if getattr(table, key) is not UNSET]

@@ -23,7 +23,7 @@ def caught() -> Iterator[list[warnings.WarningMessage]]:
 
 def dropped(caught: list[warnings.WarningMessage]) -> int:
     texts = [str(one.message) for one in caught if one.category is ResourceWarning]
-    assert all("was dropped without having been closed" in text for text in texts)
+    assert all("was dropped before it was closed" in text for text in texts)
     return len(texts)
 
 

@@ -98,7 +98,7 @@ async def test_a_call_that_the_loop_does_not_answer_in_time_is_withdrawn() -> No
             for one in waiting:
                 one.result(60)  # The loop is blocked until all have failed.
         assert len(errors) == 3
-        assert all("this call is withdrawn" in str(error) for error in errors)
+        assert all("this call is cancelled" in str(error) for error in errors)
         connection.send(b"next")
         assert await client.receive() == b"next"
         assert server.publish("more", b"x") == 0

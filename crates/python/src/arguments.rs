@@ -22,7 +22,7 @@ fn wrong(given: &Bound<'_, PyAny>, wanted: &str) -> PyErr {
 /// A close code that an endpoint may send.
 pub(crate) fn close_code(given: &Bound<'_, PyAny>) -> PyResult<u16> {
     if !given.is_instance_of::<PyInt>() {
-        let wanted = "a close code is a number, and the reason a text, as in close(1000, \"bye\")";
+        let wanted = "a close code is an int, and a reason is a str, as in close(1000, \"bye\")";
         return Err(wrong(given, wanted));
     }
     match given.extract::<u16>() {
@@ -103,7 +103,7 @@ fn text(given: &Bound<'_, PyAny>, wanted: &str) -> PyResult<String> {
 pub(crate) fn seconds(given: &Bound<'_, PyAny>) -> PyResult<f64> {
     given
         .extract()
-        .map_err(|_| wrong(given, "a timer is set to a number of seconds"))
+        .map_err(|_| wrong(given, "a timer needs a number of seconds"))
 }
 
 /// The payload of a ping; an empty one is replaced by a payload that no other ping has.

@@ -419,7 +419,7 @@ impl Core {
         let py = callback.py();
         if !callback.is_callable() {
             return Err(PyTypeError::new_err(format!(
-                "a callback is called: {callback:?} cannot be"
+                "a callback must be callable; got {callback:?}"
             )));
         }
         let context = context::copy_current(py)?;

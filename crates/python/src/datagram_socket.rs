@@ -106,7 +106,7 @@ impl DatagramSocket {
         match error {
             DatagramError::Closed => closed_error(),
             DatagramError::WrongFamily => PyValueError::new_err(format!(
-                "{peer} cannot be reached from {}, which is of another address family",
+                "{} cannot send to {peer}: the addresses are of different families",
                 self.address
             )),
         }

@@ -101,8 +101,7 @@ pub(crate) fn dropped(object: &Bound<'_, Connection>) {
 }
 
 fn warn(object: &Bound<'_, Connection>) {
-    let text = c"%R was dropped without having been closed: await its close(), or use it in \
-                 'async with'";
+    let text = c"%R was dropped before it was closed: await its close(), or use it in 'async with'";
     // SAFETY: attached; the format takes one object.
     unsafe {
         if ffi::PyErr_ResourceWarning(object.as_ptr(), 1, text.as_ptr(), object.as_ptr()) < 0 {

@@ -62,7 +62,7 @@ fn panicked(py: Python<'_>, engine: &Rc<Engine<PyHost>>, payload: &(dyn std::any
         .map(ToString::to_string)
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_default();
-    let error = PyRuntimeError::new_err(format!("an error of Vespiary's own: {text}"));
+    let error = PyRuntimeError::new_err(format!("an internal error of Vespiary: {text}"));
     let error = error.into_value(py).into_bound(py).into_any();
     match engine.current_connection() {
         Some(connection) => {

@@ -308,7 +308,7 @@ impl LoopHandle {
 #[cold]
 pub(crate) fn forked_error() -> PyErr {
     PyRuntimeError::new_err(
-        "this belongs to the process that made the loop, and this process is a forked child of \
-         it: start a loop of its own here, or end the child with os._exit()",
+        "this object belongs to the parent process: create a new loop in this forked child, or \
+         end the child with os._exit()",
     )
 }

@@ -76,8 +76,8 @@ impl Connection {
             connection.send_end().map_err(|error| match error {
                 SendError::OutOfTurn => imports::error(imports::send_refused_class(py), |class| {
                     let text = match connection.endpoint().options().framing {
-                        Framing::Datagram => "datagrams have no end to send: close() it",
-                        _ => "a WebSocket ends in both directions at once: close() it",
+                        Framing::Datagram => "datagrams have no end to send: use close()",
+                        _ => "a WebSocket ends in both directions at once: use close()",
                     };
                     Ok(PyErr::from_value(class.invoke((text,))?))
                 }),

@@ -49,9 +49,7 @@ fn framing(options: &Bound<'_, PyDict>) -> PyResult<Framing> {
             Framing::Length(format.ok_or_else(wrong)?)
         }
         other => {
-            return Err(PyValueError::new_err(format!(
-                "no framing is called {other:?}"
-            )));
+            return Err(PyValueError::new_err(format!("{other:?} is not a framing")));
         }
     })
 }
@@ -65,7 +63,7 @@ fn slow_consumer(options: &Bound<'_, PyDict>) -> PyResult<SlowConsumer> {
         "disconnect" => SlowConsumer::Disconnect,
         other => {
             return Err(PyValueError::new_err(format!(
-                "no policy is called {other:?}"
+                "{other:?} is not a policy for slow consumers"
             )));
         }
     })
@@ -81,7 +79,7 @@ fn websocket(options: &Bound<'_, PyDict>) -> PyResult<WebSocketOptions> {
     let numbers: Vec<u8> = required(options, "versions")?;
     let version = |number: &u8| {
         let wrong =
-            || PyValueError::new_err(format!("no version {number} of WebSocket is supported"));
+            || PyValueError::new_err(format!("WebSocket version {number} is not supported"));
         Version::from_number(*number).ok_or_else(wrong)
     };
     let versions: PyResult<Vec<Version>> = numbers.iter().map(version).collect();

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vespiary_engine::{Framing, State};
 
 const NOT_THE_SENDER: &str = "another task or callback is sending a message in parts on this \
-    connection, and this part would become a part of it: send all parts of a message in one task, \
-    and hold an asyncio.Lock meanwhile (or a threading.Lock) where several send such messages";
+    connection: send all parts of a message in one task. If several tasks send such messages, hold \
+    an asyncio.Lock while you send one; in threads, hold a threading.Lock";
 
 /// The sender of a message in parts.
 pub(crate) struct Sender {

@@ -20,7 +20,7 @@ use vespiary_engine::CloseReason;
 /// Pings that may wait for their pongs: more than any use of them has in flight.
 const PINGS_MAX: usize = 1000;
 /// Why one more is refused.
-pub(crate) const TOO_MANY: &str = "1000 pings have no pong yet: await them";
+pub(crate) const TOO_MANY: &str = "1000 pings are unanswered: await them";
 
 enum State {
     /// No pong has come; the futures of those that await it.

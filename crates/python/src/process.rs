@@ -278,7 +278,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) } != 0 {
         return Err(PyImportError::new_err(
             "vespiary cannot be imported in a sub-interpreter: import it in the main interpreter \
-             or in a process of its own (multiprocessing, subprocess)",
+             or in a separate process (multiprocessing, subprocess)",
         ));
     }
     let flags: String = module.py().import("sys")?.getattr("abiflags")?.extract()?;

@@ -29,7 +29,7 @@ pub(crate) fn read(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
         }),
         "failed" => Ok(failed()),
         other => Err(PyTypeError::new_err(format!(
-            "no answer is called {other:?}"
+            "{other:?} is not a kind of answer"
         ))),
     }
 }

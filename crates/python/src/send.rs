@@ -18,9 +18,9 @@ use vespiary_engine::{Kind, SendError};
 
 const TOO_LONG: &str =
     "the message is too long for the framing's length prefix, or for a datagram (65,507 bytes)";
-const LINE_BREAK: &str = "the message has a line break, which would end it too early: with \
-    framing='line' or 'crlf' a message is one line, without its end; send each line by itself, or \
-    use framing='length'";
+const LINE_BREAK: &str = "the message contains a line break: with framing='line' or 'crlf', a \
+    message is one line without its line ending; send each line separately, or use \
+    framing='length'";
 
 const TOO_MANY_RETAINED: &str = "as many topics retain a message as the server's \
     retained_messages_max allows: discard some with discard_retained(), or raise the limit";
@@ -51,7 +51,10 @@ pub(crate) fn publish_error(py: Python<'_>, error: SendError) -> PyErr {
         SendError::LineBreak => LINE_BREAK,
         _ => TOO_LONG,
     };
-    refused(py, &format!("a subscriber cannot get it: {text}"))
+    refused(
+        py,
+        &format!("the message cannot be sent to a subscriber: {text}"),
+    )
 }
 
 impl Connection {
@@ -148,13 +151,15 @@ impl Connection {
                 );
                 Ok(PyErr::from_value(class.invoke(arguments)?))
             }),
-            SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
+            SendError::NotOpen => {
+                refused("the connection is not open yet: send in on_open or later")
+            }
             SendError::TooLong => refused(TOO_LONG),
             SendError::LineBreak => refused(LINE_BREAK),
             SendError::OutOfMemory => no_memory(),
-            SendError::NoTopics => refused(
-                "topics belong to a server: only its connections subscribe, and a client's cannot",
-            ),
+            SendError::NoTopics => {
+                refused("topics belong to a server: the connection of a client cannot subscribe")
+            }
             SendError::TooManyTopics => refused(
                 "the connection is subscribed to as many topics as topics_per_connection_max \
                  allows: unsubscribe from some, or raise the limit",

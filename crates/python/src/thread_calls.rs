@@ -141,8 +141,8 @@ pub(crate) fn on_loop<T: Send + 'static>(
 
 fn not_answered() -> PyErr {
     PyRuntimeError::new_err(format!(
-        "the loop has not answered within {WAIT_SECONDS_MAX} s, and this call is withdrawn: the \
-         loop does not run, or something blocks it, such as waiting for this very thread; \
+        "the loop has not answered within {WAIT_SECONDS_MAX} s, so this call is cancelled: the \
+         loop does not run, or something blocks it, for example because it waits for this thread; \
          call_soon_threadsafe() of the loop (or of a server) does not wait for a result"
     ))
 }
@@ -151,9 +151,9 @@ fn not_answered() -> PyErr {
 #[cold]
 pub(crate) fn wrong_thread(what: &str) -> PyErr {
     PyRuntimeError::new_err(format!(
-        "{what} belongs to the thread of the connection's loop; from another thread let \
-         call_soon_threadsafe() of the loop (or of a server) call a plain function there, which \
-         may start a task with asyncio.create_task(), or pass a coroutine of your own to \
+        "{what} works only on the thread of the connection's loop; in another thread, pass a plain \
+         function to call_soon_threadsafe() of the loop (or of a server), which may start a task \
+         with asyncio.create_task(), or pass your own coroutine to \
          asyncio.run_coroutine_threadsafe()"
     ))
 }

@@ -136,7 +136,7 @@ impl<'a> InTurn<'a> {
     fn enter(engine: &'a Engine<PyHost>) -> PyResult<Self> {
         if engine.host.set_in_turn(true) {
             return Err(PyRuntimeError::new_err(
-                "the loop is in the middle of a turn: a handler's methods cannot run it",
+                "the loop is running: a method of a handler cannot run it again",
             ));
         }
         Ok(Self(&engine.host))

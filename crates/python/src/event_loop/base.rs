@@ -333,14 +333,14 @@ static CALL_SOON: Method = Method::new(
 static CALL_AT: Method = Method::new(
     c"call_at",
     call_at,
-    c"call_at($self, when, callback, *args, context=None)\n--\n\nCall a function at a moment \
-      of the loop's time, in seconds.",
+    c"call_at($self, when, callback, *args, context=None)\n--\n\nCall a function at a time \
+      of the loop's clock, in seconds.",
 );
 static CALL_LATER: Method = Method::new(
     c"call_later",
     call_later,
-    c"call_later($self, delay, callback, *args, context=None)\n--\n\nCall a function in so \
-      many seconds.",
+    c"call_later($self, delay, callback, *args, context=None)\n--\n\nCall a function after \
+      a number of seconds.",
 );
 
 /// Add the class to the module.

@@ -1,6 +1,7 @@
 """Gateways (`vespiary.wasp.gateway`): what arrives goes on to other servers."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,9 +54,11 @@ class Raw(asyncio.Protocol):
         self.closes = closes
         self.requests: list[bytes] = []
         self.connections = 0
+        self.latest: vespiary.Connection | None = None
 
     async def __call__(self, connection: vespiary.Connection) -> None:
         self.connections += 1
+        self.latest = connection
         received = b""
         async for piece in connection:
             received += piece
@@ -214,6 +217,12 @@ async def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> Non
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", 502),
         (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 204),
         (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", 304),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 204),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 502),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+            200,
+        ),
     ],
 )
 async def test_answers_of_servers(answer: bytes, status: int) -> None:
@@ -221,12 +230,46 @@ async def test_answers_of_servers(answer: bytes, status: int) -> None:
         assert (await asked(server, GET)).startswith(f"HTTP/1.1 {status} ")
 
 
-async def test_a_response_that_breaks_off_is_a_reset() -> None:
+async def test_what_a_server_sends_behind_a_response_is_not_the_next_one() -> None:
+    """RFC 9112 section 9.2: data without a request is not a response to the next one."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    raw = Raw([answer + answer.replace(b"ok", b"no")] * 3)
+    async with before_raw(raw) as (server, _):
+        for _ in range(3):
+            assert (await asked(server, GET, b"ok")).endswith("ok")
+        assert raw.connections == 3
+
+
+def _is_spoilt(kept: Any) -> bool:
+    return not kept.is_usable
+
+
+async def test_what_comes_on_a_kept_connection_is_not_the_next_response() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+    raw = Raw([answer] * 3)
+    async with before_raw(raw) as (server, proxy):
+        for number in range(1, 4):
+            assert (await asked(server, GET, b"ok")).endswith("ok")
+            assert raw.latest is not None
+            raw.latest.send(late)
+            [pool] = proxy._pools.values()
+            [kept] = pool._idle
+            await until(functools.partial(_is_spoilt, kept))
+            assert raw.connections == number
+
+
+async def test_a_response_that_breaks_off_is_a_reset(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     raw = Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"], closes=True)
-    async with before_raw(raw) as (server, _), streams(server) as (reader, writer):
+    async with before_raw(raw) as (server, proxy), streams(server) as (reader, writer):
         writer.write(GET)
         with pytest.raises(ConnectionResetError):
             await reader.read(-1)
+        assert proxy.upstream_statistics()[0].failures == 1
+    assert "Upstream failed: http://" in caplog.text
+    assert "the response broke off: " in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_head_has_the_fields_of_the_server() -> None:

@@ -51,12 +51,22 @@ def test_what_connection_names_is_removed(lines: list[tuple[str, str]]) -> None:
         if name == "Connection"
         for token in value.split(",")
     }
-    assert not (named | NEVER - {"expect"}) & {name.lower() for name, _ in response_fields(lines)}
+    assert not (named | NEVER - {"expect"}) & {
+        name.lower() for name, _ in response_fields(lines, 200)
+    }
 
 
 def test_the_order_and_repeated_fields_stay() -> None:
     lines = [("Set-Cookie", "a"), ("X", "1"), ("set-cookie", "b"), ("Connection", "close")]
-    assert response_fields(lines) == lines[:3]
+    assert response_fields(lines, 200) == lines[:3]
+
+
+def test_a_length_that_has_no_effect_is_not_passed_on() -> None:
+    length, coding = ("Content-Length", "3"), ("Transfer-Encoding", "chunked")
+    assert response_fields([length], 200) == [length]
+    assert response_fields([length], 304) == [length]
+    assert response_fields([length], 204) == []
+    assert response_fields([length, coding], 200) == []
 
 
 def test_an_ipv6_address_is_quoted_in_forwarded() -> None:

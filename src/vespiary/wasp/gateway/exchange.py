@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -51,7 +52,7 @@ class Pool:
         self.upstream = upstream
         self._connections_max = connections_max
         self._seconds = keep_alive_seconds
-        self._idle: list[tuple[float, Connection, h11.Connection]] = []
+        self._idle: list[_Kept] = []
 
     async def exchange(self, *, may_be_kept: bool) -> Exchange:
         """Return an exchange on a connection, which is a kept one if that is allowed.
@@ -61,14 +62,14 @@ class Pool:
         """
         now = asyncio.get_running_loop().time()
         while self._idle:
-            since, connection, parser = self._idle[-1]
-            is_usable = connection.is_open and now - since < self._seconds
+            kept = self._idle[-1]
+            is_usable = kept.is_usable and now - kept.since < self._seconds
             if is_usable and not may_be_kept:
                 break
             self._idle.pop()
             if is_usable:
-                return Exchange(self, connection, parser, is_kept=True)
-            connection.close()
+                return Exchange(self, kept.connection, kept.parser, is_kept=True)
+            kept.connection.close()
         try:
             connection = await self.upstream.connect()
         except TimeoutError:
@@ -86,15 +87,43 @@ class Pool:
             connection.close()
             return
         now = asyncio.get_running_loop().time()
-        self._idle.append((now, connection, parser))
-        while now - self._idle[0][0] >= self._seconds:
-            self._idle.pop(0)[1].close()
+        received = connection.statistics().bytes_received
+        self._idle.append(_Kept(now, connection, parser, received))
+        while now - self._idle[0].since >= self._seconds:
+            self._idle.pop(0).connection.close()
 
     def close(self) -> None:
         """Close all of them."""
         idle, self._idle = self._idle, []
-        for _, connection, _ in idle:
-            connection.close()
+        for kept in idle:
+            kept.connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A connection without a request.
+
+    Attributes:
+        since: When its last response was complete.
+        connection: The connection.
+        parser: Its state.
+        received: How many bytes had come by then.
+    """
+
+    since: float
+    connection: Connection
+    parser: h11.Connection
+    received: int
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the next bytes will answer the next request.
+
+        What has come without a request, such as a 408 before the end, would be taken for its
+        response.
+        """
+        connection = self.connection
+        return connection.is_open and connection.statistics().bytes_received == self.received
 
 
 class Exchange:
@@ -215,7 +244,9 @@ class Exchange:
             return
         self._leave()
         parser = self._parser
-        if parser.our_state is h11.DONE and parser.their_state is h11.DONE:
+        is_complete = parser.our_state is h11.DONE and parser.their_state is h11.DONE
+        # Bytes behind the response would be taken for that of the next request.
+        if is_complete and parser.trailing_data == (b"", False):
             parser.start_next_cycle()
             self._pool.keep(self._connection, parser)
         elif self._connection.is_open:
@@ -241,10 +272,18 @@ class Body:
         exchange: The request.
         first: What has come with the head.
         seconds: The longest time for a further piece.
+        on_broken: Called with the reason if the response breaks off: its client must notice.
     """
 
-    def __init__(self, exchange: Exchange, first: bytes, seconds: float) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        first: bytes,
+        seconds: float,
+        on_broken: Callable[[str], object],
+    ) -> None:
         self._exchange = exchange
+        self._on_broken = on_broken
         self._first = first
         self._seconds = seconds
 
@@ -259,10 +298,13 @@ class Body:
             async with asyncio.timeout(self._seconds):
                 event = await self._exchange.event()
         except TimeoutError:
-            raise UpstreamError(f"the response stopped for {self._seconds:g} s") from None
-        if isinstance(event, h11.Data):
-            return bytes(event.data)
-        self._exchange.finish()
+            self._on_broken(f"the response stopped for {self._seconds:g} s")
+        except (h11.RemoteProtocolError, vespiary.ConnectionClosed) as error:
+            self._on_broken(f"the response broke off: {error}")
+        else:
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            self._exchange.finish()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

@@ -70,7 +70,7 @@ def _passed_on(lines: Iterable[tuple[str, str]]) -> Lines:
 
 
 def is_chunked(lines: Iterable[tuple[str, str]]) -> bool:
-    """Whether the body of a request comes without a length."""
+    """Whether the body of a message comes without a length."""
     return any(name.lower() == "transfer-encoding" for name, _ in lines)
 
 
@@ -120,6 +120,14 @@ def _forwarded(sender: Sender) -> str:
     return ";".join([*parts, f"proto={sender.scheme}"])
 
 
-def response_fields(lines: Iterable[tuple[str, str]]) -> Lines:
-    """Return the fields of a response for the client."""
-    return _passed_on(lines)
+def response_fields(lines: Iterable[tuple[str, str]], status: int) -> Lines:
+    """Return the fields of a response for the client.
+
+    A length has no effect beside a transfer coding (RFC 9112 section 6.3), and must not be sent
+    with 204 (RFC 9110 section 8.6).
+    """
+    given = list(lines)
+    passed = _passed_on(given)
+    if status != 204 and not is_chunked(given):
+        return passed
+    return [(name, value) for name, value in passed if name.lower() != "content-length"]

@@ -129,12 +129,7 @@ class Proxy(vespiary.Handler[Any]):
                     continue
                 is_repeated = error.is_unsent or (is_repeatable and is_whole and not error.is_late)
                 upstream.failed(str(error))
-                logger.info(
-                    "Upstream failed: %s: %s; request from %s",
-                    upstream.url,
-                    error,
-                    address_text(request.peer) or "a Unix socket",
-                )
+                _log_failed(upstream, str(error), request)
                 status = 504 if error.is_late else 502
                 tried.append(upstream)
                 if not is_repeated:
@@ -160,26 +155,37 @@ class Proxy(vespiary.Handler[Any]):
             exchange.close()
             raise
         upstream.succeeded()
-        return self._response(request, exchange, head)
+        return self._response(request, upstream, exchange, head)
 
     def _response(
-        self, request: vespiary.Request, exchange: Exchange, head: h11.Response
+        self,
+        request: vespiary.Request,
+        upstream: Upstream,
+        exchange: Exchange,
+        head: h11.Response,
     ) -> vespiary.Response:
         decoded = [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
-        lines = response_fields(decoded)
+        lines = response_fields(decoded, head.status_code)
         first = bytearray()
         try:
             while isinstance(event := exchange.ready(), h11.Data):
                 first += event.data
-        except h11.RemoteProtocolError:
-            event = None
+        except h11.RemoteProtocolError as error:
+            exchange.close()
+            raise UpstreamError(f"no valid response: {error}") from None
         if isinstance(event, h11.EndOfMessage):
             exchange.finish()
             if request.method == "HEAD" or head.status_code == 304:
                 # It has the length of what it stands for, or none.
                 return request.respond(head.status_code, iter(()), lines)
             return vespiary.Response(head.status_code, tuple(lines), bytes(first))
-        body = Body(exchange, bytes(first), self._options.body_seconds)
+
+        def broken(text: str) -> None:
+            upstream.failed(text)
+            _log_failed(upstream, text, request)
+            request.connection.abort()
+
+        body = Body(exchange, bytes(first), self._options.body_seconds, broken)
         return request.respond(head.status_code, body, lines)
 
     def _fields(self, request: vespiary.Request, upstream: Upstream) -> list[tuple[str, str]]:
@@ -228,7 +234,7 @@ class Proxy(vespiary.Handler[Any]):
             upstream.succeeded()
             lines = [
                 (name, value)
-                for name, value in response_fields(error.headers.lines)
+                for name, value in response_fields(error.headers.lines, error.status)
                 if name.lower() != "content-length"
             ]
             status = error.status if 200 <= error.status <= 599 else 502
@@ -259,6 +265,11 @@ class Proxy(vespiary.Handler[Any]):
         tunnel: _Tunnel = connection.data
         tunnel.upstream.active -= 1
         tunnel.behind.close(*close_code(reason))
+
+
+def _log_failed(upstream: Upstream, text: str, request: vespiary.Request) -> None:
+    peer = address_text(request.peer) or "a Unix socket"
+    logger.info("Upstream failed: %s: %s; request from %s", upstream.url, text, peer)
 
 
 @dataclass(slots=True, eq=False)

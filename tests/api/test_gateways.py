@@ -1,7 +1,6 @@
 """Gateways (`vespiary.wasp.gateway`): what arrives goes on to other servers."""
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,11 +15,9 @@ from vespiary.wasp.gateway import (
     ProxyOptions,
 )
 
-from .gateways import dead, upstream
-from .kit import TCP, WS, forever, reset, serving, streams, until
+from .gateways import GET, HTTP, Raw, asked, before_raw, dead, upstream
+from .kit import WS, forever, reset, serving, streams, until
 
-HTTP = "http://127.0.0.1:0"
-GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -44,53 +41,6 @@ async def proxied(
         proxy = Proxy([upstream(one) for one in (first, *others)], health, ProxyOptions(**options))
         async with serving(proxy, url, limits=limits) as front:
             yield front, proxy
-
-
-class Raw(asyncio.Protocol):
-    """Answers each request with given bytes, and remembers what it got."""
-
-    def __init__(self, answers: list[bytes], closes: bool = False) -> None:
-        self.answers = answers
-        self.closes = closes
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.latest: vespiary.Connection | None = None
-
-    async def __call__(self, connection: vespiary.Connection) -> None:
-        self.connections += 1
-        self.latest = connection
-        received = b""
-        async for piece in connection:
-            received += piece
-            while b"\r\n\r\n" in received:
-                head, _, received = received.partition(b"\r\n\r\n")
-                self.requests.append(head)
-                if not self.answers:
-                    connection.abort()
-                    return
-                connection.send(self.answers.pop(0))
-                if self.closes:
-                    return
-
-
-@asynccontextmanager
-async def before_raw(
-    raw: Raw, *others: str, **options: Any
-) -> AsyncIterator[tuple[vespiary.Server, Proxy]]:
-    """A proxy in front of a server that writes bytes."""
-    async with serving(raw, TCP) as server:
-        first = server.urls[0].replace("tcp:", "http:")
-        proxy = Proxy([upstream(one) for one in (first, *others)], None, ProxyOptions(**options))
-        async with serving(proxy, HTTP) as front:
-            yield front, proxy
-
-
-async def asked(server: vespiary.Server, request: bytes, end: bytes = b"\r\n\r\n") -> str:
-    """What a server answers, up to these bytes, or to the end if there are none."""
-    async with streams(server) as (reader, writer):
-        writer.write(request)
-        data = await (reader.readuntil(end) if end else reader.read())
-        return data.decode("latin-1")
 
 
 class App(vespiary.Handler):
@@ -228,48 +178,6 @@ async def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> Non
 async def test_answers_of_servers(answer: bytes, status: int) -> None:
     async with before_raw(Raw([answer] * 3), retries_max=0) as (server, _):
         assert (await asked(server, GET)).startswith(f"HTTP/1.1 {status} ")
-
-
-async def test_what_a_server_sends_behind_a_response_is_not_the_next_one() -> None:
-    """RFC 9112 section 9.2: data without a request is not a response to the next one."""
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-    raw = Raw([answer + answer.replace(b"ok", b"no")] * 3)
-    async with before_raw(raw) as (server, _):
-        for _ in range(3):
-            assert (await asked(server, GET, b"ok")).endswith("ok")
-        assert raw.connections == 3
-
-
-def _is_spoilt(kept: Any) -> bool:
-    return not kept.is_usable
-
-
-async def test_what_comes_on_a_kept_connection_is_not_the_next_response() -> None:
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
-    raw = Raw([answer] * 3)
-    async with before_raw(raw) as (server, proxy):
-        for number in range(1, 4):
-            assert (await asked(server, GET, b"ok")).endswith("ok")
-            assert raw.latest is not None
-            raw.latest.send(late)
-            [pool] = proxy._pools.values()
-            [kept] = pool._idle
-            await until(functools.partial(_is_spoilt, kept))
-            assert raw.connections == number
-
-
-async def test_a_response_that_breaks_off_is_a_reset(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    raw = Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"], closes=True)
-    async with before_raw(raw) as (server, proxy), streams(server) as (reader, writer):
-        writer.write(GET)
-        with pytest.raises(ConnectionResetError):
-            await reader.read(-1)
-        assert proxy.upstream_statistics()[0].failures == 1
-    assert "Upstream failed: http://" in caplog.text
-    assert "the response broke off: " in caplog.text
-    assert "Traceback" not in caplog.text
 
 
 async def test_head_has_the_fields_of_the_server() -> None:

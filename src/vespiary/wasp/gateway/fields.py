@@ -123,8 +123,8 @@ def _forwarded(sender: Sender) -> str:
 def response_fields(lines: Iterable[tuple[str, str]], status: int) -> Lines:
     """Return the fields of a response for the client.
 
-    A length has no effect beside a transfer coding (RFC 9112 section 6.3), and must not be sent
-    with 204 (RFC 9110 section 8.6).
+    A length has no effect together with a transfer coding (RFC 9112 section 6.3), and must not be
+    sent with 204 (RFC 9110 section 8.6).
     """
     given = list(lines)
     passed = _passed_on(given)

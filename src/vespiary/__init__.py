@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is
     from vespiary.http import ASGI, WSGI, StaticFiles
     from vespiary.limits import Deadlines, Limits
     from vespiary.loop import run
+    from vespiary.presence import Member
     from vespiary.request import Request, Response
     from vespiary.server import Server, ServerOptions
     from vespiary.statistics import (
@@ -96,6 +97,7 @@ __all__ = [
     "LimitsError",
     "LocalClosed",
     "LocalError",
+    "Member",
     "PortStatistics",
     "ProxyRefused",
     "ReceiveConflict",
@@ -169,6 +171,7 @@ _MODULES = {
     "http": ("ASGI", "WSGI", "StaticFiles"),
     "limits": ("Deadlines", "Limits"),
     "loop": ("run",),
+    "presence": ("Member",),
     "request": ("Request", "Response"),
     "server": ("Server", "ServerOptions"),
     "statistics": (

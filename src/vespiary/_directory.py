@@ -22,10 +22,13 @@ class Directory:
 
     Args:
         run: What all ids of this run have in common; default: a random number.
+
+    Attributes:
+        run: The same.
     """
 
     def __init__(self, run: str | None = None) -> None:
-        self._run = run or secrets.token_hex(6)
+        self.run = run or secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         # The engine has the connection until its end.
@@ -45,7 +48,7 @@ class Directory:
         with self._lock:
             found = self._ids.get(connection)
             if found is None:
-                found = f"{slot}.{self._run}.{next(self._numbers)}"
+                found = f"{slot}.{self.run}.{next(self._numbers)}"
                 self._ids[connection] = found
                 self._connections[found] = connection
             return found

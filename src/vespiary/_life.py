@@ -7,12 +7,14 @@ import contextvars
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vespiary._directory import Directory
 from vespiary._first_step import Begins
 from vespiary._fork import process
+from vespiary.statistics import TopicStatistics
+from vespiary.workers._state import SharedState
 
 if TYPE_CHECKING:
     from vespiary._certificates import Watcher
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from vespiary._shutdown import Shutdown
     from vespiary._site import Site
 
-__all__ = ["Life"]
+__all__ = ["Life", "topic_statistics"]
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -38,6 +40,7 @@ class Life:
         process: The process that started the server.
         started: The loop's time at the start.
         starting: Whether `on_start` has not returned everywhere.
+        accepting: Set when all endpoints of the start accept connections.
         stopping: Whether a stop has been asked for, or the start has failed.
         force: Set when everything must end at once.
         stopped: Set when everything has ended.
@@ -51,6 +54,7 @@ class Life:
         ends the connections of endpoints that were replaced. certificates: What watches the
         certificates of the endpoints. waiting: The program's tasks that wait for the end.
         directory: Its connections that are found by an id.
+        state: Who is present in topics, and what it shares with other processes.
     """
 
     core: Core
@@ -61,6 +65,7 @@ class Life:
     process: int = field(default_factory=process)
     started: float = 0.0
     starting: bool = True
+    accepting: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
     force: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,9 +80,12 @@ class Life:
     certificates: Watcher | None = None
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
     directory: Directory = field(default_factory=Directory)
+    state: SharedState = field(init=False)
+    members_max: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, members_max: int | None) -> None:
         self.started = self.loop.time()
+        self.state = SharedState(self.directory.run, self.loop, self.topics, members_max)
 
     def limit_start(self, seconds: float | None) -> None:
         """Let the `on_start` that is awaited continue for at most `seconds`."""
@@ -167,3 +175,14 @@ class Life:
         except BaseException:
             self.waiting.discard(task)
             raise
+
+
+def topic_statistics(life: Life) -> TopicStatistics:
+    """What has happened with the topics of a server, and who is present."""
+    presence = life.state.presence
+    return TopicStatistics(
+        **life.topics.statistics(),
+        members=presence.own_count,
+        members_elsewhere=presence.others_count,
+        members_lost=life.state.lost,
+    )

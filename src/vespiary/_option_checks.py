@@ -37,6 +37,7 @@ _COUNTS = {
     "spin_microseconds": 0,
     "retained_messages_max": 1,
     "retained_bytes_max": 1,
+    "members_max": 1,
 }
 """Options that are a whole number, and the least that they may be."""
 
@@ -47,6 +48,7 @@ _OPTIONAL_COUNTS = (
     "receive_buffer_bytes",
     "retained_messages_max",
     "retained_bytes_max",
+    "members_max",
 )
 _NAMES = "a list of names, such as a list of one"
 _SWITCHES = (

@@ -16,7 +16,7 @@ from vespiary._certificates import join_watcher, watch
 from vespiary._core import copy_counters
 from vespiary._directory import Directory, run_in, slot_in
 from vespiary._first_step import Begins
-from vespiary._life import Life
+from vespiary._life import Life, topic_statistics
 from vespiary._listening import ListeningAddress, place, remove
 from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
@@ -40,6 +40,7 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.handler import AnyHandler
 from vespiary.loop import run, running_core
+from vespiary.presence import Member, check_member
 from vespiary.server_options import ServerOptions
 from vespiary.statistics import (
     PortStatistics,
@@ -50,7 +51,7 @@ from vespiary.statistics import (
     WorkerStatistics,
 )
 from vespiary.trace import requires
-from vespiary.workers._backplane import Addressed, Published
+from vespiary.workers._backplane import Addressed, Published, Stated
 from vespiary.workers._options import Workers, as_workers
 from vespiary.workers._processes import check_fork
 from vespiary.workers._supervisor import Supervisor
@@ -102,6 +103,8 @@ class Server:
             without end.
         retained_bytes_max: Bytes of all retained messages and their topics; None for no limit. 64
             MiB: 6 KiB for each of 10,000 messages.
+        members_max: Connections that are present in topics (see `enter`), those of other workers
+            and machines included; None for no limit. 100,000: about 30 MiB in each process.
     """
 
     _contains_exits = False
@@ -113,13 +116,16 @@ class Server:
         signals: bool = True,
         retained_messages_max: int | None = 10_000,
         retained_bytes_max: int | None = 64 << 20,
+        members_max: int | None = 100_000,
     ) -> None:
         """Create a server without endpoints. Then call `add` for each endpoint, and start it."""
         check_values(
             signals=signals,
             retained_messages_max=retained_messages_max,
             retained_bytes_max=retained_bytes_max,
+            members_max=members_max,
         )
+        self._members_max = members_max
         self._retained_max = retained_messages_max, retained_bytes_max
         self._sites: list[Site] = []
         self._addresses: list[ListeningAddress] = []
@@ -293,7 +299,7 @@ class Server:
         core, loop = running_core(), asyncio.get_running_loop()
         run = None if self._cluster is None else self._cluster.begin_run()
         topics = core.topics(*self._retained_max)
-        life = Life(core, loop, topics, directory=Directory(run))
+        life = Life(core, loop, topics, directory=Directory(run), members_max=self._members_max)
         self._life = life
         certificates = [site.tls for site in self._sites if site.tls is not None]
         life.certificates = join_watcher(certificates, signals=self._wants_signals)
@@ -329,6 +335,12 @@ class Server:
             address.resume()
             if self._worker is None:
                 address.log()
+        life.accepting.set()
+
+    async def _wait_accepting(self) -> None:
+        """Wait until the endpoints accept connections."""
+        if self._life is not None:
+            await self._life.accepting.wait()
 
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Stop gracefully: accept no more connections, let connections finish, and end all tasks.
@@ -414,11 +426,12 @@ class Server:
                 address.release()
             self._life = None
             life.stopped.set()
+            life.state.stop()
             if life.certificates is not None:
                 life.certificates.leave()
             self._leave_signals(is_awaited=life.loop in self._own_loops or bool(life.waiting))
             self._ended_port = PortStatistics(**life.core.port_statistics())
-            self._ended_topics = TopicStatistics(**life.topics.statistics())
+            self._ended_topics = topic_statistics(life)
             self._ended_timers = TimerStatistics(**life.core.timer_statistics())
             life.topics.end()
 
@@ -532,10 +545,31 @@ class Server:
         if not life.is_here:
             life.loop.call_soon_threadsafe(self._publish_to_workers, life, published)
             return
+        if published.retain or published.message is None:
+            stamp = life.state.retain(*published[:3])
+            published = published._replace(retain=published.retain and bool(stamp), stamp=stamp)
         if self._worker is not None and self._worker.backplane is not None:
             self._worker.backplane.publish(published)
         if self._cluster is not None:
             self._cluster.publish(published)
+
+    def _share_state(self) -> None:
+        """Share with other processes who is present, and what topics retain."""
+        life, cluster = self._running("run"), self._cluster
+
+        def send(stated: Stated) -> None:
+            process = stated.process
+            if cluster is not None and not (process and process.startswith(cluster.node)):
+                cluster.state(stated)
+            if self._worker is not None and self._worker.backplane is not None:
+                self._worker.backplane.publish(stated)
+
+        def is_away(process: str) -> bool:
+            if cluster is None or process.startswith(cluster.node):
+                return False
+            return not cluster.is_connected
+
+        life.state.connect(send, is_away)
 
     def connection_id(self, connection: Connection) -> str:
         """Return an id by which `send_to` finds a connection of this server, in any worker.
@@ -628,6 +662,60 @@ class Server:
         """
         return self._running("subscribed_connections").topics.subscribed(topic)
 
+    def enter(self, connection: Connection, topic: str, info: str = "") -> bool:
+        """Make a connection present in a topic, for `presence` in all workers and machines.
+
+        It is present until `leave`, or until it ends. It need not be subscribed to the topic. A
+        second call changes `info`. Other processes see a change after about 0.1 seconds.
+
+        Args:
+            connection: A connection of this server.
+            topic: The name of the topic, of at most 256 bytes.
+            info: What `presence` returns with it, such as a name; at most 1,024 bytes.
+
+        Returns:
+            False if the connection is closing or has ended.
+
+        Raises:
+            RuntimeError: the server is not running.
+            SendRefused: `members_max` connections are present already.
+            TypeError, ValueError: an argument is not of the right type, or is too long.
+        """
+        life = self._running("enter")
+        check_member("enter", topic, info)
+        name = life.directory.id_of(connection, self._slot_index)
+        if not connection.is_open:
+            return False
+        life.state.presence.enter(connection, name, topic, info)
+        if life.is_here:
+            life.state.run()
+        else:
+            life.loop.call_soon_threadsafe(life.state.run)
+        return True
+
+    def leave(self, connection: Connection, topic: str) -> bool:
+        """Make a connection no longer present in a topic. Returns False if it was not.
+
+        Raises:
+            RuntimeError: the server is not running.
+            TypeError, ValueError: `topic` is not a topic.
+        """
+        check_member("leave", topic)
+        return self._running("leave").state.presence.leave(connection, topic)
+
+    def presence(self, topic: str) -> list[Member]:
+        """Return who is present in a topic: in this process, other workers, and other machines.
+
+        Connections of another process are known about 0.1 seconds after they have entered. If that
+        process ends or cannot be reached, they are removed after four to five seconds.
+
+        Raises:
+            RuntimeError: the server is not running.
+            TypeError, ValueError: `topic` is not a topic.
+        """
+        check_member("presence", topic)
+        return self._running("presence").state.presence.members(topic)
+
     def retained(self, topic: str) -> bytes | str | None:
         """Return the message that a topic retains; None if it retains none.
 
@@ -673,7 +761,7 @@ class Server:
         timers = self._ended_timers
         if life is not None:
             port = PortStatistics(**life.core.port_statistics())
-            topics = TopicStatistics(**life.topics.statistics())
+            topics = topic_statistics(life)
             timers = TimerStatistics(**life.core.timer_statistics())
         workers = self._worker_statistics(life)
         own = self._sites[len(workers[0].endpoints) :] if workers else self._sites
@@ -739,7 +827,7 @@ class Server:
             # In a forked child the statistics cannot be read.
             with contextlib.suppress(RuntimeError):
                 self._ended_port = PortStatistics(**life.core.port_statistics())
-                self._ended_topics = TopicStatistics(**life.topics.statistics())
+                self._ended_topics = topic_statistics(life)
                 self._ended_timers = TimerStatistics(**life.core.timer_statistics())
             self._life = None
         return self._life

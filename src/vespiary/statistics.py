@@ -278,6 +278,9 @@ class TopicStatistics:
         retained_bytes: Bytes of these messages and of their topics' names, now.
         retained_refused: Messages that were not published because a limit did not allow to retain
             them.
+        members: Connections of this process that are present in topics (see `Server.enter`), now.
+        members_elsewhere: Those of other processes, now.
+        members_lost: Those that were removed because their process was not heard of any more.
     """
 
     topics: int = 0
@@ -287,6 +290,9 @@ class TopicStatistics:
     retained_messages: int = 0
     retained_bytes: int = 0
     retained_refused: int = 0
+    members: int = 0
+    members_elsewhere: int = 0
+    members_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -365,18 +365,33 @@ def test_an_id_of_a_worker_that_was_killed_finds_nobody_in_the_next_one(start: S
     assert received(other) == "for you"
 
 
-def test_every_worker_retains_what_one_of_them_publishes(start: Start) -> None:
-    program = start(2)
-    one, other = program.connect_to(1), program.connect_to(2)
+def test_presence_and_retained_messages_survive_the_end_of_a_worker(start: Start) -> None:
+    program = start(3)
+    clients = [program.connect_to(worker) for worker in (1, 2, 3)]
+
+    def sees(client: ClientConnection, names: set[str]) -> bool:
+        client.send("present")
+        return set(received(client).split()) == names
+
+    for client, name in zip(clients, ("Ann", "Bob", "Cat"), strict=True):
+        client.send(f"enter {name}")
+    for client in clients:
+        wait_until(lambda client=client: sees(client, {"Ann", "Bob", "Cat"}))  # type: ignore[misc]
+    clients[0].send("retain open")
+    os.kill(program.pids()[3], signal.SIGKILL)
+    wait_until(lambda: sees(clients[0], {"Ann", "Bob"}), lambda: program.output)
+    program.wait_for("Removed 1 member of process")
+    program.wait_for("Worker 3 is back")
+    back = program.connect_to(3)
+    wait_until(lambda: sees(back, {"Ann", "Bob"}), lambda: program.output)
 
     def retained() -> str:
-        other.send("retained")
-        return received(other)
+        back.send("retained")
+        return received(back)
 
-    one.send("retain open")
-    wait_until(lambda: retained() == "open")
-    one.send("discard")
-    wait_until(lambda: retained() == "None")
+    wait_until(lambda: retained() == "open", lambda: program.output)
+    clients[1].send("discard")
+    wait_until(lambda: retained() == "None", lambda: program.output)
 
 
 def test_a_hung_worker_delays_no_message_of_the_others(start: Start) -> None:

@@ -66,6 +66,10 @@ class Program(vespiary.Handler):
             self.server.discard_retained("state")
         elif command == "retained":
             connection.send(str(self.server.retained("state")))
+        elif command == "enter":
+            self.server.enter(connection, "room", rest)
+        elif command == "present":
+            connection.send(" ".join(member.info for member in self.server.presence("room")))
         elif command == "count":
             statistics = self.server.statistics()
             total = statistics.total

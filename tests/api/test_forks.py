@@ -141,6 +141,7 @@ ARGUMENTS = {{
     "discard_retained": ("topic",), "retained": ("topic",), "subscribed_connections": ("topic",),
     "set_timer": (0, print), "call_soon_threadsafe": (print, "called"), "receive": (60,),
     "publish": ("topic", "from the child"), "subscribers": ("topic",), "update": (60,),
+    "presence": ("topic",), "enter": (None, "topic"), "leave": (None, "topic"),
     "connection_id": (None,), "send_to": ("0.a.1", "from the child"),
     "add": (vespiary.Handler(), "tcp://127.0.0.1:0"),
 }}

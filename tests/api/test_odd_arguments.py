@@ -124,6 +124,7 @@ SERVER: dict[str, Callable[[vespiary.Server, Any], object]] = {
     "publish retain": lambda it, odd: it.publish("topic", "message", retain=odd),
     "subscribed_connections": lambda it, odd: it.subscribed_connections(odd),
     "retained": lambda it, odd: it.retained(odd),
+    "presence": lambda it, odd: it.presence(odd),
     "discard_retained": lambda it, odd: it.discard_retained(odd),
     "set_timer": lambda it, odd: it.set_timer(odd, lambda: None),
     "set_timer callback": lambda it, odd: it.set_timer(3600, odd),

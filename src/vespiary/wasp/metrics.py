@@ -66,7 +66,7 @@ _PROCESS_GAUGES = (
     "cluster_nodes",
     "cluster_messages_waiting",
 )
-_TOPIC_COUNTERS = ("published", "deliveries", "retained_refused")
+_TOPIC_COUNTERS = ("published", "deliveries", "retained_refused", "members_lost")
 _UPSTREAM = (
     ("available", GaugeMetricFamily, "Whether a server behind a gateway is used."),
     ("active", GaugeMetricFamily, "Requests or connections in progress with a server."),

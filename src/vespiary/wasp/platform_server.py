@@ -37,6 +37,7 @@ class PlatformServer(Server):
         await super().start()
         if self.cluster is not None and self._life is not None:
             self.cluster.start(functools.partial(deliver, self))
+            self._share_state()
 
     async def wait_stopped(self) -> None:
         """Wait for the end, and then leave the other machines."""

@@ -25,19 +25,29 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vespiary.workers._board import State, Word
+from vespiary.workers._retained import NO_STAMP, STAMP_BYTES
 
 if TYPE_CHECKING:
     from vespiary.workers._board import Board
 
-__all__ = ["Addressed", "Backplane", "Carried", "Cluster", "Inboxes", "LocalBackplane", "Published"]
+__all__ = [
+    "Addressed",
+    "Backplane",
+    "Carried",
+    "Cluster",
+    "Inboxes",
+    "LocalBackplane",
+    "Published",
+    "Stated",
+]
 
 logger = logging.getLogger("vespiary")
 
-_HEAD = struct.Struct("=BBBHQ")
-"""What the message is, how to compress it, whom it is for, the bytes of the topic or of the
-connection's id, and the bytes of the message."""
+_HEAD = struct.Struct(f"=BBBHQ{STAMP_BYTES}s")
+"""What the message is, how to compress it, whom it is for, the bytes of the topic, of the
+connection's id or of the process's name, the bytes of the message, and its stamp."""
 _BYTES, _TEXT, _NOTHING = range(3)
-_PUBLISHED, _RETAINED, _ADDRESSED = range(3)
+_PUBLISHED, _RETAINED, _ADDRESSED, _STATED = range(4)
 _COMPRESS = (None, False, True)
 _PACKET_BYTES_MAX = 32 << 10
 """A longer message goes through a file: several packets of this size fit in the kernel's queue."""
@@ -56,12 +66,14 @@ class Published(NamedTuple):
         message: Text or bytes; None where the topic is to retain no message any more.
         compress: As for `Connection.send`.
         retain: Whether the topic retains it.
+        stamp: Which retained message is the latest (see `_retained`); empty for other messages.
     """
 
     topic: str
     message: str | bytes | None
     compress: bool | None = None
     retain: bool = False
+    stamp: bytes = NO_STAMP
 
 
 class Addressed(NamedTuple):
@@ -78,7 +90,21 @@ class Addressed(NamedTuple):
     compress: bool | None = None
 
 
-Carried = Published | Addressed
+class Stated(NamedTuple):
+    """A part of the state of a process (see `_state`).
+
+    Attributes:
+        process: The name of the process that it is for; empty for all.
+        message: The packet.
+        compress: Has no meaning here.
+    """
+
+    process: str
+    message: bytes
+    compress: bool | None = None
+
+
+Carried = Published | Addressed | Stated
 
 
 class Backplane(Protocol):
@@ -90,7 +116,7 @@ class Backplane(Protocol):
     def start(self, deliver: Callable[[Carried], object]) -> None:
         """Call `deliver` for each message that comes from another process, until `stop`."""
 
-    def publish(self, published: Published) -> None:
+    def publish(self, published: Published | Stated) -> None:
         """Send a message to the other processes. It must not wait: it drops what it cannot keep."""
 
     def reaches(self, slot: int) -> bool:
@@ -112,11 +138,18 @@ class Cluster(Protocol):
 
     node: str
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can come from other machines now."""
+
     def begin_run(self) -> str:
         """Return the name of this process, which ids of its connections have."""
 
     def publish(self, published: Published) -> None:
         """As for `Backplane`: for all processes of other machines."""
+
+    def state(self, stated: Stated) -> None:
+        """Send a part of the state of this process. It is dropped while that is not possible."""
 
     def send(self, process: str, addressed: Addressed) -> bool:
         """Send a message to one process; False if it is known that there is none."""
@@ -151,7 +184,8 @@ class _Packet:
         content = message.encode() if isinstance(message, str) else message or b""
         compress = _COMPRESS.index(carried.compress)
         self.file: int | None = None
-        head = _HEAD.pack(kind, compress, _purpose(carried), len(name), len(content))
+        stamp = carried.stamp if isinstance(carried, Published) else NO_STAMP
+        head = _HEAD.pack(kind, compress, _purpose(carried), len(name), len(content), stamp)
         self.bytes = head + name
         self.cost = len(self.bytes) + len(content)
         if len(content) <= _PACKET_BYTES_MAX:
@@ -168,6 +202,8 @@ class _Packet:
 def _purpose(carried: Carried) -> int:
     if isinstance(carried, Addressed):
         return _ADDRESSED
+    if isinstance(carried, Stated):
+        return _STATED
     return _RETAINED if carried.retain else _PUBLISHED
 
 
@@ -178,15 +214,18 @@ def _write_all(file: int, content: bytes) -> None:
 
 
 def _carried(packet: bytes, files: list[int]) -> Carried:
-    kind, compress, purpose, name_bytes, length = _HEAD.unpack_from(packet)
+    kind, compress, purpose, name_bytes, length, stamp = _HEAD.unpack_from(packet)
     name_end = _HEAD.size + name_bytes
     content = os.pread(files[0], length, 0) if files else packet[name_end:]
     name = packet[_HEAD.size : name_end].decode()
     message = content.decode() if kind == _TEXT else content
     if purpose == _ADDRESSED:
         return Addressed(name, message, _COMPRESS[compress])
+    if purpose == _STATED:
+        return Stated(name, content)
     published = None if kind == _NOTHING else message
-    return Published(name, published, _COMPRESS[compress], purpose == _RETAINED)
+    known = NO_STAMP if stamp == bytes(STAMP_BYTES) else stamp
+    return Published(name, published, _COMPRESS[compress], purpose == _RETAINED, known)
 
 
 class LocalBackplane:
@@ -225,9 +264,9 @@ class LocalBackplane:
             if queue.packets:
                 loop.remove_writer(self._inboxes.sending[index])
 
-    def publish(self, published: Published) -> None:
+    def publish(self, published: Published | Stated) -> None:
         """See `Backplane`."""
-        if len(published.topic.encode()) > _TOPIC_BYTES_MAX:
+        if len(published[0].encode()) > _TOPIC_BYTES_MAX:
             # No connection can subscribe to a topic of this length.
             return
         packet: _Packet | None = None
@@ -235,7 +274,7 @@ class LocalBackplane:
             if self._is_there(index):
                 if packet is None:
                     packet = _Packet(published)
-                    self._slot[Word.PUBLISHED] += 1
+                    self._slot[Word.PUBLISHED] += isinstance(published, Published)
                 self._send(index, queue, packet)
 
     def reaches(self, slot: int) -> bool:
@@ -297,7 +336,7 @@ class LocalBackplane:
             carried = self._receive()
             if carried is None or self._deliver is None:
                 return
-            self._slot[Word.RECEIVED] += 1
+            self._slot[Word.RECEIVED] += not isinstance(carried, Stated)
             self._deliver(carried)
 
     def _receive(self) -> Carried | None:

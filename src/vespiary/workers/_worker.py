@@ -30,7 +30,7 @@ from vespiary._core import share_connections, share_counters
 from vespiary.errors import ConnectionClosed
 from vespiary.loop import running_core
 from vespiary.loop._loop import run_until_exit
-from vespiary.workers._backplane import Addressed, LocalBackplane
+from vespiary.workers._backplane import Addressed, LocalBackplane, Stated
 from vespiary.workers._board import State, Word
 from vespiary.workers._counters import NAMES_MAX
 from vespiary.workers._parent import end_with
@@ -133,6 +133,7 @@ class Worker:
             self._share(server)
             self.backplane = backplane
             backplane.start(lambda carried: deliver(server, carried))
+            server._share_state()
             # on_start may have blocked the loop.
             self.slot.beat()
             self.slot[Word.STATE] = State.SERVING
@@ -207,12 +208,10 @@ def deliver(server: Server, carried: Carried) -> None:
         if isinstance(carried, Addressed):
             _deliver_to(life.directory.find(carried.connection_id), carried)
             return
-        topics = life.topics
-        topic, message, compress, retain = carried
-        if message is None:
-            topics.discard_retained(topic)
+        if isinstance(carried, Stated):
+            life.state.receive(carried)
         else:
-            topics.publish(topic, message, None, compress, retain)
+            life.state.deliver(carried)
     except Exception:
         logger.exception("A message from another worker was not delivered")
 

@@ -6,14 +6,16 @@ from the own node is ignored.
 
 ::
 
-    vespiary.NAME.all           what is published, and every second what each process has
-    vespiary.NAME.to.PROCESS    for one process: `send_to`, and messages that it has asked for
+    vespiary.NAME.all           what is published, the state of processes, and every second what
+                                each process has
+    vespiary.NAME.to.PROCESS    for one process: `send_to`, and what it has asked for
 
 The client library reconnects by itself too, but then keeps messages that nobody counts. So one of
 its clients is used per connection. While the broker is away, published messages stay in the history
 (see `sequence`), and all processes ask for what they have missed when it is back. Messages of
 `send_to` are not repeated: they wait until the other process is there again, and one that is on its
-way when the broker ends is lost.
+way when the broker ends is lost. The state (see `vespiary.workers._state`) is not kept for later:
+processes compare it when they are connected again.
 """
 
 from __future__ import annotations
@@ -38,14 +40,16 @@ from vespiary.wasp.cluster.packets import (
     Leaving,
     Packet,
     Request,
+    State,
     as_bytes,
     as_sent,
     decoded,
     encoded,
 )
+from vespiary.wasp.cluster.queue import Queue
 from vespiary.wasp.cluster.sequence import History, Incoming
 from vespiary.wasp.cluster.settings import ClusterSettings
-from vespiary.workers._backplane import Addressed, Carried, Published
+from vespiary.workers._backplane import Addressed, Carried, Published, Stated
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -107,6 +111,7 @@ class NatsCluster:
         self._history = History(self._settings.queue_bytes_max)
         self._sent = 0
         self._direct_bytes = 0
+        self._states = Queue()
         self._peers: dict[str, _Peer] = {}
         self._client: Client | None = None
         self._payload_max = _PAYLOAD_BYTES
@@ -144,10 +149,10 @@ class NatsCluster:
 
     def publish(self, published: Published) -> None:
         """Send a message to all other nodes, now or when the broker is back."""
-        topic, message, compress, retain = published
+        topic, message, compress, retain, stamp = published
         number = self._history.last + 1
         sent, is_text = (None, False) if message is None else as_bytes(message)
-        content = Content(self.process, number, topic, sent, compress, retain, is_text)
+        content = Content(self.process, number, topic, sent, compress, retain, is_text, stamp)
         data = encoded(content)
         if self._is_too_large(data):
             return
@@ -157,6 +162,19 @@ class NatsCluster:
             self._sent += evicted
             self._drop_beyond_queue(evicted)
         self._wake.set()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._client is not None
+
+    def state(self, stated: Stated) -> None:
+        """Send a part of the state of this process, if the broker is there and takes it."""
+        data = encoded(State(self.process, stated.message))
+        most = max(self._settings.queue_bytes_max, self._payload_max)
+        if self._client is not None and not self._is_too_large(data):
+            self._states.put(f"to.{stated.process}" if stated.process else "all", data, most)
+            self._wake.set()
 
     def send(self, process: str, addressed: Addressed) -> bool:
         """Send a message to a connection of another process; False if there is no such process."""
@@ -244,6 +262,7 @@ class NatsCluster:
                 self._report_away(error)
             finally:
                 self._client = None
+                self._states = Queue()
                 await _end(client)
 
     def _report_away(self, error: Exception) -> None:
@@ -345,6 +364,8 @@ class NatsCluster:
                 self._direct_bytes -= len(data)
                 await self._send(client, f"to.{name}", data)
                 self._counts["sent"] += 1
+        while (state := self._states.take()) is not None:
+            await self._send(client, *state)
         self._is_dropping = False
 
     async def _look_at_peers(self, client: Client, now: float) -> None:
@@ -395,6 +416,9 @@ class NatsCluster:
             self._counts["received"] += 1
             content = as_sent(message.message, message.is_text)
             self._hand_over(Addressed(message.connection_id, content, message.compress))
+            return
+        if isinstance(message, State):
+            self._hand_over(Stated("", message.message))
             return
         if isinstance(message, Request):
             await self._replay(message)
@@ -454,7 +478,9 @@ class NatsCluster:
             self._counts["received"] += 1
             message = content.message
             text = None if message is None else as_sent(message, content.is_text)
-            self._hand_over(Published(content.topic, text, content.compress, content.retain))
+            self._hand_over(
+                Published(content.topic, text, content.compress, content.retain, content.stamp)
+            )
 
     def _hand_over(self, carried: Carried) -> None:
         if self._deliver is not None:

@@ -11,6 +11,7 @@ __all__ = [
     "Leaving",
     "Packet",
     "Request",
+    "State",
     "as_bytes",
     "as_sent",
     "decoded",
@@ -33,6 +34,7 @@ class Content(_Base, tag="p"):
     compress: bool | None
     retain: bool
     is_text: bool
+    stamp: bytes
 
 
 class Announcement(_Base, tag="h"):
@@ -57,6 +59,12 @@ class Direct(_Base, tag="a"):
     is_text: bool
 
 
+class State(_Base, tag="s"):
+    """A part of the state of a process: see `vespiary.workers._state`."""
+
+    message: bytes
+
+
 class Request(_Base, tag="r"):
     """Numbers of messages that the sender has missed."""
 
@@ -64,7 +72,7 @@ class Request(_Base, tag="r"):
     last: int
 
 
-Packet = Content | Announcement | Leaving | Direct | Request
+Packet = Content | Announcement | Leaving | Direct | State | Request
 decoded = msgspec.msgpack.Decoder(Packet).decode
 encoded = msgspec.msgpack.Encoder().encode
 

@@ -212,7 +212,7 @@ def test_a_managed_plug_in_has_its_configuration_connections_and_threads(
     with contextlib.suppress(ConnectionResetError):
         # It was queued, and cannot be sent: the stream would not be what the plug-in has sent.
         assert lines(url).ask("lines") == ""
-    server.wait_for("A message of Plug.cs was not sent, so its connection is reset")
+    server.wait_for("A call of Plug.cs has failed, so its connection is reset")
     other = lines(url)
     assert other.ask("count") == "1"
     client.socket.sendall(b"others\n")

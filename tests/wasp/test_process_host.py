@@ -273,6 +273,76 @@ def test_the_commands_of_operators_reach_the_process(run: Run, lines: Connect) -
     assert server.stop() == 0
 
 
+def get(admin: str, path: str) -> Any:
+    with urllib.request.urlopen(f"{admin}{path}", timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_connections_of_the_process_are_listed_inspected_and_closed(
+    run: Run, lines: Connect
+) -> None:
+    server, admin, url, other = started(run)
+    theirs, own = [lines(url) for _ in range(3)], [lines(other) for _ in range(2)]
+    for client in theirs + own:
+        assert client.ask("version") == "1"
+    page = get(admin, "connections")
+    assert page["count"] == 5
+    assert sorted(row["endpoint"] for row in page["rows"]) == ["faulty"] * 3 + ["other"] * 2
+    assert get(admin, "connections?endpoint=faulty")["count"] == 3
+    assert get(admin, "connections?endpoint=other")["count"] == 2
+    # Pages follow each other over both processes, sorted or not.
+    for order in ("", "&order=messages_received"):
+        found = [get(admin, f"connections?offset={n}&limit=1{order}")["rows"] for n in range(6)]
+        assert len({row["id"] for rows in found for row in rows}) == 5
+        assert found[5] == []
+    peer = "{}:{}".format(*theirs[0].socket.getsockname())
+    row = get(admin, f"connections?peer={peer}")["rows"][0]
+    facts = get(admin, f"connections/{row['id']}")
+    assert (facts["id"], facts["peer"], facts["endpoint"]) == (row["id"], peer, "faulty")
+    assert facts["url"] == url
+    assert facts["messages_received"] == 1
+    for page_of, shown in (("connections", row["id"]), (f"connections/{row['id']}", peer)):
+        with urllib.request.urlopen(f"{admin}dashboard/{page_of}", timeout=60) as answer:
+            assert shown in answer.read().decode()
+    assert post(admin, f"connections/{row['id']}/disconnect") == f"closing {row['id']}"
+    assert theirs[0].end() == b""
+    wait_until(lambda: get(admin, "connections?endpoint=faulty")["count"] == 2)
+    with pytest.raises(AssertionError, match=r"there is no connection .*: it has ended"):
+        post(admin, f"connections/{row['id']}/disconnect")
+    left = get(admin, "connections?endpoint=faulty")["rows"][0]["id"]
+    with pytest.raises(AssertionError, match=r"cannot be tapped"):
+        post(admin, f"connections/{left}/tap")
+    assert server.stop() == 0
+
+
+def test_a_long_list_of_the_process_comes_whole(run: Run, lines: Connect) -> None:
+    _, admin, url, _ = started(run)
+    clients = [lines(url) for _ in range(300)]
+    for client in clients:
+        assert client.ask("version") == "1"
+    page = get(admin, "connections?endpoint=faulty&limit=500&order=open_seconds")
+    assert page["count"] == len(page["rows"]) == 300
+    page = get(admin, "connections?endpoint=faulty&limit=100&offset=250")
+    assert len(page["rows"]) == 50
+
+
+def test_a_process_that_is_away_has_no_connections_in_the_list(run: Run, lines: Connect) -> None:
+    server, admin, url, other = started(run)
+    process = int(lines(url).ask("pid"))
+    kept = lines(other)
+    assert kept.ask("version") == "1"
+    os.kill(process, signal.SIGSTOP)
+    try:
+        # It hangs: the others are listed, and asking for its own says so.
+        assert get(admin, "connections")["count"] == 1
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(admin, "connections?endpoint=faulty")
+        assert b"has not answered" in refused.value.read()
+    finally:
+        os.kill(process, signal.SIGCONT)
+    wait_until(lambda: get(admin, "connections")["count"] == 2, lambda: server.log)
+
+
 def test_a_suspended_endpoint_stays_suspended_when_its_process_starts_again(
     run: Run, lines: Connect
 ) -> None:
@@ -338,6 +408,15 @@ def test_each_worker_has_a_process_of_its_own(run: Run, lines: Connect) -> None:
     wait_until(lambda: len(processes | {fresh(lines, url).ask("pid")}) == 2)
     admin = next(url for url in server.urls if url.startswith("http"))
     assert status(admin)["faulty"]["connections_accepted"] >= 2
+    # Each connection is found by its id, whichever worker answers.
+    clients = [fresh(lines, url) for _ in range(8)]
+    assert len({client.ask("pid") for client in clients}) == 2
+    for client in clients:
+        peer = "{}:{}".format(*client.socket.getsockname())
+        row = get(admin, f"connections?peer={peer}")["rows"][0]
+        assert get(admin, f"connections/{row['id']}")["peer"] == peer
+        post(admin, f"connections/{row['id']}/disconnect")
+        assert client.end() == b""
     assert server.stop() == 0
 
 

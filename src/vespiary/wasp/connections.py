@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from vespiary._site import Site
     from vespiary.server import Server
 
-__all__ = ["ConnectionQuery", "connection_facts", "connection_page", "merged_page", "peer_filter"]
+__all__ = [
+    "Ask",
+    "ConnectionQuery",
+    "connection_facts",
+    "connection_page",
+    "joined_page",
+    "merged_page",
+    "peer_filter",
+]
 
 _BATCH = 500
 _COUNTERS_BATCH = 100
@@ -212,11 +220,17 @@ async def merged_page(asks: list[Ask], query: ConnectionQuery) -> dict[str, Any]
         asks: Each lists those of one process.
         query: Which ones.
     """
+    page = await joined_page(asks, query)
+    rows = page["rows"] if query.order is None else page["rows"][query.offset :]
+    return {"count": page["count"], "offset": query.offset, "limit": query.limit, "rows": rows}
+
+
+async def joined_page(asks: list[Ask], query: ConnectionQuery) -> dict[str, Any]:
+    """List connections of several processes, as `connection_page` does for one."""
     rows: list[dict[str, Any]] = []
     if query.order is not None:
         pages = await asyncio.gather(*(ask(query) for ask in asks))
-        largest = _largest((row for page in pages for row in page["rows"]), query)
-        rows = largest[query.offset :]
+        rows = _largest((row for page in pages for row in page["rows"]), query)
         count = sum(page["count"] for page in pages)
     else:
         # One after the other, because each page depends on how many the processes before it have.
@@ -229,7 +243,7 @@ async def merged_page(asks: list[Ask], query: ConnectionQuery) -> dict[str, Any]
             rest -= len(taken)
             count += page["count"]
             offset = max(0, offset - page["count"])
-    return {"count": count, "offset": query.offset, "limit": query.limit, "rows": rows}
+    return {"count": count, "rows": rows}
 
 
 def connection_facts(server: Server, name: str, site: Site, found: Connection) -> dict[str, Any]:

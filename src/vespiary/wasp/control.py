@@ -280,7 +280,7 @@ class Control:
             case "disconnect":
                 return await operations.disconnect(arguments["endpoint"], arguments["peer"])
             case "disconnect-one":
-                return operations.disconnect_one(arguments["id"])
+                return await operations.disconnect_one(arguments["id"])
             case "set-limit":
                 return operations.set_limit(
                     arguments["endpoint"], arguments["limit"], arguments["value"]
@@ -290,7 +290,7 @@ class Control:
             case "connections":
                 return await operations.connections(ConnectionQuery(**arguments))
             case "inspect":
-                return operations.inspect(arguments["id"])
+                return await operations.inspect(arguments["id"])
             case "measures":
                 return self._measures()
             case "log":

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vespiary._core import __version__
-from vespiary._directory import slot_in
+from vespiary._directory import run_in, slot_in
 from vespiary._listening import ListeningAddress
 from vespiary._replacing import replace_sites
 from vespiary._shutdown import Shutdown
@@ -24,11 +25,14 @@ from vespiary.wasp.bounds import is_of_address, reset_bounds, set_bound, shown_b
 from vespiary.wasp.changes import Changed
 from vespiary.wasp.configuration import ADMIN
 from vespiary.wasp.connections import (
+    Ask,
     ConnectionQuery,
     connection_facts,
     connection_page,
+    joined_page,
 )
 from vespiary.wasp.hosts.disconnecting import TEXT, disconnect
+from vespiary.wasp.hosts.elsewhere import ask_for_one, page_of
 from vespiary.wasp.hosts.process import ProcessHost
 from vespiary.wasp.log_records import LEVELS, set_level
 from vespiary.wasp.taps import TapOptions, tapped
@@ -137,22 +141,43 @@ class Operations:
             raise Refused(str(error)) from None
         return count
 
-    def disconnect_one(self, connection_id: str) -> None:
-        """Close a connection of this process, on WebSocket with 1001.
+    async def disconnect_one(self, connection_id: str) -> None:
+        """Close a connection of this process or of its plug-ins' processes, WebSocket with 1001.
 
         Raises:
             Refused: there is no such connection.
         """
-        self._connection(connection_id)[2].close(CloseCode.GOING_AWAY, TEXT)
+        if self._is_elsewhere(connection_id):
+            await self._ask_hosts("disconnect_one", connection_id)
+        else:
+            self._connection(connection_id)[2].close(CloseCode.GOING_AWAY, TEXT)
 
-    def inspect(self, connection_id: str) -> dict[str, Any]:
-        """Everything that is known about a connection of this process.
+    async def inspect(self, connection_id: str) -> dict[str, Any]:
+        """Everything that is known about a connection of this process or of a plug-in's process.
 
         Raises:
             Refused: there is no such connection.
         """
+        if self._is_elsewhere(connection_id):
+            facts: dict[str, Any] = await self._ask_hosts("inspect", connection_id)
+            return facts
         name, site, found = self._connection(connection_id)
         return connection_facts(self._platform.server, name, site, found)
+
+    async def _ask_hosts(self, command: str, connection_id: str) -> Any:
+        hosts = [host for _, host in self.hosts()]
+        return await ask_for_one(hosts, self._platform.server, command, connection_id)
+
+    def _is_elsewhere(self, connection_id: str) -> bool:
+        """Whether a connection may be one of a plug-in's process."""
+        if not any(True for _ in self.hosts()):
+            return False
+        own = self._platform.server._running("inspect").directory.run
+        try:
+            slot_in(connection_id)
+        except ValueError:
+            return False
+        return run_in(connection_id) != own
 
     def tap(self, connection_id: str, options: TapOptions) -> AsyncGenerator[dict[str, Any]]:
         """Iterate over what passes on a connection of this process: see `taps`.
@@ -160,6 +185,10 @@ class Operations:
         Raises:
             Refused: there is no such connection.
         """
+        if self._is_elsewhere(connection_id):
+            raise Refused(
+                "a connection of a plug-in in a separate process cannot be tapped", subject="id"
+            )
         return tapped(self._connection(connection_id)[2], options)
 
     def _connection(self, connection_id: str) -> tuple[str, Site, Connection]:
@@ -176,14 +205,21 @@ class Operations:
         raise Refused(f"there is no connection {connection_id}: it has ended", subject="id")
 
     async def connections(self, query: ConnectionQuery) -> dict[str, Any]:
-        """List connections of this process: see `connections`.
+        """List connections of this process and of its plug-ins' processes: see `connections`.
 
         Raises:
-            Refused: the endpoint is not known.
+            Refused: the endpoint is not known, or its process does not answer.
         """
         if query.endpoint is not None:
-            _check_here(query.endpoint, self._sites(query.endpoint))
-        return await connection_page(self._platform.server, self.served(), query)
+            self._sites(query.endpoint)
+        server = self._platform.server
+        hosts = [one for one in self.hosts() if query.endpoint in (None, one[0])]
+
+        def own(part: ConnectionQuery) -> Any:
+            return connection_page(server, self.served(), part)
+
+        asks: list[Ask] = [own, *(partial(page_of, host, name, server) for name, host in hosts)]
+        return await joined_page(asks, query)
 
     def set_limit(self, name: str, bound: str, text: str) -> list[str]:
         """Set a limit or a deadline of an endpoint until the next reload.
@@ -409,15 +445,15 @@ def process_host(sites: Sequence[Site]) -> ProcessHost | None:
 
 
 def _check_here(name: str, sites: Sequence[Site]) -> None:
-    """Refuse what is not possible for a plug-in in a process of its own.
+    """Refuse what is not possible for a plug-in in a separate process.
 
     Raises:
         Refused: it has one.
     """
     if process_host(sites) is not None:
         raise Refused(
-            f"the endpoint {name!r} is served by a separate process: its connections cannot be "
-            "listed here; to change its limits, change the configuration and reload"
+            f"the endpoint {name!r} is served by a separate process: to change its limits, change"
+            " the configuration and reload"
         )
 
 

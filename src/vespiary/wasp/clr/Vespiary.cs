@@ -61,6 +61,19 @@ namespace Vespiary
         {
             Bridge.Send(to, data, false);
         }
+
+        /// <summary>Send a message to all connections that are subscribed to a topic: those of this
+        /// process, and with a cluster those of all nodes.</summary>
+        public void Publish(string topic, string text)
+        {
+            Bridge.Publish(topic, Encoding.UTF8.GetBytes(text), true);
+        }
+
+        /// <summary>The same with bytes.</summary>
+        public void Publish(string topic, byte[] data)
+        {
+            Bridge.Publish(topic, data, false);
+        }
     }
 
     /// <summary>A message: text on WebSocket if it was sent as text, otherwise bytes.</summary>
@@ -188,6 +201,30 @@ namespace Vespiary
             return "connection " + Id + " of " + Peer;
         }
 
+        /// <summary>Get what is published to a topic, from now on.</summary>
+        public void Subscribe(string topic)
+        {
+            Change(Record.Subscribe, topic);
+        }
+
+        /// <summary>Get what is published to a topic no longer.</summary>
+        public void Unsubscribe(string topic)
+        {
+            Change(Record.Unsubscribe, topic);
+        }
+
+        private void Change(byte kind, string topic)
+        {
+            if (topic == null)
+            {
+                throw new ArgumentNullException("topic");
+            }
+            if (IsOpen)
+            {
+                Bridge.Put(kind, 0, Encoding.UTF8.GetBytes(topic), true, Id);
+            }
+        }
+
         private void Send(byte[] data, bool isText)
         {
             // The peer may have left a moment ago: as with a message that is on its way then.
@@ -268,6 +305,7 @@ namespace Vespiary
     internal static class Record
     {
         internal const byte Send = 1, Close = 2, Abort = 3, Log = 4, Error = 5;
+        internal const byte Subscribe = 6, Unsubscribe = 7, Publish = 8;
     }
 
     /// <summary>Called by the server. Events come as calls of Handle. What the plug-in does is
@@ -375,6 +413,19 @@ namespace Vespiary
             {
                 Put(Record.Send, 0, data, isText, ids);
             }
+        }
+
+        internal static void Publish(string topic, byte[] data, bool isText)
+        {
+            byte[] name = Encoding.UTF8.GetBytes(topic);
+            if (name.Length > ushort.MaxValue)
+            {
+                throw new ArgumentException("expected a topic of at most 65535 bytes", "topic");
+            }
+            var both = new byte[name.Length + data.Length];
+            Buffer.BlockCopy(name, 0, both, 0, name.Length);
+            Buffer.BlockCopy(data, 0, both, name.Length, data.Length);
+            Put(Record.Publish, name.Length, both, isText);
         }
 
         internal static void Put(byte kind, int code, byte[] data, bool isText, params long[] ids)

@@ -33,9 +33,10 @@ logger = logging.getLogger("vespiary.wasp")
 
 _OPEN, _MESSAGE, _CLOSED, _STOP = 1, 2, 3, 4
 _HAS_FAILED, _HAS_RECORDS = 1, 2
-_SEND, _CLOSE, _ABORT, _LOG, _ERROR = 1, 2, 3, 4, 5
+_SEND, _CLOSE, _ABORT, _LOG, _ERROR, _SUBSCRIBE, _UNSUBSCRIBE, _PUBLISH = range(1, 9)
 _RECORD = struct.Struct("=BBHII")
-"""The kind, whether it is text, a code, the number of connections, and the bytes of the data."""
+"""The kind, whether it is text, a code, the number of connections, and the bytes of the data. Of a
+published message, the code is the length of the topic, with which the data begins."""
 _LINES_MAX = 40
 _BUFFER_BYTES = 256 << 10
 _BUFFERS_A_TURN_MAX = 16
@@ -72,7 +73,7 @@ class ClrHandler(Handler):
             ConfigurationError: the plug-in cannot be loaded.
             PluginThrew: its OnStart has thrown an exception.
         """
-        del server
+        self._server = server
         loaded = Loaded(self._managed)
         name = self._managed.chosen(loaded.names())
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -166,9 +167,19 @@ class ClrHandler(Handler):
                 error = data.decode()
             elif kind == _LOG:
                 logger.log(code, "%s: %s", self._managed.reference, data.decode())
+            elif kind == _PUBLISH:
+                message = data[code:]
+                self._publish(data[:code].decode(), message.decode() if is_text else message)
             else:
                 self._do_with(kind, code, data.decode() if is_text else data, numbers)
         return error
+
+    def _publish(self, topic: str, message: bytes | str) -> None:
+        try:
+            self._server.publish(topic, message)
+        except VespiaryError as problem:
+            # The plug-in has returned already.
+            logger.error("%s cannot publish to %r: %s", self._managed.reference, topic, problem)
 
     def _do_with(self, kind: int, code: int, data: bytes | str, numbers: tuple[int, ...]) -> None:
         for number in numbers:
@@ -180,14 +191,16 @@ class ClrHandler(Handler):
                     connection.send(data)
                 elif kind == _ABORT:
                     connection.abort()
-                elif isinstance(data, bytes):
+                elif isinstance(data, str):
+                    (connection.subscribe if kind == _SUBSCRIBE else connection.unsubscribe)(data)
+                else:
                     _close(connection, code, data.decode())
             except ConnectionClosed:
                 pass
             except (VespiaryError, ValueError) as problem:
                 # The plug-in has returned already. A stream without this message would be wrong.
                 logger.error(
-                    "A message of %s was not sent, so its connection is reset: %s",
+                    "A call of %s has failed, so its connection is reset: %s",
                     self._managed.reference,
                     problem,
                 )

@@ -312,8 +312,8 @@ class ProcessHost(Handler, Delegate):
             self._channel.send({"command": command, "number": number, "arguments": arguments})
         return self._asked_count
 
-    async def ask(self, command: str, **arguments: Any) -> Any:
-        """Let the process carry out a command, and return the result.
+    async def ask(self, command: str, seconds: float = _ANSWER_SECONDS, **arguments: Any) -> Any:
+        """Let the process carry out a command, and return the result within `seconds`.
 
         Raises:
             PluginFailed: the process is away, does not answer, or cannot do it.
@@ -325,10 +325,10 @@ class ProcessHost(Handler, Delegate):
         number = self.send(command, arguments)
         self._asked[number] = future
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
-            text = f"the process of endpoints.{self._name} has not answered for {_ANSWER_SECONDS} s"
+            text = f"the process of endpoints.{self._name} has not answered for {seconds:g} s"
             raise PluginFailed(text, subject=self._name) from None
         finally:
             self._asked.pop(number, None)

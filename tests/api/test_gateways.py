@@ -310,6 +310,32 @@ async def test_health_checks_take_servers_out_and_in() -> None:
         assert (await asked(server, GET)).startswith("HTTP/1.1 200 ")
 
 
+async def test_health_checks_begin_when_the_server_accepts() -> None:
+    asked_for: list[str] = []
+
+    class Behind(App):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            asked_for.append(request.target)
+            return request.respond(204)
+
+    class Slow(vespiary.Handler):
+        async def on_start(self, server: vespiary.Server) -> None:
+            for _ in range(20):
+                assert (await asked(behind, GET)).startswith("HTTP/1.1 204 ")
+
+        def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
+            connection.send(message)
+
+    health = Health("/health", interval_seconds=0.001, timeout_seconds=30.0)
+    async with serving(Behind(), HTTP) as behind:
+        front = vespiary.Server(signals=False)
+        front.add(Proxy([upstream(behind.urls[0])], health, ProxyOptions()), HTTP)
+        front.add(Slow(), "tcp://127.0.0.1:0")
+        async with front:
+            assert asked_for == ["/"] * 20
+            await until(lambda: "/health" in asked_for)
+
+
 async def test_servers_on_unix_sockets(tmp_path: Path) -> None:
     app = App()
     async with proxied(app, behind=f"ws+unix://{tmp_path}/s:/") as (server, _):

@@ -88,8 +88,8 @@ class Proxy(vespiary.Handler[Any]):
         return self._upstreams.statistics()
 
     def on_start(self, server: vespiary.Server) -> None:
-        """Begin the health checks."""
-        self._upstreams.start(self._ask)
+        """Begin the health checks, when the server accepts: it may be behind itself."""
+        self._upstreams.start(self._ask, server._wait_accepting)
 
     async def on_stop(self, server: vespiary.Server) -> None:
         """End them, and close the connections that are kept."""

@@ -172,15 +172,20 @@ class Upstreams:
         """What each server has counted."""
         return [one.statistics() for one in self._upstreams]
 
-    def start(self, ask: Callable[[Upstream, Health], Awaitable[None]]) -> None:
+    def start(
+        self,
+        ask: Callable[[Upstream, Health], Awaitable[None]],
+        may_begin: Callable[[], Awaitable[None]],
+    ) -> None:
         """Begin the active checks.
 
         Args:
             ask: Asks a server; what it raises is a failure.
+            may_begin: Returns when the first check may begin.
         """
         if self._health is not None:
             for one in self._upstreams:
-                checking = self._check(one, self._health, ask)
+                checking = self._check(one, self._health, ask, may_begin)
                 self._checks.append(asyncio.ensure_future(checking))
 
     async def stop(self) -> None:
@@ -192,8 +197,12 @@ class Upstreams:
 
     @staticmethod
     async def _check(
-        upstream: Upstream, health: Health, ask: Callable[[Upstream, Health], Awaitable[None]]
+        upstream: Upstream,
+        health: Health,
+        ask: Callable[[Upstream, Health], Awaitable[None]],
+        may_begin: Callable[[], Awaitable[None]],
     ) -> None:
+        await may_begin()
         failures = 0
         while True:
             try:

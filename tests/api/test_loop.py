@@ -402,3 +402,92 @@ def test_closing_the_loop_ends_connections_that_are_left(driver: str) -> None:
     with contextlib.suppress(ConnectionResetError):
         assert peer.recv(1) == b""
     peer.close()
+
+
+def test_run_once_outside_of_run_forever_is_one_iteration(loop: Loop) -> None:
+    calls: list[str] = []
+    loop.call_soon(lambda: loop.call_later(3600, calls.append, "late"))
+    loop.call_soon(calls.append, "soon")
+    loop._run_once()
+    assert calls == ["soon"]
+
+
+def test_run_once_within_a_callback_is_one_iteration(loop: Loop) -> None:
+    calls: list[str] = []
+
+    def outer() -> None:
+        loop.call_soon(calls.append, "inner")
+        loop._run_once()
+        calls.append("outer")
+        loop.stop()
+
+    loop.call_soon(outer)
+    loop.run_forever()
+    assert calls == ["inner", "outer"]
+
+
+def test_an_iteration_of_a_subclass_is_called_for_each(driver: str) -> None:
+    class Counting(Loop):
+        iterations = 0
+
+        def _run_once(self) -> None:
+            self.iterations += 1
+            super()._run_once()
+
+    loop = Counting(driver=driver)
+    for seconds in (0.0, 0.001, 0.002):
+        loop.call_later(seconds, lambda: None)
+    loop.call_later(0.003, loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert loop.iterations > 1
+
+
+def test_a_loop_can_run_again_after_a_callback_that_ended_it(loop: Loop) -> None:
+    def leave() -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        loop.call_soon(leave)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+
+def test_tasks_and_futures_are_asyncios_own(loop: Loop) -> None:
+    async def answer() -> int:
+        return 42
+
+    task = loop.create_task(answer())
+    assert type(task) is asyncio.Task
+    assert type(loop.create_future()) is asyncio.Future
+    assert loop.create_future().get_loop() is loop
+    assert loop.run_until_complete(task) == 42
+
+    made: list[asyncio.Task[Any]] = []
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(asyncio.Task(coroutine, loop=loop, **options))
+        return made[-1]
+
+    loop.set_task_factory(factory)
+    task = loop.create_task(answer())
+    assert made == [task]
+    assert loop.run_until_complete(task) == 42
+    named = loop.create_task(answer(), name="named")
+    assert named.get_name() == "named"
+    loop.run_until_complete(named)
+
+
+def test_debug_mode_is_the_one_that_was_set(loop: Loop) -> None:
+    before = loop.get_debug()
+    for is_debug in (True, False, True):
+        loop.set_debug(is_debug)
+        assert loop.get_debug() is is_debug
+    loop.set_debug(before)
+
+
+def test_the_time_of_the_loop_is_the_monotonic_one(loop: Loop) -> None:
+    before = time.monotonic()
+    assert before <= loop.time() <= time.monotonic()

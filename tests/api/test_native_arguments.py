@@ -9,8 +9,16 @@ from vespiary.loop import Loop
 
 from .transports import Recorder, pair
 
-OF_LOOPS = ("call_soon", "call_at", "call_later")
-OF_TRANSPORTS = ("write", "pause_reading", "resume_reading")
+OF_LOOPS = (
+    "call_soon",
+    "call_at",
+    "call_later",
+    "create_future",
+    "create_task",
+    "get_debug",
+    "time",
+)
+OF_TRANSPORTS = ("write", "pause_reading", "resume_reading", "is_closing")
 ARGUMENTS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     ((), {}),
     ((), {"x": 1}),
@@ -40,7 +48,7 @@ def _outcome(call: Any, arguments: tuple[Any, ...], names: dict[str, Any]) -> ty
         result = call(*arguments, **names)
     except Exception as error:
         return type(error)
-    if result is not None:
+    if hasattr(result, "cancel"):
         result.cancel()
     return None
 

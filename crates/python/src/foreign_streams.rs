@@ -1,5 +1,6 @@
 //! What the driver did for the transports of an asyncio loop, until the loop takes it.
 
+use crate::event_loop::keep_room;
 use std::cell::{Cell, RefCell};
 use vespiary_engine::port::{Errno, Outcome};
 
@@ -34,6 +35,11 @@ impl Streams {
 
     pub(crate) fn take(&self) -> Vec<(u64, Outcome)> {
         self.arrived.take()
+    }
+
+    /// What was taken, and is empty now, is filled again.
+    pub(crate) fn keep_room(&self, empty: Vec<(u64, Outcome)>) {
+        keep_room(&mut self.arrived.borrow_mut(), empty);
     }
 
     /// What the loop did not come to goes before what arrives.

@@ -86,6 +86,8 @@ imported! {
     }
     "asyncio": {
         base_event_loop = "BaseEventLoop",
+        future = "Future",
+        task = "Task",
         stream_reader = "StreamReader",
     }
     "vespiary._hooks": {

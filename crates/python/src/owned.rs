@@ -48,11 +48,18 @@ pub(crate) fn release(object: Py<PyAny>) {
     unsafe { process::decref(object.into_ptr()) };
 }
 
+/// Drop a reference in a thread that is attached, as the token says.
+#[inline]
+pub(crate) fn release_attached(_py: Python<'_>, object: Py<PyAny>) {
+    // SAFETY: attached, and the reference is ours.
+    unsafe { process::decref(object.into_ptr()) };
+}
+
 /// Drop what a call has returned, which is None in most cases.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "each call of a method ends here")]
 pub(crate) fn release_result(result: Bound<'_, PyAny>) {
     if !result.is_none() {
-        release(result.unbind());
+        release_attached(result.py(), result.unbind());
     }
 }

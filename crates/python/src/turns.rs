@@ -203,18 +203,20 @@ impl<'py> LoopState<'py> {
 
     fn has_work(&self) -> PyResult<bool> {
         let py = self.event_loop.py();
-        let is_scheduled = match &self.tasks {
-            Tasks::Native(calls, timers) => calls.has_ready(py) || calls.timers_set() != *timers,
+        match &self.tasks {
+            Tasks::Native(calls, timers) => {
+                Ok(calls.has_ready(py) || calls.timers_set() != *timers || calls.is_stopping())
+            }
             Tasks::Python {
                 ready,
                 scheduled,
                 scheduled_count,
-            } => ready.len()? > 0 || scheduled.len()? != *scheduled_count,
-        };
-        Ok(is_scheduled
-            || self
-                .event_loop
-                .getattr(pyo3::intern!(py, "_stopping"))?
-                .is_truthy()?)
+            } => {
+                let stopping = pyo3::intern!(py, "_stopping");
+                Ok(ready.len()? > 0
+                    || scheduled.len()? != *scheduled_count
+                    || self.event_loop.getattr(stopping)?.is_truthy()?)
+            }
+        }
     }
 }

@@ -37,13 +37,15 @@ class NativeMethods(LoopBase, SelectorEventLoop):
     """What `vespiary.loop.Loop` has instead of asyncio's methods."""
 
     _is_native = False
+    _runs_until_stopped = False
+    """The next `_run_once` is that of `run_forever`, and need not return after an iteration."""
     _core: Core | None
     _selector: PortSelector
 
     def _begin_natively(self, core: Core) -> None:
         """Run on this engine."""
         if has_native_loop():
-            has_clock = type(self).time is asyncio.BaseEventLoop.time
+            has_clock = type(self).time is LoopBase.time
             self._begin(core, has_clock)
             self._is_native = True
 
@@ -58,9 +60,19 @@ class NativeMethods(LoopBase, SelectorEventLoop):
         if self.is_closed():
             self._close_natively()
 
+    def run_forever(self) -> None:
+        """Run until `stop` is called."""
+        # A subclass may have an iteration of its own.
+        self._runs_until_stopped = type(self)._run_once is NativeMethods._run_once
+        try:
+            super().run_forever()
+        finally:
+            self._runs_until_stopped = False
+
     def _run_once(self) -> None:
         if self._is_native:
-            self._run_natively()
+            until_stopped, self._runs_until_stopped = self._runs_until_stopped, False
+            self._run_natively(until_stopped)
         else:
             super()._run_once()
 

@@ -7,7 +7,7 @@ use super::calls::Calls;
 use super::handle::{self, moment};
 use super::iteration;
 use super::method::{Given, Method, entered};
-use super::{stream, streams};
+use super::{frequent, stream, streams};
 use crate::core::Core;
 use crate::imports;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyTuple};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ pub(super) struct Native {
 #[pyclass(frozen, subclass, module = "vespiary._core")]
 pub(crate) struct LoopBase {
     native: OnceLock<Native>,
+    /// asyncio's `_stopping`, which it sets, and which is looked at several times an iteration.
+    is_stopping: Arc<AtomicBool>,
+    is_debug: AtomicBool,
 }
 
 impl LoopBase {
@@ -42,6 +45,10 @@ impl LoopBase {
     /// What the loop has to do; None for a loop that is not native.
     pub(crate) fn calls(&self) -> Option<&Arc<Calls>> {
         Some(&self.native.get()?.calls)
+    }
+
+    pub(super) fn is_debug(&self) -> bool {
+        self.is_debug.load(Ordering::Relaxed)
     }
 
     fn ready(&self) -> PyResult<&Native> {
@@ -63,7 +70,7 @@ impl Native {
 }
 
 /// CLOCK_MONOTONIC in seconds, as `time.monotonic` has it.
-fn monotonic() -> f64 {
+pub(super) fn monotonic() -> f64 {
     Duration::from_nanos(crate::turns::monotonic()).as_secs_f64()
 }
 
@@ -74,12 +81,14 @@ impl LoopBase {
     fn new(_arguments: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             native: OnceLock::new(),
+            is_stopping: Arc::default(),
+            is_debug: AtomicBool::new(false),
         }
     }
 
     /// The loop runs on this engine from now on. `has_clock`: its `time` is asyncio's.
     fn _begin(&self, core: Py<Core>, has_clock: bool) {
-        let calls = Arc::new(Calls::new());
+        let calls = Arc::new(Calls::new(self.is_stopping.clone()));
         let _ = self.native.set(Native {
             calls,
             core,
@@ -89,6 +98,7 @@ impl LoopBase {
 
     /// Whether the loop is in debug mode, where asyncio's methods check each call.
     fn _debug_natively(&self, is_debug: bool) {
+        self.is_debug.store(is_debug, Ordering::Relaxed);
         if let Some(native) = self.native() {
             native.calls.is_debug.store(is_debug, Ordering::Relaxed);
         }
@@ -171,9 +181,29 @@ impl LoopBase {
         native.is_some_and(|native| native.calls.reader(py, descriptor).is_some())
     }
 
-    /// One iteration: see `iteration`.
-    fn _run_natively(slf: &Bound<'_, Self>) -> PyResult<()> {
-        iteration::run(slf.as_any(), slf.get().ready()?)
+    /// One iteration: see `iteration`. `until_stopped`: and all that follow, until the loop is to
+    /// stop.
+    fn _run_natively(slf: &Bound<'_, Self>, until_stopped: bool) -> PyResult<()> {
+        let native = slf.get().ready()?;
+        loop {
+            iteration::run(slf.as_any(), native)?;
+            if !until_stopped || native.calls.is_stopping() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the loop stops after this iteration.
+    #[getter]
+    fn _stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    #[setter(_stopping)]
+    fn set_stopping(&self, is_stopping: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.is_stopping
+            .store(is_stopping.is_truthy()?, Ordering::Relaxed);
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -192,7 +222,7 @@ impl LoopBase {
 }
 
 /// asyncio's method of this name, for a call that is not on the native path.
-fn pass_on<'py>(
+pub(super) fn pass_on<'py>(
     event_loop: &Bound<'py, PyAny>,
     name: &str,
     given: &Given<'_, 'py>,
@@ -211,7 +241,7 @@ fn pass_on<'py>(
 /// # Safety
 /// The object is a `LoopBase`, as its descriptor has checked.
 #[inline]
-unsafe fn loop_of<'a>(object: &'a Bound<'_, PyAny>) -> &'a LoopBase {
+pub(super) unsafe fn loop_of<'a>(object: &'a Bound<'_, PyAny>) -> &'a LoopBase {
     // SAFETY: by contract.
     unsafe { object.cast_unchecked::<LoopBase>() }.get()
 }
@@ -350,5 +380,5 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for method in [&CALL_SOON, &CALL_AT, &CALL_LATER] {
         method.add_to(&class)?;
     }
-    Ok(())
+    frequent::add_to(&class)
 }

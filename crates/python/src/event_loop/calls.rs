@@ -6,6 +6,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 
 /// With more timers than this, cancelled ones are removed when they are the majority (asyncio's
@@ -110,10 +111,12 @@ pub(crate) struct Calls {
     pub(super) is_closed: AtomicBool,
     /// Whether a callback runs, after which is sent what was written.
     pub(super) is_in_callback: AtomicBool,
+    /// Whether the loop is to stop.
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl Calls {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_stopping: Arc<AtomicBool>) -> Self {
         Self {
             ready: WithGil::new(VecDeque::new()),
             timers: WithGil::new(Timers::default()),
@@ -126,6 +129,7 @@ impl Calls {
             is_debug: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_in_callback: AtomicBool::new(false),
+            is_stopping,
         }
     }
 
@@ -151,6 +155,11 @@ impl Calls {
         !self.ready.borrow(py).is_empty()
             || !self.unsent_on_ring.borrow(py).is_empty()
             || self.streams.borrow(py).has_resumed()
+    }
+
+    #[inline]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Atomic::Relaxed)
     }
 
     pub(crate) fn timers_set(&self) -> u64 {

@@ -21,7 +21,7 @@ use super::calls::Calls;
 use super::handle::{self, Layout};
 use super::{ends_loop, read, ring, write};
 use crate::calls::Invoke as _;
-use crate::owned::release;
+use crate::owned::release_attached;
 use pyo3::prelude::*;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub(super) fn run(event_loop: &Bound<'_, PyAny>, native: &Native) -> PyResult<()
     let callbacks = InCallbacks::begin(calls);
     let outcome = ready.and_then(|ready| run_callbacks(event_loop, layout, native, &ready));
     drop(callbacks);
-    if outcome.is_err() || is_stopping(event_loop)? {
+    if outcome.is_err() || calls.is_stopping() {
         let flushed = ring::flush(py, native);
         return outcome.and(flushed);
     }
@@ -75,7 +75,7 @@ fn run_callbacks(
             break;
         }
         run_ready(event_loop, layout, calls, count)?;
-        if is_stopping(event_loop)? {
+        if calls.is_stopping() {
             break;
         }
     }
@@ -98,11 +98,6 @@ impl Drop for InCallbacks<'_> {
     }
 }
 
-fn is_stopping(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let name = pyo3::intern!(event_loop.py(), "_stopping");
-    event_loop.getattr(name)?.is_truthy()
-}
-
 /// Remove cancelled timers: from the head, and all when they are the majority.
 fn sweep_timers(py: Python<'_>, layout: &Layout, calls: &Calls) -> PyResult<()> {
     if calls.timers.borrow(py).is_sweep_due() {
@@ -110,7 +105,7 @@ fn sweep_timers(py: Python<'_>, layout: &Layout, calls: &Calls) -> PyResult<()> 
         for entry in taken {
             if layout.is_cancelled(entry.2.bind(py))? {
                 layout.unschedule(entry.2.bind(py));
-                release(entry.2);
+                release_attached(py, entry.2);
             } else {
                 calls.timers.borrow(py).put_back(entry);
             }
@@ -131,7 +126,7 @@ fn sweep_timers(py: Python<'_>, layout: &Layout, calls: &Calls) -> PyResult<()> 
         layout.unschedule(&first);
         drop(first);
         if let Some(popped) = popped {
-            release(popped.unbind());
+            release_attached(py, popped.unbind());
         }
     }
 }
@@ -139,7 +134,7 @@ fn sweep_timers(py: Python<'_>, layout: &Layout, calls: &Calls) -> PyResult<()> 
 /// How long to wait for something to do; None: until there is something.
 fn timeout(event_loop: &Bound<'_, PyAny>, native: &Native) -> PyResult<Option<Duration>> {
     let py = event_loop.py();
-    if native.calls.has_ready(py) || is_stopping(event_loop)? {
+    if native.calls.has_ready(py) || native.calls.is_stopping() {
         return Ok(Some(Duration::ZERO));
     }
     let first = native.calls.timers.borrow(py).first(py);
@@ -222,7 +217,7 @@ fn run_ready(
         };
         let handle = handle.into_bound(py);
         if layout.is_cancelled(&handle)? {
-            release(handle.unbind());
+            release_attached(py, handle.unbind());
             continue;
         }
         let outcome = if calls.is_debug.load(Ordering::Relaxed) {
@@ -231,7 +226,7 @@ fn run_ready(
         } else {
             layout.run(&handle)
         };
-        release(handle.unbind());
+        release_attached(py, handle.unbind());
         let sent = write::send_all(py, calls);
         outcome?;
         sent?;

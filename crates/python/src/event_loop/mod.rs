@@ -12,6 +12,7 @@
 //! | `base` | the methods of the loop |
 //! | `calls` | the queue of callbacks, the timers, the transports that are read |
 //! | `feed` | from a receive into asyncio's stream readers |
+//! | `frequent` | short methods of asyncio's loop that are called for each message |
 //! | `handle` | makes and runs handles |
 //! | `iteration` | one iteration of the loop |
 //! | `method` | methods without PyO3's wrapper |
@@ -28,6 +29,7 @@
 pub(crate) mod base;
 pub(crate) mod calls;
 mod feed;
+mod frequent;
 mod handle;
 mod iteration;
 mod method;
@@ -37,6 +39,8 @@ mod slots;
 mod stream;
 mod streams;
 mod write;
+
+pub(crate) use ring::keep_room;
 
 use crate::core::Core;
 use crate::host::PyHost;

@@ -52,7 +52,7 @@ pub(super) fn ready(transport: &Bound<'_, PyAny>, native: &Native) -> PyResult<(
     let object = transport.as_ptr();
     // SAFETY: only transports of the layout's class are readers.
     let stream = unsafe {
-        if !stream::is_zero(layout.lost, object) {
+        if !layout.is_connected(object) {
             return Ok(());
         }
         stream::stream_of(layout, transport)
@@ -93,7 +93,7 @@ pub(super) fn hand_over(
         let (is_buffered, is_at_rest) = unsafe {
             let is_at_rest = layout.paused.is_true(object)
                 || layout.closing.is_true(object)
-                || !stream::is_zero(layout.lost, object);
+                || !layout.is_connected(object);
             (layout.is_buffered.is_true(object), is_at_rest)
         };
         if taken == bytes.len() || taken > 0 && is_at_rest {

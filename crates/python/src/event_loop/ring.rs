@@ -21,7 +21,7 @@ use super::stream::{self, Ending, Layout, Stream};
 use super::{streams, write};
 use crate::host::PyHost;
 use crate::imports;
-use crate::owned::release;
+use crate::owned::release_attached;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::io;
@@ -102,12 +102,9 @@ fn each_unsent(
 ) -> PyResult<()> {
     let mut outcome = Ok(());
     let mut later = Vec::new();
-    loop {
-        let unsent = std::mem::take(&mut *calls.unsent_on_ring.borrow(py));
-        if unsent.is_empty() {
-            break;
-        }
-        for transport in unsent {
+    let mut unsent = std::mem::take(&mut *calls.unsent_on_ring.borrow(py));
+    while !unsent.is_empty() {
+        for transport in unsent.drain(..) {
             let Some((stream, _)) = stream_of(transport.bind(py)) else {
                 continue;
             };
@@ -117,9 +114,11 @@ fn each_unsent(
             }
             let done = act(transport.bind(py), stream.get());
             outcome = outcome.and(done);
-            release(transport);
+            release_attached(py, transport);
         }
+        std::mem::swap(&mut unsent, &mut *calls.unsent_on_ring.borrow(py));
     }
+    keep_room(&mut calls.unsent_on_ring.borrow(py), unsent);
     calls.unsent_on_ring.borrow(py).append(&mut later);
     outcome
 }
@@ -162,13 +161,22 @@ pub(super) fn end_sends(py: Python<'_>, native: &Native) {
         }
     }
     // Nothing of Python's runs before all of them are known to be sent.
-    let sending = std::mem::take(&mut calls.streams.borrow(py).sending);
-    for transport in sending {
+    let mut sending = std::mem::take(&mut calls.streams.borrow(py).sending);
+    for transport in sending.drain(..) {
         if let Some((stream, _)) = stream_of(transport.bind(py)) {
             let sent = stream.get().state.borrow(py).sending.take();
             drop(sent);
         }
-        release(transport);
+        release_attached(py, transport);
+    }
+    keep_room(&mut calls.streams.borrow(py).sending, sending);
+}
+
+/// Put what was taken out of a list, and is empty now, back in its place, so that the list need not
+/// be allocated again in each turn.
+pub(crate) fn keep_room<T>(list: &mut Vec<T>, empty: Vec<T>) {
+    if list.capacity() == 0 {
+        *list = empty;
     }
 }
 
@@ -215,7 +223,8 @@ pub(super) fn hand_over(py: Python<'_>, native: &Native) -> PyResult<()> {
     let Ok(engine) = native.core.get().engine() else {
         return Ok(());
     };
-    let mut arrived = engine.host.streams.take().into_iter();
+    let mut all = engine.host.streams.take();
+    let mut arrived = all.drain(..);
     while let Some((number, outcome)) = arrived.next() {
         let outcome = hand_over_one(py, &engine, native, number, outcome);
         let sent = write::send_all(py, calls);
@@ -224,6 +233,8 @@ pub(super) fn hand_over(py: Python<'_>, native: &Native) -> PyResult<()> {
             return Err(error);
         }
     }
+    drop(arrived);
+    engine.host.streams.keep_room(all);
     Ok(())
 }
 
@@ -270,7 +281,7 @@ fn mode(transport: &Bound<'_, PyAny>, stream: &Stream, layout: &Layout) -> Mode 
     let object = transport.as_ptr();
     // SAFETY: a transport of the layout's class.
     let (is_over, is_paused) = unsafe {
-        let is_over = layout.closing.is_true(object) || !stream::is_zero(layout.lost, object);
+        let is_over = layout.closing.is_true(object) || !layout.is_connected(object);
         (is_over, layout.paused.is_true(object))
     };
     let state = stream.state.borrow(transport.py());

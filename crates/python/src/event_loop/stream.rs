@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyInt, PyType};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -28,9 +28,28 @@ pub(super) struct Layout {
     pub(super) closing: Slot,
     pub(super) paused: Slot,
     pub(super) eof: Slot,
-    pub(super) lost: Slot,
+    lost: Slot,
     pub(super) empty_waiter: Slot,
     pub(super) buffer: Slot,
+    /// The class of what is in `stream`.
+    stream_class: Py<PyType>,
+    /// The number 0, of which there is one.
+    zero: Py<PyAny>,
+}
+
+impl Layout {
+    /// Whether the connection of a transport is not lost.
+    ///
+    /// # Safety
+    /// Attached; the object is of the layout's class.
+    #[inline]
+    pub(super) unsafe fn is_connected(&self, object: *mut ffi::PyObject) -> bool {
+        // SAFETY: by contract; the slot holds an int.
+        unsafe {
+            let number = self.lost.get(object);
+            number == self.zero.as_ptr() || !number.is_null() && ffi::PyObject_IsTrue(number) == 0
+        }
+    }
 }
 
 static LAYOUT: PyOnceLock<Layout> = PyOnceLock::new();
@@ -146,12 +165,13 @@ pub(super) unsafe fn stream_of<'py>(
     layout: &Layout,
     transport: &Bound<'py, PyAny>,
 ) -> Option<Bound<'py, Stream>> {
-    // SAFETY: by contract; nobody else sets the slot.
+    // SAFETY: by contract. The class of the native part is final, so its objects are of no other.
     unsafe {
-        let stream = layout
-            .stream
-            .reference(transport.py(), transport.as_ptr())?;
-        stream.cast_into::<Stream>().ok()
+        let stream = layout.stream.get(transport.as_ptr());
+        if stream.is_null() || ffi::Py_TYPE(stream) != layout.stream_class.as_ptr().cast() {
+            return None;
+        }
+        Some(Bound::from_borrowed_ptr(transport.py(), stream).cast_into_unchecked())
     }
 }
 
@@ -185,6 +205,8 @@ fn set_transport_class(class: &Bound<'_, PyType>) -> PyResult<()> {
         lost: slot("_conn_lost")?,
         empty_waiter: slot("_empty_waiter")?,
         buffer: slot("_buffer")?,
+        stream_class: py.get_type::<Stream>().unbind(),
+        zero: PyInt::new(py, 0).into_any().unbind(),
     };
     let _ = LAYOUT.set(py, layout);
     write::add_to(class)
@@ -207,19 +229,6 @@ fn is_tcp(descriptor: i32) -> bool {
             option(libc::SO_DOMAIN),
             Some(libc::AF_INET | libc::AF_INET6)
         )
-}
-
-/// Whether a slot holds the number 0.
-///
-/// # Safety
-/// As for `Slot::get`; the slot holds an int.
-#[inline]
-pub(super) unsafe fn is_zero(slot: Slot, object: *mut ffi::PyObject) -> bool {
-    // SAFETY: by contract.
-    unsafe {
-        let number = slot.get(object);
-        !number.is_null() && ffi::PyObject_IsTrue(number) == 0
-    }
 }
 
 /// Add the class to the module.

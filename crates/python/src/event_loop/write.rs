@@ -14,7 +14,7 @@ use crate::calls::Invoke as _;
 use crate::imports;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyList, PyType};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyList, PyType};
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -42,7 +42,7 @@ fn send_listed(py: Python<'_>, calls: &Calls) -> PyResult<()> {
         };
         let sent = send(transport.bind(py));
         outcome = outcome.and(sent);
-        crate::owned::release(transport);
+        crate::owned::release_attached(py, transport);
     }
 }
 
@@ -248,7 +248,7 @@ unsafe fn takes_more(py: Python<'_>, layout: &Layout, object: *mut ffi::PyObject
         let has_waiter = layout.empty_waiter.get(object) != py.None().as_ptr();
         !layout.eof.is_true(object)
             && !has_waiter
-            && stream::is_zero(layout.lost, object)
+            && layout.is_connected(object)
             && !buffer.is_null()
             && ffi::PyObject_Size(buffer) == 0
     }
@@ -418,6 +418,25 @@ fn resume<'py>(
     given.pass_on(imports::asyncios_resume_reading(py)?, transport)
 }
 
+unsafe extern "C" fn is_closing(
+    slf: *mut ffi::PyObject,
+    first: *const *mut ffi::PyObject,
+    count: isize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `write`.
+    unsafe {
+        entered(slf, first, count, names, |transport, given| {
+            given.expect_none("is_closing")?;
+            let layout = stream::layout(transport.py());
+            let is_closing = layout.is_some_and(|it| it.closing.is_true(transport.as_ptr()));
+            Ok(PyBool::new(transport.py(), is_closing)
+                .to_owned()
+                .into_any())
+        })
+    }
+}
+
 unsafe extern "C" fn send_pending(
     slf: *mut ffi::PyObject,
     first: *const *mut ffi::PyObject,
@@ -449,6 +468,11 @@ static RESUME_READING: Method = Method::new(
     resume_reading,
     c"resume_reading($self, /)\n--\n\nPass what arrives to the protocol again.",
 );
+static IS_CLOSING: Method = Method::new(
+    c"is_closing",
+    is_closing,
+    c"is_closing($self, /)\n--\n\nWhether the transport is closed, or closes when all is sent.",
+);
 static SEND_PENDING: Method = Method::new(
     c"_send_pending",
     send_pending,
@@ -457,7 +481,13 @@ static SEND_PENDING: Method = Method::new(
 
 /// Give the methods to the class of transports.
 pub(super) fn add_to(class: &Bound<'_, PyType>) -> PyResult<()> {
-    for method in [&WRITE, &PAUSE_READING, &RESUME_READING, &SEND_PENDING] {
+    for method in [
+        &WRITE,
+        &PAUSE_READING,
+        &RESUME_READING,
+        &IS_CLOSING,
+        &SEND_PENDING,
+    ] {
         method.add_to(class)?;
     }
     Ok(())

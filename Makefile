@@ -75,6 +75,7 @@ bench: build ## Measure against the peers, into benches/results
 	@echo "==> Measuring; this takes some minutes"
 	@$(python) -m benches
 	@$(python) -m benches.broadcast
+	@$(python) -m benches.datagrams
 	@$(python) -m benches.tls
 	@$(python) -m benches.loops
 

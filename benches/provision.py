@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,15 +124,15 @@ def _bun(modules: Path) -> Path:
     return modules / "@oven" / "bun-linux-x64-baseline" / "bin" / "bun"
 
 
-def _compiled_peers() -> Path:
-    """The folder with the C++ peers, as far as they could be compiled."""
+def _compiled_peers(names: Set[str]) -> Path:
+    """The folder with the C++ peers of these names, as far as they could be compiled."""
     programs = CACHE / "bin"
     programs.mkdir(parents=True, exist_ok=True)
     compiler = shutil.which("g++")
     if compiler is None or not BOOST_HEADER.exists():
         return programs
     header = BOOST_HEADER.read_bytes()
-    for source in sorted(PEERS.glob("*.cpp")):
+    for source in sorted(it for it in PEERS.glob("*.cpp") if it.stem in names):
         program = programs / source.stem
         inputs = source.read_bytes() + header + " ".join(COMPILER_FLAGS).encode()
         digest = hashlib.sha256(inputs).hexdigest()
@@ -218,8 +218,9 @@ def provide(servers: Iterable[Server], load: Path | None, *, wants_load: bool = 
     if starters & {"{node}", "{bun}"}:
         modules = _node_peers()
         words.update(modules=str(modules), bun=str(_bun(modules)))
-    if any(starter.startswith("{bin}") for starter in starters):
-        words["bin"] = str(_compiled_peers())
+    compiled = {it.removeprefix("{bin}/") for it in starters if it.startswith("{bin}")}
+    if compiled:
+        words["bin"] = str(_compiled_peers(compiled))
         _go_peers(Path(words["bin"]))
     if any("{certificate}" in word for server in chosen for word in server.command):
         ca, certificate, key = certificates()

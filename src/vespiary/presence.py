@@ -26,6 +26,8 @@ INFO_BYTES_MAX = 1024
 TOPIC_BYTES_MAX = 256
 """As the default of `Limits.topic_bytes_max`."""
 
+LATER_MAX = 1000
+"""Batches of changes that wait for the whole list: those of some minutes."""
 PARTS_MAX = 100_000
 """Parts of the list of another process."""
 
@@ -105,6 +107,7 @@ class Other:
         members: Its connections that are present.
         asked: When its whole list was asked for.
         whole: The parts of that list that have come, by number.
+        later: Batches that have come while parts are missing, by number.
         is_over: Whether it has more members than are kept here.
         differs: In how many of its latest announcements its retained messages were other ones.
         compare_at: When its retained messages are compared again at the earliest.
@@ -117,6 +120,7 @@ class Other:
     asked: float = float("-inf")
     whole: dict[int, list[Change]] = field(default_factory=dict)
     whole_sequence: int = -1
+    later: dict[int, list[Change]] = field(default_factory=dict)
     is_over: bool = False
     differs: int = 0
     compare_at: float = float("-inf")
@@ -233,11 +237,13 @@ class Presence:
         return other
 
     def apply(self, other: Other, sequence: int, changes: list[Change]) -> None:
-        """Take a batch of another process. One that is not the next changes nothing."""
+        """Take a batch of another process. One that is not the next changes nothing, or waits."""
         if other.sequence is not None and sequence == other.sequence + 1:
             other.sequence = sequence
             with self._lock:
                 self._change(other, changes)
+        elif sequence > other.whole_sequence >= 0 and len(other.later) < LATER_MAX:
+            other.later[sequence] = changes
 
     def take_part(
         self, other: Other, sequence: int, part: tuple[int, int], changes: list[Change]
@@ -252,7 +258,7 @@ class Presence:
         """
         number, count = part
         if sequence != other.whole_sequence:
-            other.whole, other.whole_sequence = {}, sequence
+            other.whole, other.whole_sequence, other.later = {}, sequence, {}
         if number < count <= PARTS_MAX:
             is_full = self._is_full(sum(map(len, other.whole.values())))
             other.is_over |= is_full
@@ -264,6 +270,9 @@ class Presence:
             for index in range(count):
                 self._change(other, other.whole[index])
         other.sequence, other.whole, other.whole_sequence = sequence, {}, -1
+        while other.sequence + 1 in other.later:
+            self.apply(other, other.sequence + 1, other.later[other.sequence + 1])
+        other.later = {}
 
     def _change(self, other: Other, changes: list[Change]) -> None:
         total = self._own.count + self.others_count

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import json
 import random
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from vespiary.errors import SendRefused
-from vespiary.workers import _state
+from vespiary.workers import _backplane, _state
 from vespiary.workers._backplane import Published, Stated
 from vespiary.workers._retained import DISCARDED_SECONDS, Stamps, is_stamp
 from vespiary.workers._state import LOST_SECONDS, SharedState
@@ -88,7 +89,9 @@ class Process:
 
     def __init__(self, net: "Net", name: str) -> None:
         self.topics = Topics()
-        self.state = SharedState(name, cast("Any", net.loop), cast("Any", self.topics), 1000)
+        self.state = SharedState(
+            name, cast("Any", net.loop), cast("Any", self.topics), net.members_max
+        )
         self.name, self.net = name, net
         self.ids = itertools.count(1)
 
@@ -120,6 +123,7 @@ class Net:
         self.cut: set[str] = set()
         self.loses: Callable[[], bool] = lambda: False
         self.packets = 0
+        self.members_max = 1000
 
     def add(self, name: str) -> Process:
         made = self.processes[name] = Process(self, name)
@@ -250,6 +254,30 @@ def test_the_members_of_other_processes_have_a_limit(
         late.enter("room", "one more")
 
 
+def test_a_long_list_comes_in_turns_and_what_changes_meanwhile_is_in_it(net: Net) -> None:
+    net.members_max = 100_000
+    one = net.add("one")
+    for number in range(20_000):
+        one.enter("room", f"{number:06} {'x' * 50}")
+    net.loop.run(3)
+    late = net.add("late")
+    turns: list[int] = []
+    gone = one.enter("room", "gone")
+    while len(late.infos("room")) < 20_000:
+        packets = net.packets
+        net.loop.run(0.1)
+        turns.append(net.packets - packets)
+        gone.is_open = False
+        gone = one.enter("room", f"later {len(turns)}")
+        assert len(turns) < 200
+    assert max(turns) <= 25
+    assert len(turns) > 5
+    net.loop.run(0.5)
+    # The list was sent once: no change was missed.
+    assert late.infos("room") == one.infos("room")
+    assert sum(turns) < 400
+
+
 def test_the_last_retained_message_wins_in_whichever_order_they_come(net: Net) -> None:
     one, two, three = (net.add(name) for name in ("one", "two", "three"))
     first = one.retain("state", "old")
@@ -352,5 +380,8 @@ def test_parts_fit_in_a_packet_whatever_they_contain(net: Net) -> None:
         one.enter(f"{number}" + "é" * 100, "\x00\U0001f41d" * 200)
     net.loop.run(3)
     assert two.state.presence.others_count == 200
-    largest = [len(part) for part in _state._parts(one.state.presence.whole())]
-    assert 1 <= max(largest) < 100
+    parts = list(_state._parts(one.state.presence.whole()))
+    sizes = [len(json.dumps(part, separators=(",", ":"))) for part in parts]
+    # As few as fit: each but the last one is nearly full.
+    assert max(sizes) < _backplane._PACKET_BYTES_MAX
+    assert min(sizes[:-1]) > _state._PART_BYTES // 3

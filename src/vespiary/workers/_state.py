@@ -53,6 +53,10 @@ _LATE_SECONDS = 1.0
 _ASK_SECONDS = 2.0
 _PART_BYTES = 24 << 10
 """A packet of the backplane has 32 KiB."""
+_PARTS_A_TURN_MAX = 20
+"""So many parts of whole lists are sent at once: half a megabyte. Carriers drop more than they can
+keep."""
+_TRANSFERS_MAX = 100
 _PROCESSES_MAX = 10_000
 _SWEEP_MAX = 10_000
 """Connections of which one round finds out if they have ended."""
@@ -97,6 +101,7 @@ class SharedState:
         self._ticked = self._beat_at = 0.0
         self._sweep: Iterator[Any] = iter(())
         self._comparison: _Comparison | None = None
+        self._transfers: dict[str, _Transfer] = {}
         self._is_odd_reported = self._is_full_reported = self._is_stopped = False
 
     def connect(self, send: Callable[[Stated], object], is_away: Callable[[str], bool]) -> None:
@@ -137,6 +142,7 @@ class SharedState:
             self._ticked = now
             self._end_some()
             self._send_changes()
+            self._send_parts()
             if now >= self._beat_at:
                 self._beat_at = now + _BEAT_SECONDS
                 self._beat(now)
@@ -236,6 +242,8 @@ class SharedState:
         elif kind == "whole":
             part = _number(packet["i"]), _number(packet["of"])
             self.presence.take_part(other, sequence, part, _changes(packet["c"]))
+            # Further parts are on their way.
+            other.asked = now
         elif kind == "beat":
             self._look_at_digest(process, other, int(_text(packet["d"]), 16), now)
         else:
@@ -252,11 +260,27 @@ class SharedState:
             self._post(process, "ask")
 
     def _send_all(self, process: str) -> None:
-        self._send_changes()
-        parts = list(_parts(self.presence.whole())) or [[]]
-        for index, part in enumerate(parts):
-            sequence = self.presence.sequence
-            self._post(process, "whole", n=sequence, i=index, of=len(parts), c=part)
+        """Begin to send all members; a process that is being sent them is not sent them again."""
+        if process not in self._transfers and len(self._transfers) < _TRANSFERS_MAX:
+            self._send_changes()
+            parts = list(_parts(self.presence.whole())) or [[]]
+            self._transfers[process] = _Transfer(self.presence.sequence, parts)
+            self._send_parts()
+
+    def _send_parts(self) -> None:
+        left = _PARTS_A_TURN_MAX
+        for process, one in list(self._transfers.items()):
+            while left and one.sent < len(one.parts):
+                numbers = one.sequence, one.sent, len(one.parts)
+                self._post_part(process, numbers, one.parts[one.sent])
+                one.sent += 1
+                left -= 1
+            if one.sent == len(one.parts):
+                del self._transfers[process]
+
+    def _post_part(self, process: str, numbers: tuple[int, int, int], part: list[Change]) -> None:
+        sequence, index, count = numbers
+        self._post(process, "whole", n=sequence, i=index, of=count, c=part)
 
     # Retained messages
 
@@ -372,6 +396,15 @@ class SharedState:
             self._ask_for_more(comparison, now)
 
 
+class _Transfer:
+    """All members of this process, while they are sent to another one."""
+
+    def __init__(self, sequence: int, parts: list[list[Change]]) -> None:
+        self.sequence = sequence
+        self.parts = parts
+        self.sent = 0
+
+
 class _Comparison:
     """The retained messages of another process, while they are compared with the own ones."""
 
@@ -394,11 +427,12 @@ def _parts(changes: list[Change]) -> Iterator[list[Change]]:
     for change in changes:
         topic, name, info = change
         # JSON may write a character of two bytes as six.
-        size += 3 * len(topic.encode()) + len(name) + 3 * len((info or "").encode()) + 16
-        if part and size > _PART_BYTES:
+        cost = 3 * len(topic.encode()) + len(name) + 3 * len((info or "").encode()) + 16
+        if part and size + cost > _PART_BYTES:
             yield part
-            part, size = [], size
+            part, size = [], 0
         part.append(change)
+        size += cost
     if part:
         yield part
 

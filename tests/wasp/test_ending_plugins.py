@@ -80,6 +80,24 @@ def test_only_the_process_of_the_plug_in_ends_and_is_replaced(
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("word", ["", "async "], ids=["plain", "async"])
+def test_a_new_plug_in_that_ends_the_program_in_on_start_leaves_the_old_one_serving(
+    run: Run, folder: Path, word: str
+) -> None:
+    server = started(run, folder)
+    new = f"\n    {word}def on_start(self, server):\n        sys.exit(4)\n"
+    (folder / "ending.py").write_text(
+        ENDING.replace("vespiary.Handler):\n", f"vespiary.Handler):{new}")
+    )
+    server.reload()
+    assert "on_start has ended the program: SystemExit(4)" in server.log
+    assert "The configuration was not reloaded" in server.log
+    client = Lines(server.urls[0])
+    assert client.ask("pid") == str(server.process.pid)
+    client.close()
+    assert server.stop() == 0
+
+
 def test_a_server_that_a_plug_in_ends_logs_where(run: Run, folder: Path) -> None:
     server = started(run, folder)
     end(server.urls[0])

@@ -10,17 +10,19 @@ converts; without one, it is a `dict`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import inspect
 import sys
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from vespiary._blocked_loop import Interrupted
 from vespiary._hooks import defined
 from vespiary._loading import load_object
 from vespiary._served import as_served
@@ -147,26 +149,38 @@ def make_handler(
 
 
 def name_start(handler: Handler, note: str) -> None:
-    """Let an exception of a handler's `on_start` say which endpoint it belongs to."""
+    """Let an exception of a handler's `on_start` say which endpoint it belongs to.
+
+    One that ends the program is an error of the plug-in: at a reload, the old one stays in use.
+    """
     start = defined(handler, "on_start")
     if start is None:
         return
 
     @functools.wraps(start)
     def on_start(server: Server) -> Any:
-        try:
+        with _noting(note):
             result = start(server)
-        except BaseException as error:
-            error.add_note(note)
-            raise
         return _noted(result, note) if inspect.isawaitable(result) else result
 
     handler.on_start = on_start  # type: ignore[method-assign]
 
 
 async def _noted(started: Awaitable[object], note: str) -> None:
-    try:
+    with _noting(note):
         await started
+
+
+@contextlib.contextmanager
+def _noting(note: str) -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        raise
+    except SystemExit as error:
+        failure = RuntimeError(f"on_start has ended the program: {error!r}")
+        failure.add_note(note)
+        raise failure from error
     except BaseException as error:
         error.add_note(note)
         raise

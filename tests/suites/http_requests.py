@@ -15,6 +15,7 @@ from pathlib import Path
 import vespiary
 
 from .http_corpora import Case
+from .raw_client import converse
 
 __all__ = ["differences", "reasons"]
 
@@ -118,21 +119,9 @@ async def _difference(case: Case, port: int, *, every_cut: bool) -> str | None:
 
 
 async def _ask(parts: list[bytes], port: int) -> Answer:
-    """Send the parts, each in a segment of its own, and read the answers to the end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answering = asyncio.ensure_future(reader.read())
-    try:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0)
-        writer.write_eof()
-        answer = await asyncio.wait_for(answering, _SECONDS_MAX)
-    except (ConnectionError, OSError):
-        # It has refused the beginning, and does not read the rest.
-        answer = await asyncio.wait_for(answering, _SECONDS_MAX)
-    finally:
-        writer.close()
+    """Send the parts, and read the answers to the end."""
+    answer, is_open = await converse(("127.0.0.1", port), parts, _SECONDS_MAX, ends=True)
+    assert not is_open, f"the server waits behind {parts!r}"
     return _parsed(answer)
 
 

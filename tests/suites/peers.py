@@ -26,6 +26,7 @@ from tests.waiting import wait_until
 
 from .conversations import Conversation, conversation
 from .odd_requests import AFTER, OddRequest
+from .raw_client import converse
 from .runs import CHECKOUT
 
 __all__ = ["OURS", "PEERS", "Found", "Listed", "compare", "cuts_that_matter", "serving"]
@@ -143,35 +144,9 @@ async def ask(
     address: tuple[str, int], segments: list[bytes], methods: list[str], quiet: float
 ) -> Outcome:
     """Send the segments and read all answers."""
-    reader, writer = await asyncio.open_connection(*address)
-    received, end = bytearray(), "closed"
-    sending = asyncio.ensure_future(_send(writer, segments))
-    try:
-        while True:
-            try:
-                data = await asyncio.wait_for(reader.read(65536), quiet)
-            except TimeoutError:
-                end = "waits"
-                break
-            except ConnectionError:
-                break
-            if not data:
-                break
-            received += data
-    finally:
-        sending.cancel()
-        writer.transport.abort()
-        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-            await sending
-    answers, rest = parsed(bytes(received), methods)
-    return Outcome(tuple(answers), end, rest)
-
-
-async def _send(writer: asyncio.StreamWriter, segments: list[bytes]) -> None:
-    for segment in segments:
-        writer.write(segment)
-        await writer.drain()
-        await asyncio.sleep(0)
+    received, is_open = await converse(address, segments, quiet)
+    answers, rest = parsed(received, methods)
+    return Outcome(tuple(answers), "waits" if is_open else "closed", rest)
 
 
 def parsed(data: bytes, methods: list[str]) -> tuple[list[Answer], bytes]:

@@ -69,7 +69,11 @@ def unbind_addresses(server: Server) -> None:
 
 
 async def replace_sites(
-    server: Server, gone: Sequence[Site], new: Sequence[Site], pairs: Mapping[Site, Site]
+    server: Server,
+    gone: Sequence[Site],
+    new: Sequence[Site],
+    pairs: Mapping[Site, Site],
+    start_seconds: float | None = None,
 ) -> None:
     """Let some endpoints of a running server take the place of others.
 
@@ -78,14 +82,16 @@ async def replace_sites(
         gone: What stops: with each endpoint, all others of its address.
         new: What starts.
         pairs: The old endpoint whose sockets a new one uses, even if its port was 0.
+        start_seconds: The longest time for all `on_start`; None for no limit.
 
     Raises:
         ConfigurationError: new endpoints conflict with each other.
         OSError: an address cannot be listened on.
+        TimeoutError: `start_seconds` is over. Nothing has changed then.
         Exception: what an `on_start` has raised. Nothing has changed then.
     """
     replacement = _Replacement(server, gone, new, pairs)
-    await replacement.start()
+    await replacement.start(start_seconds)
     if replacement.life.stopping:
         return
     replacement.switch()
@@ -121,7 +127,7 @@ class _Replacement:
                 return gone
         return None
 
-    async def start(self) -> None:
+    async def start(self, seconds: float | None) -> None:
         """Start what is new, without accepting connections."""
         is_done = False
         try:
@@ -132,7 +138,14 @@ class _Replacement:
                 else:
                     address.bind()
                 address.open(self.life)
-            await self._start_handlers()
+            limit = asyncio.timeout(seconds)
+            try:
+                async with limit:
+                    await self._start_handlers()
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise TimeoutError(f"on_start has not returned within {seconds:g} s") from None
             is_done = not self.life.stopping
         finally:
             if not is_done:

@@ -44,6 +44,7 @@ from vespiary.wasp.platform_server import PlatformServer
 from vespiary.wasp.plugins import module_state
 from vespiary.wasp.privileges import check_user, drop_privileges
 from vespiary.wasp.schema import AdminTable
+from vespiary.wasp.settings import start_seconds_of
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
 from vespiary.wasp.upgrade import look_after, upgrade
 from vespiary.wasp.worker_calls import WorkerCalls
@@ -383,7 +384,13 @@ class Platform:
             for one, other in zip(made[name], self.sites[name], strict=False)
         }
         if gone or added:
-            await replace_sites(self.server, gone, added, pairs)
+            await replace_sites(
+                self.server,
+                gone,
+                added,
+                pairs,
+                start_seconds_of(new.endpoints[name].host for name in names),
+            )
         _finish(old, new, kept)
         self.records.install()
         self._warn_of_old_modules(new)

@@ -6,7 +6,7 @@ They check themselves. So what is wrong is what they say, and their defaults are
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,6 +40,7 @@ __all__ = [
     "options_of",
     "process_of",
     "references_of",
+    "start_seconds_of",
     "tls_of",
     "workers_of",
 ]
@@ -279,3 +280,8 @@ def check_clr(source: Source, table: EndpointTable, path: KeyPath) -> None:
     if table.clr is not UNSET and table.host != "clr":
         text = "is for the host clr: write host = 'clr', or remove the table"
         source.report(Problem((*path, "clr"), text))
+
+
+def start_seconds_of(hosts: Iterable[str]) -> float | None:
+    """The longest time for `on_start` at a reload; the process of a plug-in has its own limit."""
+    return None if set(PROCESS_HOSTS).intersection(hosts) else Workers(1).start_seconds

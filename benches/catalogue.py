@@ -12,7 +12,7 @@ FILES = ("{certificate}", "{key}")
 DATAGRAM_SCENARIOS = frozenset({"S1", "S3", "D1"})
 """Those in which no socket's buffer overflows."""
 
-Transport = Literal["tcp", "ws", "udp", "tls", "wss"]
+Transport = Literal["tcp", "ws", "udp", "tls", "wss", "https"]
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,16 @@ def _go(transport: Transport, *files: str) -> Server:
 
 
 def _with_tls(base: Server, transport: Transport) -> Server:
-    """A server that has TLS if a certificate and a key are named behind the port."""
-    return replace(base, transport=transport, command=(*base.command, *FILES))
+    """A server that has TLS if a certificate and a key are named behind the port.
+
+    Those with OpenSSL use the same cipher as the others, whichever their client offers first.
+    """
+    return replace(
+        base,
+        transport=transport,
+        command=(*base.command, *FILES),
+        environment={**base.environment, "OPENSSL_CONF": "{openssl}"},
+    )
 
 
 def _script(name: str, runtime: str, file: str, probe: str) -> Server:
@@ -195,14 +203,25 @@ TLS_SERVERS = (
     ),
     _with_tls(_python("picows on uvloop", "ws", "picows_uvloop.py", "picows, uvloop"), "wss"),
     _with_tls(_script("Bun", "{bun}", "bun_ws.js", "Bun.version"), "wss"),
+    _with_tls(_compiled("Go gorilla", "ws", "go_ws"), "wss"),
     *(
-        replace(
-            _python(f"{name} Protocol", "tls", "uvloop_tls.py", f"uvloop, {name}"),
-            command=("{python}", str(PEERS / "uvloop_tls.py"), name, "{port}", *FILES),
+        _with_tls(
+            replace(
+                _python(f"{name} Protocol", "tls", "uvloop_tls.py", f"uvloop, {name}"),
+                command=("{python}", str(PEERS / "uvloop_tls.py"), name, "{port}"),
+            ),
+            "tls",
         )
         for name in ("uvloop", "aiofastnet")
     ),
     _go("tls", *FILES),
+    _with_tls(_compiled("Boost.Asio", "tcp", "asio_tls"), "tls"),
+    *(_with_tls(_ours("page", "https", driver), "https") for driver in ("uring", "epoll")),
+    replace(
+        _with_tls(_python("nginx", "tcp", "nginx_page.py", "sys", announces=False), "https"),
+        probe=("nginx", "-v"),
+    ),
+    _with_tls(_compiled("Go net/http", "ws", "go_ws"), "https"),
 )
 """Those with a certificate: `python -m benches.tls`."""
 

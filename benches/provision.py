@@ -17,6 +17,18 @@ from benches.catalogue import HERE, PEERS, Server
 
 CACHE = HERE / ".cache"
 COMPILER_FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-march=native", "-pthread")
+TLS_LIBRARIES = ("-lssl", "-lcrypto")
+OPENSSL_SETTINGS = """\
+openssl_conf = all
+[all]
+ssl_conf = tls
+[tls]
+system_default = servers
+[servers]
+Ciphersuites = TLS_AES_128_GCM_SHA256
+"""
+"""Go and ours prefer this cipher. OpenSSL takes what its client offers first, which is AES-256 if
+the client is OpenSSL too."""
 BOOST_HEADER = Path("/usr/include/boost/version.hpp")
 COMMAND_SECONDS_MAX = 900
 
@@ -140,7 +152,8 @@ def _compiled_peers(names: Set[str]) -> Path:
         if program.exists() and stamp.exists() and stamp.read_text() == digest:
             continue
         say(f"==> Compiling {source.name}")
-        good, reason = _try([compiler, *COMPILER_FLAGS, "-o", program, source])
+        libraries = TLS_LIBRARIES if source.stem.endswith("_tls") else ()
+        good, reason = _try([compiler, *COMPILER_FLAGS, "-o", program, source, *libraries])
         if good:
             stamp.write_text(digest)
         else:
@@ -150,16 +163,18 @@ def _compiled_peers(names: Set[str]) -> Path:
 
 
 def _go_peers(programs: Path) -> None:
-    """Compile the peers in Go, which need its standard library only."""
+    """Compile the peers in Go: files that need its standard library only, and folders."""
     compiler = shutil.which("go")
     if compiler is None:
         return
-    for source in sorted(PEERS.glob("*.go")):
-        program = programs / source.stem
+    for source in sorted([*PEERS.glob("*.go"), *PEERS.glob("*/main.go")]):
+        folder = source.parent
+        program = programs / (source.stem if folder == PEERS else folder.name)
         if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
             continue
-        say(f"==> Compiling {source.name}")
-        good, reason = _try([compiler, "build", "-o", program, source])
+        say(f"==> Compiling {program.name}")
+        what = source.name if folder == PEERS else "."
+        good, reason = _try([compiler, "build", "-o", program, what], cwd=folder)
         if not good:
             say(f"    {reason}")
 
@@ -193,7 +208,7 @@ def _load_client() -> Path:
 
 
 def _why_missing(server: Server, reason: str) -> str:
-    if server.command[0] == "{bin}/go_echo":
+    if server.command[0].startswith("{bin}/go_"):
         return "Go is not installed" if shutil.which("go") is None else reason
     if server.command[0].startswith("{bin}") and not BOOST_HEADER.exists():
         return "Boost's headers are absent: apt-get install libboost1.81-dev (or libboost-dev)"
@@ -225,6 +240,9 @@ def provide(servers: Iterable[Server], load: Path | None, *, wants_load: bool = 
     if any("{certificate}" in word for server in chosen for word in server.command):
         ca, certificate, key = certificates()
         words.update(ca=str(ca), certificate=str(certificate), key=str(key))
+        settings = ca.with_name("openssl.cnf")
+        settings.write_text(OPENSSL_SETTINGS)
+        words["openssl"] = str(settings)
     toolbox = Toolbox(words, load or (_load_client() if wants_load else Path()))
     for server in chosen:
         if not server.probe:

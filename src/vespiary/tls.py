@@ -42,7 +42,7 @@ class TLSInfo:
 
     Attributes:
         version: `TLSv1.2` or `TLSv1.3`.
-        cipher: The cipher suite by its registered name, such as `TLS_AES_256_GCM_SHA384`.
+        cipher: The cipher suite by its registered name, such as `TLS_AES_128_GCM_SHA256`.
         group: The group of the key exchange, such as `X25519MLKEM768` (which also resists quantum
             computers) or `X25519`; None where a TLS 1.2 session was resumed.
         alpn: The application protocol (RFC 7301), or None.

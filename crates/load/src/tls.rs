@@ -13,8 +13,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error as Failure,
-    InvalidMessage, KeyLogFile, RootCertStore, SignatureScheme,
+    CertificateError, CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct,
+    Error as Failure, InvalidMessage, KeyLogFile, RootCertStore, SignatureScheme,
 };
 
 use crate::error::Error;
@@ -37,7 +37,12 @@ pub fn configure(plan: &Plan) -> Result<Option<Arc<ClientConfig>>, Error> {
     if !plan.is_secure() {
         return Ok(None);
     }
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut provider = aws_lc_rs::default_provider();
+    // Browsers offer AES with the shorter keys first, so most servers use it.
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let provider = Arc::new(provider);
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::plan(error.to_string()))?;

@@ -145,7 +145,7 @@ impl EndpointTls {
     /// The layer of a connection, which keeps a handle of it.
     pub(crate) fn layer(&self, connection: &Rc<Conn>) -> Result<Box<dyn Layer>, TlsError> {
         let layer = match self {
-            Self::Server(tls) => tls.layer()?,
+            Self::Server(tls) => tls.layer(),
             Self::Client(tls, name) => tls.layer(name)?,
         };
         connection.rare(|rare| rare.tls = Some(layer.handle()));

@@ -1,12 +1,13 @@
 //! The TLS of clients.
 
 use crate::error::TlsError;
-use crate::handle::Session;
+use crate::handshake::Handshake;
 use crate::layer::TlsLayer;
 use crate::pem::Identity;
 use crate::server::{Setting, certified, provider, versions};
 use crate::trust;
 use rustls::client::UnbufferedClientConnection;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, KeyLogFile};
@@ -34,13 +35,20 @@ pub struct ClientTls {
 impl ClientTls {
     /// Check the settings.
     pub fn new(settings: &ClientSettings) -> Result<Self, (Option<Setting>, TlsError)> {
+        Self::with_provider(settings, provider())
+    }
+
+    pub(crate) fn with_provider(
+        settings: &ClientSettings,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, (Option<Setting>, TlsError)> {
         let roots = match &settings.authorities {
             Some(pem) => {
                 trust::of_pem(pem).map_err(|error| (Some(Setting::ServerAuthorities), error))?
             }
             None => trust::of_system().map_err(|error| (None, error))?,
         };
-        let builder = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions(settings.allows_tls12))
             .map_err(|error| (None, TlsError::new(error.to_string())))?
             .with_root_certificates(roots);
@@ -53,6 +61,7 @@ impl ClientTls {
         };
         config.alpn_protocols.clone_from(&settings.alpn);
         config.key_log = Arc::new(KeyLogFile::new());
+        config.enable_secret_extraction = true;
         Ok(Self {
             config: Arc::new(config),
         })
@@ -64,7 +73,7 @@ impl ClientTls {
         let name = ServerName::try_from(server_name.to_owned())
             .map_err(|_| TlsError::new(format!("{server_name:?} cannot be a server's name")))?;
         UnbufferedClientConnection::new(self.config.clone(), name)
-            .map(|session| TlsLayer::new(Session::Client(session, server_name.to_owned())))
+            .map(|session| TlsLayer::new(Handshake::of_client(session, server_name)))
             .map_err(|error| TlsError::new(error.to_string()))
     }
 }

@@ -1,6 +1,5 @@
 //! What can be wrong with certificates, keys and settings, and with a peer's TLS.
 
-use crate::handle::Session;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 use std::fmt;
 use vespiary_engine::{Cause, CloseReason, Side};
@@ -24,14 +23,13 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 /// Why a connection ends because of its TLS.
-pub(crate) fn reason(error: &Error, session: &Session) -> CloseReason {
-    let is_client = session.is_client();
+pub(crate) fn reason(error: &Error, is_client: bool, is_handshaking: bool) -> CloseReason {
     let side = match error {
         Error::AlertReceived(_) => Side::Remote,
         _ => Side::Local,
     };
     let text = match error {
-        Error::AlertReceived(AlertDescription::HandshakeFailure) if !session.is_handshaking() => {
+        Error::AlertReceived(AlertDescription::HandshakeFailure) if !is_handshaking => {
             let peer = peer_name(is_client);
             format!(
                 "the {peer} ended TLS behind the handshake: it may have asked for another one, and \

@@ -1,6 +1,8 @@
 //! What the two ends have agreed on.
 
-use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+use rustls::crypto::SupportedKxGroup;
+use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
 
 /// What a finished handshake has agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,24 +24,46 @@ pub struct Facts {
     pub resumed: bool,
 }
 
-impl Facts {
-    pub(crate) fn of(state: &CommonState, server_name: Option<String>) -> Option<Self> {
-        let version = match state.protocol_version()? {
-            ProtocolVersion::TLSv1_2 => "TLSv1.2",
-            _ => "TLSv1.3",
-        };
-        let suite = state.negotiated_cipher_suite()?.suite();
-        let cipher = format!("{suite:?}").replacen("TLS13_", "TLS_", 1);
-        let group = state.negotiated_key_exchange_group();
-        let certificates = state.peer_certificates().unwrap_or_default();
+/// The same as a connection keeps it, which may be idle for long.
+pub(crate) struct Agreed {
+    version: ProtocolVersion,
+    suite: CipherSuite,
+    group: Option<NamedGroup>,
+    alpn: Option<Box<[u8]>>,
+    server_name: Option<Box<str>>,
+    peer_certificates: Box<[CertificateDer<'static>]>,
+    resumed: bool,
+}
+
+impl Agreed {
+    pub(crate) fn of(state: &CommonState, server_name: Option<Box<str>>) -> Option<Self> {
         Some(Self {
-            version,
-            cipher,
-            group: group.map(|it| format!("{:?}", it.name())),
-            alpn: state.alpn_protocol().map(<[u8]>::to_vec),
+            version: state.protocol_version()?,
+            suite: state.negotiated_cipher_suite()?.suite(),
+            group: (state.negotiated_key_exchange_group()).map(SupportedKxGroup::name),
+            alpn: state.alpn_protocol().map(Into::into),
             server_name,
-            peer_certificates: certificates.iter().map(|it| it.to_vec()).collect(),
+            peer_certificates: state.peer_certificates().unwrap_or_default().into(),
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         })
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            version: match self.version {
+                ProtocolVersion::TLSv1_2 => "TLSv1.2",
+                _ => "TLSv1.3",
+            },
+            cipher: format!("{:?}", self.suite).replacen("TLS13_", "TLS_", 1),
+            group: self.group.map(|group| format!("{group:?}")),
+            alpn: self.alpn.as_deref().map(<[u8]>::to_vec),
+            server_name: self.server_name.as_deref().map(ToOwned::to_owned),
+            peer_certificates: self
+                .peer_certificates
+                .iter()
+                .map(|it| it.to_vec())
+                .collect(),
+            resumed: self.resumed,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) as a layer of a connection.
 //!
-//! rustls does the work. Its interface without buffers suits a layer: received bytes are decrypted
-//! where they are, and what must be sent is written where it leaves from, so that an idle
-//! connection holds no buffer.
+//! rustls makes the handshake. The records behind it are protected here, with its keys and the
+//! ciphers of AWS-LC: received bytes are decrypted where they are, and what must be sent is
+//! encrypted where it leaves from. An idle connection holds its keys and no buffer.
 //!
 //! * [`ServerSettings`], [`ClientSettings`]: what a person chooses: certificates, keys, authorities
 //! * [`ServerTls`], [`ClientTls`]: the same, checked, shared by connections
@@ -14,10 +14,14 @@ mod client;
 mod error;
 mod facts;
 mod handle;
+mod handshake;
+mod hello;
 mod layer;
 mod pem;
+mod records;
 mod server;
 mod tickets;
+mod traffic;
 mod trust;
 
 pub mod development;

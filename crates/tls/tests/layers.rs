@@ -43,6 +43,8 @@ fn a_second_connection_resumes_the_session() {
     for resumed in [false, true] {
         let mut ends = Two::new(&client, &server, "localhost");
         ends.run(&[usize::MAX]);
+        ends.server.send(b"with the tickets");
+        ends.run(&[usize::MAX]);
         assert_eq!(
             ends.client.handle.facts().map(|it| it.resumed),
             Some(resumed)
@@ -202,7 +204,7 @@ fn new_settings_are_for_new_connections_and_wrong_ones_change_nothing() {
 #[test]
 fn plain_text_is_refused_as_such() {
     let server = ServerTls::new(&server_settings()).expect("a server");
-    let mut end = End::new(server.layer().expect("a layer"));
+    let mut end = End::new(server.layer());
     end.receive(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let failure = end.failure.expect("a failure");
     assert!(

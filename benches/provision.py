@@ -1,7 +1,8 @@
 """Installs the peers under `.cache`, builds what is compiled, and says what could not be installed.
 
-Nothing outside the checkout is touched. Python peers are pinned by `requirements.txt`, Node's and
-Bun by `peers/package-lock.json`; the C++ peers are compiled here against Debian's Boost headers.
+Nothing outside the checkout is touched, but Go's cache of modules. Python peers are pinned by
+`requirements.txt`, Node's and Bun by `peers/package-lock.json`, Go's by `peers/go_ws/go.sum`; the
+C++ peers are compiled here against Debian's headers of Boost and OpenSSL.
 """
 
 import hashlib

@@ -130,16 +130,10 @@ def curl(wanted: Wanted) -> None:
 
 
 def go(wanted: Wanted) -> None:
-    """Go's crypto/tls, by a program that is compiled once."""
-    program = wanted.folder.parent / "tls_client"
-    if not program.exists():
-        source = Path(__file__).with_name("tls_client.go")
-        environment = {**os.environ, "GOCACHE": str(wanted.folder.parent / "go-cache")}
-        command = [str(GO), "build", "-o", str(program), str(source)]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+    """Go's crypto/tls, by a program that was compiled for the test."""
     identity = [str(path) for path in wanted.identity or ()]
     words = [wanted.port, wanted.ca, wanted.version, wanted.name, wanted.alpn, wanted.connections]
-    wanted.take(_run([program, *map(str, words), *identity]))
+    wanted.take(_run([wanted.folder / "tls_client", *map(str, words), *identity]))
 
 
 CLIENTS = [
@@ -154,9 +148,22 @@ versions = pytest.mark.parametrize("version", VERSIONS)
 Client = Callable[[Wanted], None]
 
 
+@pytest.fixture(scope="session")
+def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client in Go, compiled without the caches of the person who runs the tests."""
+    folder = tmp_path_factory.mktemp("go")
+    program, source = folder / "tls_client", Path(__file__).with_name("tls_client.go")
+    environment = {**os.environ, "GOCACHE": str(folder / "cache")}
+    subprocess.run([str(GO), "build", "-o", program, source], env=environment, check=True)
+    return program
+
+
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("client")
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder for the client; the one in Go is there."""
+    if request.node.callspec.params["client"] is go:
+        (tmp_path / "tls_client").symlink_to(request.getfixturevalue("go_program"))
+    return tmp_path
 
 
 async def responses(

@@ -10,7 +10,7 @@ import vespiary
 
 from .kit import WS, Echo, Recorder, echo, serving, until
 
-LOOP = r"(use server\.|let )call_soon_threadsafe\(\)"
+LOOP = r"(use server\.|let |function to )call_soon_threadsafe\(\)"
 
 Call = Callable[[Any], object]
 
@@ -174,7 +174,7 @@ async def test_a_method_of_a_connection_works_in_another_thread_or_says_what_doe
         if named is None:
             await asyncio.to_thread(call, connections[0])
         else:
-            with pytest.raises(RuntimeError, match=f"{named} belongs to .* {LOOP}"):
+            with pytest.raises(RuntimeError, match=f"{named} works only on .* {LOOP}"):
                 await asyncio.to_thread(call, connections[0])
 
 

@@ -210,7 +210,7 @@ async def test_what_cannot_be_started_is_an_error_that_says_why(
             connection.start_tls()
         with pytest.raises(vespiary.ConfigurationError, match="a ClientTLS"):
             client.start_tls(tls)
-        with pytest.raises(RuntimeError, match=r"start_tls\(\) belongs to"):
+        with pytest.raises(RuntimeError, match=r"start_tls\(\) works only on the thread"):
             await asyncio.to_thread(connection.start_tls, tls)
     with pytest.raises(vespiary.ConnectionClosed):
         connection.start_tls(tls)

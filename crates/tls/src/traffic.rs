@@ -257,7 +257,12 @@ impl Traffic {
                         plain.extend_from_slice(bytes);
                     }
                 }
-                ContentType::Handshake if !bytes.is_empty() => {
+                ContentType::Handshake | ContentType::Alert if bytes.is_empty() => {
+                    return Err(unexpected(Error::InvalidMessage(
+                        InvalidMessage::InvalidEmptyPayload,
+                    )));
+                }
+                ContentType::Handshake => {
                     self.message.extend_from_slice(bytes);
                     self.take_messages(own)?;
                 }
@@ -275,11 +280,6 @@ impl Traffic {
                     return Err(unexpected(
                         PeerMisbehaved::MessageInterleavedWithHandshakeMessage,
                     ));
-                }
-                ContentType::Handshake => {
-                    return Err(unexpected(Error::InvalidMessage(
-                        InvalidMessage::InvalidEmptyPayload,
-                    )));
                 }
                 other => return Err(unexpected(inappropriate(other))),
             }

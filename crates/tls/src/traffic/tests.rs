@@ -284,7 +284,7 @@ fn records_of_wrong_sizes_and_types_are_refused() {
         let sent = |kind, plain: &'static [u8]| {
             refused(&move |client, wire| record(kind, plain)(client, wire))
         };
-        assert_eq!(sent(ContentType::Alert, &[]), "DecodeError");
+        assert_eq!(sent(ContentType::Alert, &[]), "UnexpectedMessage");
         assert_eq!(sent(ContentType::Alert, &[1]), "DecodeError");
         assert_eq!(sent(ContentType::Alert, &[1, 0, 0]), "DecodeError");
         assert_eq!(sent(ContentType::Alert, &[3, 90]), "IllegalParameter");

@@ -74,7 +74,7 @@ def _run(load: Sequence[str]) -> None:
         raise CountError((done.stdout or done.stderr).strip()[-300:])
 
 
-def _counted(process: subprocess.Popen[bytes], profile: Path, number: int) -> int:
+def counted(process: subprocess.Popen[bytes], profile: Path, number: int) -> int:
     """Instructions since the last call; this is call `number`, from 1 on."""
     dump = ["callgrind_control", "--dump", str(process.pid)]
     done = subprocess.run(dump, capture_output=True, text=True, timeout=SECONDS_MAX)
@@ -121,7 +121,7 @@ def count(
             for number, messages in enumerate((few, few, many), start=1):
                 _run(_load(server, scenario, toolbox, port, connections, messages))
                 time.sleep(CLOSING_SECONDS)
-                counts.append(_counted(process, profile, number))
+                counts.append(counted(process, profile, number))
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -71,7 +71,7 @@ class Peer:
 def exchange(port: int, traffic: Traffic, seconds: float) -> int:
     """Ask for so long, on so many connections; how many answers came."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    length = traffic.answer_bytes or _length_of_answer(port, traffic)
+    length = traffic.answer_bytes or length_of_answer(port, traffic)
     peers = {}
     poll = select.epoll()
     for _ in range(traffic.connections):
@@ -101,7 +101,7 @@ def exchange(port: int, traffic: Traffic, seconds: float) -> int:
     return count
 
 
-def _length_of_answer(port: int, traffic: Traffic) -> int:
+def length_of_answer(port: int, traffic: Traffic) -> int:
     """The bytes of one answer: its head, and the body whose length the head says."""
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(traffic.request)
@@ -117,7 +117,7 @@ def _length_of_answer(port: int, traffic: Traffic) -> int:
 
 def idle(port: int, traffic: Traffic, connections: int) -> list[socket.socket]:
     """Open connections that each ask once, and then keep still."""
-    length = _length_of_answer(port, traffic)
+    length = length_of_answer(port, traffic)
     opened = []
     for _ in range(connections):
         client = socket.create_connection(("127.0.0.1", port))

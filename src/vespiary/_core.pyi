@@ -21,6 +21,7 @@ from vespiary.statistics import ConnectionStatistics
 from vespiary.tls import ClientTLS, ServerTLS, TLSInfo
 
 __all__ = [
+    "Application",
     "ClientTls",
     "Connection",
     "Core",
@@ -28,6 +29,7 @@ __all__ = [
     "DatagramSocket",
     "Exchange",
     "Hooks",
+    "HttpCall",
     "Listener",
     "LoadRun",
     "LoopBase",
@@ -600,6 +602,49 @@ class Exchange:
     def abort(self) -> None: ...
     def set_waker(self, waker: Callable[[], object] | None) -> None: ...
     def changed(self) -> asyncio.Future[None]: ...
+
+@final
+class Application:
+    """What an endpoint calls for each request of an ASGI application: the hook `exchange`."""
+
+    def __init__(
+        self,
+        app: Callable[[Any, Any, Any], Awaitable[object]],
+        calls: set[object],
+        starter: object,
+        task_name: str,
+        *,
+        scope: dict[str, Any],
+        extensions: dict[str, Any],
+        state: dict[str, Any],
+        removed_path: str,
+        server: tuple[str | None, None] | None,
+        is_behind_proxy: bool,
+        has_access_log: bool,
+    ) -> None: ...
+
+@final
+class HttpCall(Coroutine[Any, Any, None]):
+    """One HTTP request that an application answers. Only the loop's thread may use it."""
+
+    status: int
+    has_told: bool
+    @property
+    def exchange(self) -> Exchange: ...
+    @property
+    def stage(self) -> int: ...
+    def receive(self) -> Awaitable[dict[str, Any]]: ...
+    def transmit(self, message: Any) -> Awaitable[None]: ...
+    def start(self) -> bool: ...
+    def finish(self) -> None: ...
+    def poll(self) -> dict[str, Any] | None: ...
+    def watch(self) -> asyncio.Future[None]: ...
+    def forget(self, waiter: asyncio.Future[None]) -> None: ...
+    def wake(self) -> None: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
+    def __await__(self) -> Generator[Any, Any]: ...
 
 @final
 class Topics:

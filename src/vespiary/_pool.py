@@ -25,7 +25,7 @@ __all__ = ["Pool"]
 
 logger = logging.getLogger("vespiary")
 
-_Work = tuple[Future[None], Callable[..., None], tuple[Any, ...]]
+_Work = tuple[Future[None] | None, Callable[..., None], tuple[Any, ...]]
 _Inbox = queue.SimpleQueue["_Work | None"]
 
 
@@ -50,7 +50,8 @@ class _Shared:
         for inbox in idle:
             inbox.put(None)
         for future, _, _ in backlog:
-            future.cancel()
+            if future is not None:
+                future.cancel()
 
 
 class Pool:
@@ -78,7 +79,7 @@ class Pool:
         with self._shared.lock:
             return self._shared.threads - len(self._shared.idle)
 
-    def submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
+    def post(self, function: Callable[..., None], *arguments: Any) -> None:
         """Have a function called by the next thread that is free; from one thread only.
 
         It must not raise. Where the system gives no further thread, the call waits for one of those
@@ -87,16 +88,22 @@ class Pool:
         Raises:
             RuntimeError: there is not a single thread, and none can be started.
         """
+        self._add((None, function, arguments))
+
+    def submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
+        """Do what `post` does; return a future that is done when the function has returned."""
         future: Future[None] = Future()
-        work = (future, function, arguments)
+        self._add((future, function, arguments))
+        return future
+
+    def _add(self, work: _Work) -> None:
         shared = self._shared
         with shared.lock:
             if shared.idle:
                 shared.idle.pop().put(work)
-                return future
+                return
             shared.backlog.append(work)
         self._grow(work)
-        return future
 
     def _grow(self, newest: _Work) -> None:
         """Start a thread for each call that waits, as far as there may be more of them."""
@@ -154,7 +161,9 @@ def _run(shared: _Shared, inbox: _Inbox) -> None:
         if work is None:
             return
         future, function, arguments = work
-        if future.set_running_or_notify_cancel():
+        if future is None:
+            function(*arguments)
+        elif future.set_running_or_notify_cancel():
             try:
                 function(*arguments)
             finally:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from vespiary._core import Core
+    from vespiary._pool import Pool
 
-__all__ = ["Simulated", "hold_time"]
+__all__ = ["Simulated", "post"]
 
 
 class Simulated(asyncio.BaseEventLoop):
@@ -102,12 +103,14 @@ def _no_subprocess() -> RuntimeError:
     )
 
 
-def hold_time(future: Future[Any]) -> None:
-    """In a simulated loop: virtual time runs at the real speed until this work has been done."""
+def post(pool: Pool, function: Callable[..., None], *arguments: Any) -> None:
+    """Have a thread call a function. A simulated loop's time runs at the real speed meanwhile."""
     # Not `get_running_loop`: a loop that ends still closes connections, but does not run.
     loop = asyncio._get_running_loop()
     if isinstance(loop, Simulated):
-        loop.hold_time(future)
+        loop.hold_time(pool.submit(function, *arguments))
+    else:
+        pool.post(function, *arguments)
 
 
 def _is_address(name: str) -> bool:

@@ -29,7 +29,7 @@ from vespiary._counted import counted
 from vespiary._fork import call
 from vespiary._hooks import streamed_response
 from vespiary._pool import Pool
-from vespiary._simulated import hold_time
+from vespiary._simulated import post
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.statistics import ThreadStatistics
 
@@ -313,7 +313,7 @@ class ThreadedHooks:
         try:
             if pool is None:
                 raise RuntimeError("the endpoint does not serve")
-            hold_time(pool.submit(self._work, connection, queue))
+            post(pool, self._work, connection, queue)
         except RuntimeError:
             self._drop(queue)
             raise

@@ -57,7 +57,7 @@ pub use payload::Payload;
 pub use proxies::Proxies;
 pub use retained::{Kept, RetainLimits};
 pub use send_error::SendError;
-pub use session::http::{Answer, ClientHandshake, Opening, Tunnel};
+pub use session::http::{Answer, ClientHandshake, Content, Opening, Tunnel};
 pub use session::websocket::compression::CompressionTraffic;
 pub use share::Share;
 pub use subscriptions::{TopicSpace, TopicTraffic};

@@ -152,8 +152,8 @@ impl<H: Host> Sink for Rc<Connection<H>> {
 }
 
 impl<H: Host> HttpSink for Rc<Connection<H>> {
-    fn unix_seconds(&self) -> u64 {
-        self.engine.unix_seconds()
+    fn date(&self) -> Rc<str> {
+        self.engine.date()
     }
 
     fn random(&self, bytes: &mut [u8]) {

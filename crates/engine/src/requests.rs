@@ -13,6 +13,7 @@ use crate::session::http::exchange::{
 use crate::session::http::request::{refuse_late, refuse_unfinished};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use vespiary_wire::http;
 use vespiary_wire::websocket::close::Code;
 
 impl<H: Host> Engine<H> {
@@ -21,10 +22,19 @@ impl<H: Host> Engine<H> {
         self.wall_clock.set(clock);
     }
 
-    /// The date, in seconds since 1970.
-    pub(crate) fn unix_seconds(&self) -> u64 {
+    /// The date of a response that is sent now. It is written once per second.
+    pub(crate) fn date(&self) -> Rc<str> {
         let since = self.wall_clock.get()().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs())
+        let now = since.map_or(0, |since| since.as_secs());
+        let mut latest = self.date.borrow_mut();
+        match &*latest {
+            Some((second, text)) if *second == now => text.clone(),
+            _ => {
+                let text: Rc<str> = http::date(now).into();
+                *latest = Some((now, text.clone()));
+                text
+            }
+        }
     }
 }
 

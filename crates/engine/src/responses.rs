@@ -11,10 +11,10 @@ use crate::host::Host;
 use crate::session::Session;
 use crate::session::http::request::give;
 use crate::session::http::streaming::{self, Fault};
-use crate::session::http::{Answer, Given, Step, body};
+use crate::session::http::{Answer, Content, Given, Step, body};
 use std::rc::Rc;
 use vespiary_port::{FilePart, KeptBytes};
-use vespiary_wire::http;
+use vespiary_wire::http::{self, Fields};
 
 impl<H: Host> Connection<H> {
     /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that
@@ -31,6 +31,12 @@ impl<H: Host> Connection<H> {
         answers.iter().any(|(it, _)| Rc::ptr_eq(it, self))
     }
 
+    /// Whether the head of the current response was made, although perhaps nothing of it was sent.
+    pub fn has_begun_response(&self) -> bool {
+        let inbound = self.inbound.try_borrow();
+        inbound.is_ok_and(|inbound| streaming::has_begun(&inbound.session))
+    }
+
     /// Whether a request is in progress that the host has been asked to answer.
     pub fn is_answered_later(&self) -> bool {
         matches!(self.state(), State::Handshaking | State::Responding)
@@ -45,18 +51,36 @@ impl<H: Host> Connection<H> {
     ///
     /// # Returns
     /// Whether a body may follow, as far as is known.
-    pub fn begin_response(
+    pub fn begin_response(self: &Rc<Self>, status: u16, fields: Fields) -> Result<bool, Fault> {
+        if self.takes_steps_at_once() {
+            return self.take_step(|session, sink| streaming::begin(session, sink, status, fields));
+        }
+        self.put_step_off(Step::Begin { status, fields });
+        Ok(true)
+    }
+
+    /// Send a whole response: what [`Connection::begin_response`], [`Connection::send_body`] and
+    /// [`Connection::end_response`] do, in one step.
+    ///
+    /// # Errors
+    /// As for these. Nothing was sent; where the body is not what its head says, the connection must
+    /// end.
+    pub fn send_response(
         self: &Rc<Self>,
         status: u16,
-        headers: Vec<(String, String)>,
-    ) -> Result<bool, Fault> {
+        fields: Fields,
+        body: Content<'_>,
+    ) -> Result<(), Fault> {
         if self.takes_steps_at_once() {
             return self
-                .take_step(|session, sink| streaming::begin(session, sink, status, headers));
+                .take_step(|session, sink| streaming::whole(session, sink, status, fields, body));
         }
-        http::append_headers(&mut Vec::new(), &headers).map_err(|it| it.to_string())?;
-        self.put_step_off(Step::Begin { status, headers });
-        Ok(true)
+        self.put_step_off(Step::Whole {
+            status,
+            fields,
+            body: body.into_owned(),
+        });
+        Ok(())
     }
 
     /// Send a piece of the body. The write queue takes it, whatever it holds: see

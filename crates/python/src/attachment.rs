@@ -32,6 +32,8 @@ pub(crate) struct Attachment {
     pub(crate) object: Py<Connection>,
     /// The `contextvars.Context` of its handler, from the first call on.
     context: OnceCell<Owned>,
+    /// The current request and its response, where they come piece by piece.
+    pub(crate) exchange: RefCell<Option<Py<Exchange>>>,
     /// What most connections never need; it takes one word in these.
     pub(crate) rare: OnceCell<Box<RefCell<Rare>>>,
 }
@@ -47,8 +49,6 @@ pub(crate) struct Rare {
     pub(crate) timers: HashSet<TimerId>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
-    /// The current request and its response, where they come piece by piece.
-    pub(crate) exchange: Option<Py<Exchange>>,
     /// The sender of a message in parts.
     pub(crate) part_sender: Option<Box<parts::Sender>>,
     /// A thread waits for its end, and nothing has ever been received.
@@ -68,6 +68,7 @@ impl Attachment {
         Self {
             object,
             context: OnceCell::new(),
+            exchange: RefCell::default(),
             rare: OnceCell::new(),
         }
     }
@@ -143,30 +144,35 @@ impl Drop for Attachment {
         if let Ok(Some(inbox)) = self.object.get().local().map(|local| local.inbox.get()) {
             inbox.let_go();
         }
-        if let (Some(living), Some(rare)) = (living, self.rare.take()) {
-            rare.into_inner().let_go(&living);
+        let Some(living) = living else {
+            return;
+        };
+        // A handler that reads the body learns of the end there, and continues.
+        let mut is_read = false;
+        if let Some(exchange) = self.exchange.take() {
+            is_read = exchange.get().awaits_body();
+            let reason = living.reason();
+            let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
+            let py = living.engine().host.py();
+            exchange.get().end_early(py, &living, reason);
+        }
+        if let Some(rare) = self.rare.take() {
+            rare.into_inner().let_go(&living, is_read);
         }
     }
 }
 
 impl Rare {
-    /// The connection is gone: nothing waits for it any more.
+    /// The connection is gone: nothing waits for it any more. The task that answers is cancelled,
+    /// unless it reads the request's body.
     #[cold]
-    fn let_go(self, connection: &Rc<Conn>) {
+    fn let_go(self, connection: &Rc<Conn>, is_read: bool) {
         let engine = connection.engine();
         let py = engine.host.py();
         for id in self.timers {
             timer::forget(engine, id);
         }
         let mut outcome = Ok(());
-        // A handler that reads the body learns of the end there, and continues.
-        let mut is_read = false;
-        if let Some(exchange) = self.exchange {
-            is_read = exchange.get().awaits_body();
-            let reason = connection.reason();
-            let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
-            exchange.get().end_early(py, connection, reason);
-        }
         let answering = self.answering.filter(|_| !is_read);
         for task in self.filtering.into_iter().chain([answering]).flatten() {
             outcome = outcome.and(task.invoke_method(py, "cancel", ()).map(drop));
@@ -187,6 +193,10 @@ impl Rare {
 pub(crate) trait HasRare {
     /// Change the rare part, made when it is first needed; nothing once the connection has ended.
     fn rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T>;
+    /// Change the rare part, where it was made.
+    fn made_rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T>;
+    /// Keep another exchange, or none; the former one.
+    fn replace_exchange(&self, exchange: Option<Py<Exchange>>) -> Option<Py<Exchange>>;
 }
 
 impl HasRare for Conn {
@@ -194,6 +204,17 @@ impl HasRare for Conn {
         let attachment = self.user.borrow();
         let rare = attachment.as_ref()?.rare.get_or_init(Box::default);
         Some(act(&mut rare.borrow_mut()))
+    }
+
+    fn made_rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T> {
+        let attachment = self.user.borrow();
+        let rare = attachment.as_ref()?.rare.get()?;
+        Some(act(&mut rare.borrow_mut()))
+    }
+
+    fn replace_exchange(&self, exchange: Option<Py<Exchange>>) -> Option<Py<Exchange>> {
+        let attachment = self.user.borrow();
+        attachment.as_ref()?.exchange.replace(exchange)
     }
 }
 

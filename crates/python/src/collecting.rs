@@ -65,6 +65,7 @@ impl Endpoints {
 
 impl PyEndpoint {
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.application)?;
         let hooks = [
             &self.open,
             &self.message,
@@ -112,6 +113,9 @@ impl Attachment {
             visit.call(&self.object)?;
         }
         visit.call(self.made_context())?;
+        if let Ok(exchange) = self.exchange.try_borrow() {
+            visit.call(&*exchange)?;
+        }
         let Some(Ok(rare)) = self.rare.get().map(|rare| rare.try_borrow()) else {
             return Ok(());
         };
@@ -125,7 +129,6 @@ impl Attachment {
         for task in &rare.filtering {
             visit.call(task)?;
         }
-        visit.call(&rare.exchange)?;
         visit.call(&rare.filters)
     }
 }

@@ -1,5 +1,6 @@
 //! What the native side keeps for an endpoint: its handler's methods, ready to be called.
 
+use crate::asgi::application::Application;
 use crate::callback::Callback;
 use crate::hooks::Hooks;
 use crate::options::InboxLimits;
@@ -31,6 +32,8 @@ pub(crate) struct PyEndpoint {
     pub(crate) end: Option<Callback>,
     pub(crate) request: Option<Callback>,
     pub(crate) exchange: Option<Callback>,
+    /// The same, where an ASGI application answers.
+    pub(crate) application: Option<Py<Application>>,
     pub(crate) limit: Option<Callback>,
     pub(crate) shutdown: Option<Callback>,
     pub(crate) timer: Option<Callback>,
@@ -83,6 +86,9 @@ impl PyEndpoint {
             end: callback(&hooks.end)?,
             request: callback(&hooks.request)?,
             exchange: callback(&hooks.exchange)?,
+            application: (hooks.exchange.as_ref())
+                .and_then(|hook| hook.bind(py).cast::<Application>().ok())
+                .map(|application| application.clone().unbind()),
             limit: callback(&hooks.limit)?,
             shutdown: callback(&hooks.shutdown)?,
             timer: callback(&hooks.timer)?,

@@ -24,17 +24,19 @@ use crate::wanted::Asker;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use vespiary_engine::wire::http;
-use vespiary_engine::{CloseReason, Kind};
+use vespiary_engine::wire::http::{self, Fields};
+use vespiary_engine::{CloseReason, Content, Kind};
 
-/// With more bytes of a body than this waiting to be taken, the connection is not read.
-const WAITING_BYTES_MAX: usize = 64 << 10;
+/// With more bytes of a body than this waiting to be taken, the connection is not read. A pause
+/// cancels the receive, which costs more than the bytes that come in one turn.
+const WAITING_BYTES_MAX: usize = 256 << 10;
 /// With no more than this waiting, it is read again.
-const WAITING_BYTES_LOW: usize = 16 << 10;
+const WAITING_BYTES_LOW: usize = 64 << 10;
 
 /// One HTTP request and its response. Only the loop's thread may use it.
 #[pyclass(frozen, module = "vespiary._core")]
@@ -83,7 +85,7 @@ impl Exchange {
         };
         let exchange = Py::new(py, exchange)?;
         let kept = exchange.clone_ref(py);
-        drop(connection.rare(|rare| rare.exchange.replace(kept)));
+        drop(connection.replace_exchange(Some(kept)));
         Ok(exchange)
     }
 
@@ -255,7 +257,10 @@ impl Exchange {
         };
         local.is_over.set(true);
         let waker = local.waker.take();
-        let kept = connection.rare(|rare| (rare.exchange.take(), rare.answering.take()));
+        let kept = (
+            connection.replace_exchange(None),
+            connection.made_rare(|rare| rare.answering.take()),
+        );
         if local.is_paused.take() {
             connection.resume(PAUSED_BY_BODY);
         }
@@ -274,42 +279,50 @@ impl Exchange {
 
     /// End the connection for its handler, whose task is not cancelled for that.
     pub(crate) fn break_off(connection: &Rc<Conn>, text: &str) {
-        drop(connection.rare(|rare| rare.answering.take()));
+        drop(connection.made_rare(|rare| rare.answering.take()));
         connection.break_response(text);
     }
 
     /// The header lines of the response; at a stop the connection ends with it.
-    pub(crate) fn lines(
-        connection: &Rc<Conn>,
-        given: &Bound<'_, PyAny>,
-    ) -> PyResult<Vec<(String, String)>> {
-        let mut lines = exchange_methods::pairs(given)?;
+    pub(crate) fn fields(connection: &Rc<Conn>, given: &Bound<'_, PyAny>) -> PyResult<Fields> {
+        let mut fields = exchange_methods::fields(given)?;
         let lasting = &connection.asked_endpoint().host.lasting;
-        let is_close = |(name, value): &(String, String)| {
-            name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close")
-        };
         let is_stopping = lasting.is_shutting_down.load(Ordering::Relaxed);
-        if is_stopping && !lines.iter().any(is_close) {
-            lines.push(("Connection".to_owned(), "close".to_owned()));
+        if is_stopping && !fields.facts().lists_close {
+            fields.push(b"Connection", b"close");
         }
-        Ok(lines)
+        Ok(fields)
     }
 
     pub(crate) fn begin_response(
         &self,
         connection: &Rc<Conn>,
         status: u16,
-        lines: Vec<(String, String)>,
+        fields: Fields,
     ) -> PyResult<bool> {
         let local = self.local()?;
         if local.is_started.get() {
             return Err(PyRuntimeError::new_err("the response was begun already"));
         }
         let has_body = connection
-            .begin_response(status, lines)
+            .begin_response(status, fields)
             .map_err(PyValueError::new_err)?;
         local.is_started.set(true);
         Ok(has_body)
+    }
+
+    /// Do something with the body of a response.
+    pub(crate) fn with_content<T>(
+        body: &Bound<'_, PyAny>,
+        act: impl FnOnce(Content<'_>) -> T,
+    ) -> PyResult<T> {
+        if let Some(kept) = KeptMessage::of(body) {
+            return Ok(act(Content::Kept(kept)));
+        }
+        with_payload(body, |kind, bytes| match kind {
+            Kind::Binary => Ok(act(Content::Bytes(Cow::Borrowed(bytes)))),
+            Kind::Text => Err(str_body()),
+        })?
     }
 
     pub(crate) fn send_data(connection: &Rc<Conn>, data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -317,11 +330,14 @@ impl Exchange {
             Some(kept) => connection.send_kept_body(kept),
             None => with_payload(data, |kind, bytes| match kind {
                 Kind::Binary => Ok(connection.send_body(bytes)),
-                Kind::Text => Err(PyTypeError::new_err(
-                    "a piece of a body is bytes; got a str: encode() it",
-                )),
+                Kind::Text => Err(str_body()),
             })??,
         };
         sent.map_err(|text| Self::broken(connection, text))
     }
+}
+
+#[cold]
+fn str_body() -> PyErr {
+    PyTypeError::new_err("a piece of a body is bytes; got a str: encode() it")
 }

@@ -1,6 +1,7 @@
 //! What the engine reports of a request's body and of a response in progress, and the exchange that
 //! it is for.
 
+use crate::asgi::application::Application;
 use crate::attachment::HasRare as _;
 use crate::callback::Callback;
 use crate::connection::Connection;
@@ -16,15 +17,15 @@ use vespiary_engine::{Answer, Cause, CloseReason};
 /// The exchange of a connection's request, if there is one.
 pub(crate) fn find(connection: &Conn) -> Option<Py<Exchange>> {
     let attachment = connection.user.borrow();
-    let rare = attachment.as_ref()?.rare.get()?.borrow();
     let py = connection.engine().host.py();
-    rare.exchange.as_ref().map(|it| it.clone_ref(py))
+    let exchange = attachment.as_ref()?.exchange.borrow();
+    exchange.as_ref().map(|it| it.clone_ref(py))
 }
 
 /// The request is answered in another way: the exchange, if there is one, is over.
 pub(crate) fn end(connection: &Rc<Conn>) {
     if let Some(exchange) = find(connection) {
-        drop(connection.rare(|rare| rare.exchange.take()));
+        drop(connection.replace_exchange(None));
         let reason = CloseReason::new(Cause::Answered, "the request was answered");
         let py = connection.engine().host.py();
         exchange.get().end_early(py, connection, reason);
@@ -52,6 +53,11 @@ impl PyHost {
         request: http::Request,
     ) -> Answer {
         let called = self.object(connection).and_then(|object| {
+            let endpoint = connection.asked_endpoint();
+            if let Some(application) = &endpoint.host.application {
+                let application = application.bind(self.py());
+                return Application::call(application, self, &object, connection, request);
+            }
             let exchange = Exchange::of_request(self.py(), &object, connection, request)?;
             let attachment = connection.user.borrow();
             let attachment = attachment.as_ref().expect("the object was just attached");

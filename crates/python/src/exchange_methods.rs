@@ -1,12 +1,12 @@
 //! The methods and properties of `Exchange`, as Python sees them.
 
+use crate::asgi::field_object;
 use crate::calls::{Invoke as _, InvokeOwned as _};
 use crate::connection::{Connection, peer_text};
 use crate::ended::Ended;
 use crate::exchange::Exchange;
 use crate::imports;
 use crate::owned::Owned;
-use crate::send::with_payload;
 use crate::waiting;
 use crate::wanted::Asker;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -16,7 +16,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use vespiary_engine::port::FilePart;
-use vespiary_engine::wire::http::Headers as _;
+use vespiary_engine::wire::http::{Fields, InvalidHeader};
 
 #[pymethods]
 impl Exchange {
@@ -29,7 +29,7 @@ impl Exchange {
     /// The method, as sent.
     #[getter]
     fn method(&self) -> PyResult<&str> {
-        Ok(&self.head()?.method)
+        Ok(self.head()?.method())
     }
 
     /// Path and query, as sent.
@@ -53,30 +53,25 @@ impl Exchange {
     /// The header fields in their order: names in lower case, and values.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let lines = self.head()?.lines();
-        let mut made = Vec::with_capacity(lines.len());
-        for (name, value) in lines {
-            let name = PyBytes::new(py, name.to_ascii_lowercase().as_bytes());
-            let value = if value.is_ascii() {
-                PyBytes::new(py, value.as_bytes())
-            } else {
-                let bytes: Vec<u8> = value.chars().map(|it| it as u8).collect();
-                PyBytes::new(py, &bytes)
-            };
-            made.push(PyTuple::new(py, [name, value])?);
+        let head = self.head()?;
+        if let Some(connection) = self.connection.get().living()? {
+            return connection.engine().host.asgi.headers(py, head);
         }
-        PyList::new(py, made)
+        let fields = head
+            .lines()
+            .map(|(name, value)| field_object(py, name, value));
+        PyList::new(py, fields.collect::<PyResult<Vec<_>>>()?)
     }
 
     /// Whether the request has a body.
     #[getter]
-    fn has_body(&self) -> PyResult<bool> {
+    pub(crate) fn has_body(&self) -> PyResult<bool> {
         Ok(self.local()?.has_body)
     }
 
     /// Whether the client is gone, or was answered by the server itself.
     #[getter]
-    fn is_disconnected(&self) -> PyResult<bool> {
+    pub(crate) fn is_disconnected(&self) -> PyResult<bool> {
         let local = self.local()?;
         let has_ended = local.ended.borrow().is_some();
         Ok(has_ended || !local.is_over.get() && self.connection.get().living()?.is_none())
@@ -84,7 +79,7 @@ impl Exchange {
 
     /// Whether the client has finished sending. It may still read the response.
     #[getter]
-    fn is_peer_finished(&self) -> PyResult<bool> {
+    pub(crate) fn is_peer_finished(&self) -> PyResult<bool> {
         Ok(self.local()?.is_peer_finished.get())
     }
 
@@ -102,7 +97,7 @@ impl Exchange {
 
     /// Whether a piece can be sent without more than `write_high_bytes` waiting.
     #[getter]
-    fn is_writable(&self) -> PyResult<bool> {
+    pub(crate) fn is_writable(&self) -> PyResult<bool> {
         if self.local()?.is_over.get() {
             return Ok(true);
         }
@@ -116,7 +111,7 @@ impl Exchange {
     /// Raises:
     ///     ConnectionClosed: the client went away before the end of the body.
     ///     RuntimeError: the response is complete.
-    fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyBytes>>> {
+    pub(crate) fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyBytes>>> {
         let living = self.living()?;
         let local = self.local()?;
         let piece = local.pieces.borrow_mut().pop_front();
@@ -172,7 +167,7 @@ impl Exchange {
     /// Raises:
     ///     ValueError: the status is not from 200 to 599, or a header cannot be sent.
     ///     RuntimeError: the response was begun.
-    fn respond(
+    pub(crate) fn respond(
         &self,
         py: Python<'_>,
         status: u16,
@@ -182,17 +177,23 @@ impl Exchange {
         let Some(connection) = self.living()? else {
             return Ok(());
         };
-        let mut lines = Self::lines(&connection, headers)?;
-        let is_length = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-length");
-        if !matches!(status, 204 | 304) && !lines.iter().any(is_length) {
-            let length = with_payload(body, |_, bytes| bytes.len())?;
-            lines.push(("Content-Length".to_owned(), length.to_string()));
+        let fields = Self::fields(&connection, headers)?;
+        let local = self.local()?;
+        if local.is_started.get() {
+            return Err(PyRuntimeError::new_err("the response was begun already"));
         }
         let asker = Asker::new(&connection.engine().host);
-        self.begin_response(&connection, status, lines)?;
-        Self::send_data(&connection, body)?;
-        let ended = connection.end_response(Vec::new());
-        ended.map_err(|text| Self::broken(&connection, text))?;
+        Self::with_content(body, |content| {
+            connection.send_response(status, fields, content)
+        })?
+        .map_err(|text| {
+            if connection.has_begun_response() {
+                local.is_started.set(true);
+                return Self::broken(&connection, text);
+            }
+            PyValueError::new_err(text)
+        })?;
+        local.is_started.set(true);
         self.finish(&connection);
         asker.finish(py)
     }
@@ -202,14 +203,19 @@ impl Exchange {
     /// Raises:
     ///     ValueError: the status is not from 200 to 599, or a header cannot be sent.
     ///     RuntimeError: the response was begun.
-    fn start(&self, py: Python<'_>, status: u16, headers: &Bound<'_, PyAny>) -> PyResult<bool> {
+    pub(crate) fn start(
+        &self,
+        py: Python<'_>,
+        status: u16,
+        headers: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
         let Some(connection) = self.living()? else {
             self.local()?.is_started.set(true);
             return Ok(true);
         };
-        let lines = Self::lines(&connection, headers)?;
+        let fields = Self::fields(&connection, headers)?;
         let asker = Asker::new(&connection.engine().host);
-        let has_body = self.begin_response(&connection, status, lines)?;
+        let has_body = self.begin_response(&connection, status, fields)?;
         asker.finish(py)?;
         Ok(has_body)
     }
@@ -220,7 +226,7 @@ impl Exchange {
     /// Raises:
     ///     RuntimeError: the response was not begun or is complete, or the body is longer than its
     ///         Content-Length says, which ends the connection.
-    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+    pub(crate) fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Some(connection) = self.responding()? else {
             return Ok(true);
         };
@@ -269,7 +275,7 @@ impl Exchange {
     ///     RuntimeError: the response was not begun or is complete, or the body is shorter than its
     ///         Content-Length says, or a trailer field cannot be sent; the connection ends.
     #[pyo3(signature = (trailers = None))]
-    fn end(&self, py: Python<'_>, trailers: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(crate) fn end(&self, py: Python<'_>, trailers: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let Some(connection) = self.responding()? else {
             return Ok(());
         };
@@ -297,7 +303,7 @@ impl Exchange {
 
     /// Have this called, without arguments, at each change: a piece has come, there is room again,
     /// the client has finished sending or is gone.
-    fn set_waker(&self, waker: Option<Py<PyAny>>) -> PyResult<()> {
+    pub(crate) fn set_waker(&self, waker: Option<Py<PyAny>>) -> PyResult<()> {
         let local = self.local()?;
         let is_open = !local.is_over.get() && local.ended.borrow().is_none();
         let waker = waker.filter(|_| is_open).map(Owned::new);
@@ -353,25 +359,49 @@ fn duplicate(descriptor: i32) -> PyResult<OwnedFd> {
     Ok(borrowed.try_clone_to_owned()?)
 }
 
-/// Header or trailer fields, as pairs of bytes or texts.
+/// The header fields of a response, of pairs of bytes or texts.
+pub(crate) fn fields(given: &Bound<'_, PyAny>) -> PyResult<Fields> {
+    let mut fields = Fields::default();
+    let unfit = |it: InvalidHeader| PyValueError::new_err(it.to_string());
+    each_pair(given, |name, value| {
+        if let (Ok(name), Ok(value)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>()) {
+            return fields.add(name.as_bytes(), value.as_bytes()).map_err(unfit);
+        }
+        fields.add_text(&text(name)?, &text(value)?).map_err(unfit)
+    })?;
+    Ok(fields)
+}
+
+/// Trailer fields, or those of an interim response, as pairs of bytes or texts.
 pub(crate) fn pairs(given: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
+    let mut lines = Vec::new();
+    each_pair(given, |name, value| {
+        lines.push((text(name)?, text(value)?));
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
+/// Do something with each of these pairs.
+fn each_pair<'py>(
+    given: &Bound<'py, PyAny>,
+    mut act: impl FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> PyResult<()>,
+) -> PyResult<()> {
     let list = if let Ok(list) = given.cast::<PyList>() {
         list.clone()
     } else {
         let class = given.py().get_type::<PyList>().into_any();
         class.invoke((given,))?.cast_into::<PyList>()?
     };
-    let mut lines = Vec::with_capacity(list.len() + 3);
     for line in &list {
-        let (name, value) = if let Ok(line) = line.cast::<PyTuple>() {
-            (line.get_item(0)?, line.get_item(1)?)
+        if let Ok(line) = line.cast::<PyTuple>() {
+            act(&line.get_item(0)?, &line.get_item(1)?)?;
         } else {
             let line = line.cast::<PyList>()?;
-            (line.get_item(0)?, line.get_item(1)?)
-        };
-        lines.push((text(&name)?, text(&value)?));
+            act(&line.get_item(0)?, &line.get_item(1)?)?;
+        }
     }
-    Ok(lines)
+    Ok(())
 }
 
 /// Bytes as the Latin-1 that they are.

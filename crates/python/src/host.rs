@@ -6,6 +6,7 @@
 //! handler's connection, is logged once and counted, and does not affect other connections. Only
 //! KeyboardInterrupt and SystemExit are passed on: they end the loop's `select` after the batch.
 
+use crate::asgi;
 use crate::attachment::{Attachment, HasRare as _};
 use crate::board::Copied;
 use crate::callback::{Callback, call_in_copy, left_another};
@@ -70,6 +71,8 @@ pub(crate) struct PyHost {
     sites: RefCell<Vec<Weak<site::Local>>>,
     /// What is copied into shared memory, in a worker process.
     pub(crate) copied: RefCell<Vec<Copied>>,
+    /// What ASGI's scopes share.
+    pub(crate) asgi: asgi::Kept,
 }
 
 impl PyHost {
@@ -116,6 +119,7 @@ impl PyHost {
     pub(crate) fn let_go(&self, py: Python<'_>) -> PyResult<()> {
         self.copy_counters();
         self.copied.take();
+        self.asgi.clear();
         self.streams.take();
         self.timers.clear();
         self.wanted.let_go();
@@ -139,6 +143,7 @@ impl PyHost {
             }
         }
         self.wanted.traverse(visit)?;
+        self.asgi.traverse(visit)?;
         if let Ok(listeners) = self.listeners.try_borrow() {
             for listener in &*listeners {
                 visit.call(listener)?;

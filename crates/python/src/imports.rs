@@ -84,6 +84,33 @@ imported! {
         asyncios_pause_reading = "asyncios_pause_reading",
         asyncios_resume_reading = "asyncios_resume_reading",
     }
+    "vespiary.http._http_call": {
+        asgi_awaited = "awaited",
+        asgi_failed = "failed",
+        asgi_left_unfinished = "left_unfinished",
+        asgi_log = "log",
+        asgi_receive_later = "receive_later",
+        asgi_wait_for_room = "wait_for_room",
+        asgi_hint = "hint",
+        asgi_send_file = "send_file",
+        asgi_send_trailers = "send_trailers",
+        asgi_unexpected = "unexpected",
+        asgi_listed = "listed",
+    }
+    "vespiary.http._messages": {
+        client_gone_class = "ClientGone",
+        asgi_message_type = "message_type",
+        asgi_status_of = "status_of",
+        asgi_header_fault = "header_fault",
+        asgi_wrong_field = "wrong_field",
+    }
+    "asyncio.tasks": {
+        enter_task = "_enter_task",
+        leave_task = "_leave_task",
+    }
+    "urllib.parse": {
+        unquote = "unquote",
+    }
     "asyncio": {
         base_event_loop = "BaseEventLoop",
         future = "Future",

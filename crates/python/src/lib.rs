@@ -14,6 +14,7 @@
 
 mod addresses;
 mod arguments;
+mod asgi;
 mod attachment;
 mod awaitable_classes;
 mod awaitables;
@@ -100,6 +101,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<topics::Topics>()?;
     module.add_function(wrap_pyfunction!(heap::keep_heap, module)?)?;
     process::register(module)?;
+    asgi::register(module)?;
     board::register(module)?;
     datagram_binding::register(module)?;
     event_loop::register(module)?;

@@ -598,7 +598,7 @@ impl Connection {
             return Ok(());
         };
         // What goes with the task may run code of its own: not while `rare` is borrowed.
-        drop(connection.rare(|rare| rare.answering.take()));
+        drop(connection.made_rare(|rare| rare.answering.take()));
         self.local()?.request.release_body();
         exchange_events::end(&connection);
         // Once its head was sent, no other answer can be.

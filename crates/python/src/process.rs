@@ -182,6 +182,51 @@ pub(crate) unsafe fn call(
     result
 }
 
+type OfIterator = unsafe extern "C-unwind" fn(
+    iterator: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult;
+
+/// The same for coroutines.
+// SAFETY: `ffi` declares the same function, with the same arguments.
+static ITERATE: OfIterator =
+    unsafe { std::mem::transmute::<*const (), OfIterator>(ffi::PyIter_Send as *const ()) };
+
+/// What a step of a coroutine has come to.
+pub(crate) enum Iterated {
+    /// It waits for this.
+    Next(Py<PyAny>),
+    Returned(Py<PyAny>),
+    Raised(PyErr),
+}
+
+/// Let a coroutine take a step.
+///
+/// # Safety
+/// Attached, with valid objects.
+pub(crate) unsafe fn iterate(
+    py: Python<'_>,
+    iterator: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> Iterated {
+    let mut result = std::ptr::null_mut();
+    let unwound = WaitForEnd;
+    // SAFETY: by contract; for the volatile read see `call`.
+    let sent = unsafe {
+        let function = std::ptr::addr_of!(ITERATE).read_volatile();
+        function(iterator, value, &raw mut result)
+    };
+    std::mem::forget(unwound);
+    // SAFETY: an owned reference, unless it has raised.
+    let result = unsafe { Bound::from_owned_ptr_or_opt(py, result) };
+    match (sent, result) {
+        (ffi::PySendResult::PYGEN_NEXT, Some(awaited)) => Iterated::Next(awaited.unbind()),
+        (ffi::PySendResult::PYGEN_RETURN, Some(value)) => Iterated::Returned(value.unbind()),
+        _ => Iterated::Raised(PyErr::fetch(py)),
+    }
+}
+
 type OfObject = unsafe extern "C-unwind" fn(*mut ffi::PyObject) -> *mut ffi::PyObject;
 type OfName =
     unsafe extern "C-unwind" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;

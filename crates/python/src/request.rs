@@ -222,12 +222,13 @@ fn make(
     exchange: Option<&Py<Exchange>>,
 ) -> PyResult<Py<PyAny>> {
     let head = (
-        &request.method,
+        request.method(),
         request.path_and_query(),
         request.minor_version,
         request.authority(),
     );
+    let lines: Vec<_> = request.lines().collect();
     imports::request_from_native(connection.py())?
-        .invoke((connection, head, &request.headers, pattern, body, exchange))
+        .invoke((connection, head, lines, pattern, body, exchange))
         .map(Bound::unbind)
 }

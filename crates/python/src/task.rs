@@ -95,13 +95,13 @@ fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
     let Some(user) = user.as_ref() else {
         return Ok(false);
     };
+    if user.exchange.borrow().is_some() {
+        return Ok(true);
+    }
     let Some(rare) = user.rare.get() else {
         return Ok(false);
     };
     let rare = rare.borrow();
-    if rare.exchange.is_some() {
-        return Ok(true);
-    }
     let Some(task) = rare.answering.as_ref() else {
         return Ok(false);
     };

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import sys
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine, Generator
@@ -50,10 +49,19 @@ class _Spare(Coroutine[Any, Any, None]):
             return False
         finally:
             _leave_task(loop, self.task)
+        self.take_over(coroutine, context, awaited)
+        return True
+
+    def take_over(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        context: contextvars.Context,
+        awaited: object,
+    ) -> None:
+        """Run the further steps of a coroutine, which waits for something now."""
         self._coroutine, self._context, self._awaited = coroutine, context, awaited
         if self._gate is not None and not self._gate.done():
             self._gate.set_result(None)
-        return True
 
     @property
     def is_usable(self) -> bool:
@@ -95,10 +103,9 @@ class _Spare(Coroutine[Any, Any, None]):
 
     def __getattr__(self, name: str) -> Any:
         # asyncio and anyio describe a task by its coroutine's name, code and frame.
-        coroutine = self._coroutine
-        if inspect.iscoroutine(coroutine):
-            return getattr(coroutine, name)
-        raise AttributeError(name)
+        if self._coroutine is None:
+            raise AttributeError(name)
+        return getattr(self._coroutine, name)
 
 
 class Starter:
@@ -119,12 +126,33 @@ class Starter:
             return None if task.done() else task
         if asyncio.current_task(loop) is not None:
             return loop.create_task(coroutine, name=name)
+        spare = self.spare(loop)
+        if not spare.begin(loop, coroutine):
+            return None
+        return self._give_away(spare, name)
+
+    def spare(self, loop: asyncio.AbstractEventLoop) -> _Spare:
+        """Return the spare task, to be lent to a coroutine."""
         spare = self._spare
         if spare is None or not spare.is_usable or spare.task.get_loop() is not loop:
             spare = self._spare = _Spare(loop)
-        if not spare.begin(loop, coroutine):
-            return None
-        self._spare = None
+        return spare
+
+    def hand_over(
+        self,
+        spare: _Spare,
+        coroutine: Coroutine[Any, Any, None],
+        context: contextvars.Context,
+        awaited: object,
+        name: str,
+    ) -> asyncio.Task[None]:
+        """Let the spare task run the further steps of a coroutine, to which it was lent."""
+        spare.take_over(coroutine, context, awaited)
+        return self._give_away(spare, name)
+
+    def _give_away(self, spare: _Spare, name: str) -> asyncio.Task[None]:
+        if self._spare is spare:
+            self._spare = None
         spare.task.set_name(name)
         return spare.task
 

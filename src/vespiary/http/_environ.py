@@ -24,6 +24,24 @@ _FILE_BYTES = 256 << 10
 """How much of a file is read at once: each piece goes from one thread to another."""
 
 
+_KEYS_MAX = 256
+_KEYS: dict[bytes, str] = {}
+"""The keys of header fields that have come already: most come with each request."""
+
+
+def _key(name: bytes) -> str:
+    """The key of a header field; empty where it is dropped."""
+    key = name.decode("latin-1").upper().replace("-", "_")
+    if name in _DROPPED or b"_" in name:
+        # A name with an underscore could pass for another one that a proxy has set.
+        key = ""
+    elif key not in _UNPREFIXED:
+        key = f"HTTP_{key}"
+    if len(_KEYS) < _KEYS_MAX:
+        _KEYS[name] = key
+    return key
+
+
 class FileWrapper:
     """The pieces of a file (PEP 3333); closes it at the end of the response."""
 
@@ -117,12 +135,12 @@ class Environs:
     @staticmethod
     def _add_headers(environ: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> None:
         for name, value in headers:
-            # A name with an underscore could pass for another one that a proxy has set.
-            if name in _DROPPED or b"_" in name:
+            try:
+                key = _KEYS[name]
+            except KeyError:
+                key = _key(name)
+            if not key:
                 continue
-            key = name.decode("latin-1").upper().replace("-", "_")
-            if key not in _UNPREFIXED:
-                key = f"HTTP_{key}"
             text = value.decode("latin-1")
             if key in environ:
                 separator = "; " if key == "HTTP_COOKIE" else ","

@@ -152,11 +152,21 @@ class WebSocketCall:
             TypeError: the message, or a field of it, is of a wrong type.
             ValueError: a field has a value that cannot be sent.
         """
-        kind = message_type(message)
+        # The usual message comes first.
+        try:
+            kind = message["type"]
+        except (TypeError, KeyError, IndexError):
+            kind = None
+        if type(kind) is not str:
+            kind = message_type(message)
         stage = self._stage
         if stage == _OPEN:
             if kind == "websocket.send":
-                await self._send(message)
+                content = _content(message)
+                try:
+                    await self._connection.send(content)
+                except ConnectionClosed:
+                    raise ClientGone from None
             elif kind == "websocket.close":
                 self._close(message)
             else:
@@ -217,21 +227,6 @@ class WebSocketCall:
                 raise ClientGone
             await asyncio.sleep(0 if turns < _TURNS else _TURN_SECONDS)
             turns += 1
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        text: Any = message.get("text")
-        data: Any = message.get("bytes")
-        if (text is None) == (data is None):
-            raise ValueError("'websocket.send' must have either 'text' or 'bytes', and not both")
-        if data is None:
-            if not isinstance(text, str):
-                raise wrong_field(message, "text", "a str or None")
-        elif not isinstance(data, BYTES):
-            raise wrong_field(message, "bytes", "bytes or None")
-        try:
-            await self._connection.send(text if data is None else data)
-        except ConnectionClosed:
-            raise ClientGone from None
 
     def _close(self, message: dict[str, Any]) -> None:
         code, reason = message.get("code", 1000), message.get("reason") or ""
@@ -311,6 +306,21 @@ class WebSocketCall:
             connection.data = None
         if connection.close_reason is not None:
             connection._leave()
+
+
+def _content(message: dict[str, Any]) -> Any:
+    """What a message sends."""
+    text: Any = message.get("text")
+    data: Any = message.get("bytes")
+    if (text is None) == (data is None):
+        raise ValueError("'websocket.send' must have either 'text' or 'bytes', and not both")
+    if data is None:
+        if not isinstance(text, str):
+            raise wrong_field(message, "text", "a str or None")
+        return text
+    if not isinstance(data, BYTES):
+        raise wrong_field(message, "bytes", "bytes or None")
+    return data
 
 
 def begin_websocket(

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vespiary._fork import call
-from vespiary._simulated import hold_time
+from vespiary._simulated import post
 from vespiary.errors import ConnectionClosed
 from vespiary.http._access import log_access
 from vespiary.http._environ import FileWrapper
@@ -99,7 +99,7 @@ class WSGICall:
         self._exchange.set_waker(self._wake)
         environ = self._environs.make(self._exchange, self._body)
         assert self._hosting.pool is not None
-        hold_time(self._hosting.pool.submit(self._context.run, self._work, environ))
+        post(self._hosting.pool, self._context.run, self._work, environ)
 
     def _wake(self) -> None:
         """There may be room for the next piece, or the client may have disconnected."""

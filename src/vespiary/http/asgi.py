@@ -8,7 +8,7 @@ from vespiary._core import Hooks
 from vespiary._hosted import Hosted
 from vespiary.errors import ConfigurationError
 from vespiary.http._hosting import ASGIApplication, Hosting
-from vespiary.http._http_call import begin_http
+from vespiary.http._http_call import make_application
 from vespiary.http._kinds import check_application
 from vespiary.http._lifespan import Lifespan
 from vespiary.http._options import check_root_path, check_switch
@@ -82,7 +82,7 @@ class ASGI(Hosted):
             endpoint, self._root_path, self._hosting.state, is_behind_proxy=is_behind_proxy
         )
         return Hooks(
-            exchange=begin_http(self._hosting, scopes.http, task_name),
+            exchange=make_application(self._hosting, scopes, task_name),
             request=begin_websocket(self._hosting, scopes.websocket, task_name),
             open=opened,
             working=is_working,

@@ -70,6 +70,8 @@ pub struct Engine<H: Host> {
     random: RefCell<Random>,
     /// Where the date of HTTP answers comes from.
     pub(crate) wall_clock: Cell<fn() -> SystemTime>,
+    /// The latest date, and the second that it is of.
+    pub(crate) date: RefCell<Option<(u64, Rc<str>)>>,
     /// The connection whose callback runs now; named when the callback panics.
     pub(crate) current: Cell<Token>,
     /// Timers that are due and have not been handled.
@@ -114,6 +116,7 @@ impl<H: Host> Engine<H> {
             is_promised: Cell::new(false),
             random: RefCell::new(random),
             wall_clock: Cell::new(SystemTime::now),
+            date: RefCell::default(),
             current: Cell::new(NOBODY),
             due: RefCell::default(),
             batch: Cell::new(0),

@@ -76,8 +76,8 @@ pub(crate) trait Sink {
 
 /// What a session that begins with HTTP reports besides.
 pub(crate) trait HttpSink: Sink {
-    /// The wall clock, in seconds since 1970.
-    fn unix_seconds(&self) -> u64;
+    /// The date, as a response has it.
+    fn date(&self) -> Rc<str>;
     /// Fill `bytes` with unpredictable ones.
     fn random(&self, bytes: &mut [u8]);
     /// Queue bytes of a head or a body.

@@ -126,8 +126,8 @@ impl Sink for Recorder {
 }
 
 impl HttpSink for Recorder {
-    fn unix_seconds(&self) -> u64 {
-        0
+    fn date(&self) -> Rc<str> {
+        "Thu, 01 Jan 1970 00:00:00 GMT".into()
     }
     fn random(&self, _: &mut [u8]) {}
     fn write(&self, bytes: &[u8]) {
@@ -169,7 +169,7 @@ impl HttpSink for Recorder {
     fn settle_route(&self) {}
 
     fn request(&self, request: Request, _body: Vec<u8>) -> Answer {
-        self.report(Report::Request(request.target));
+        self.report(Report::Request(request.target().to_owned()));
         Answer::Accept {
             protocol: None,
             headers: Vec::new(),

@@ -218,7 +218,10 @@ impl Host for TestHost {
         // A connection may carry several requests, one after another.
         let allowed = [None, Some(Life::Requested)];
         self.live(connection.token(), &allowed, Life::Requested);
-        self.tell(Told::Request(connection.token(), request.target.clone()));
+        self.tell(Told::Request(
+            connection.token(),
+            request.target().to_owned(),
+        ));
         let is_streamed = connection.asked_endpoint().options().streams_requests;
         if request.has_body() && !is_streamed {
             self.tell(Told::Body(connection.token(), body));

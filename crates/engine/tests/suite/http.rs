@@ -250,7 +250,7 @@ fn a_host_that_answers_badly_gives_500(bench: &Bench) {
 
 fn plain(bench: &Bench) -> Place {
     let script = Script::echo().on_request(|_, request| {
-        let body = format!("{} {}", request.method, request.target);
+        let body = format!("{} {}", request.method(), request.target());
         respond(200, &body)
     });
     bench.listen(defaults(Framing::Http), script)

@@ -46,7 +46,7 @@ pub fn telling(headers: &'static [(&str, &str)]) -> Script {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
-        body: request.target.clone().into_bytes(),
+        body: request.target().as_bytes().to_vec(),
     })
 }
 

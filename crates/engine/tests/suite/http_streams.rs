@@ -119,7 +119,7 @@ fn a_request_without_a_body_is_complete_at_its_head(bench: &Bench) {
 fn a_body_is_sent_back_while_it_comes(bench: &Bench) {
     let script = Script::echo()
         .on_request(|connection, _| {
-            let begun = connection.begin_response(200, Vec::new());
+            let begun = connection.begin_response(200, Fields::default());
             begun.expect("a head");
             Answer::Later
         })
@@ -296,7 +296,9 @@ fn a_body_that_is_too_long_breaks_the_response_that_was_begun(bench: &Bench) {
         let mut peer = bench.connect(&place);
         let head = post("Transfer-Encoding: chunked\r\n", b"");
         let connection = asked(bench, &mut peer, &head);
-        connection.begin_response(200, Vec::new()).expect("a head");
+        connection
+            .begin_response(200, Fields::default())
+            .expect("a head");
         peer.head(bench);
         peer.send(bench, body);
         assert_eq!(peer.take_rest(bench).1, Ending::Reset);
@@ -339,7 +341,9 @@ fn an_answer_before_the_body_to_a_client_that_waits_is_the_last(bench: &Bench) {
             respond(&connection, b"no");
             the_end(bench, &mut peer, 200);
         } else {
-            connection.begin_response(200, Vec::new()).expect("a head");
+            connection
+                .begin_response(200, Fields::default())
+                .expect("a head");
             connection.wants_body();
             connection.end_response(Vec::new()).expect("the end");
             let head = peer.head(bench);
@@ -418,7 +422,9 @@ fn a_body_that_trickles_behind_the_head_of_its_response_is_cut(bench: &Bench) {
     let mut peer = bench.connect(&place);
     let head = post("Content-Length: 100000\r\n", b"");
     let connection = asked(bench, &mut peer, &head);
-    connection.begin_response(200, Vec::new()).expect("a head");
+    connection
+        .begin_response(200, Fields::default())
+        .expect("a head");
     peer.head(bench);
     let took = trickle(bench, &mut peer, b"x");
     assert!((LENGTH - 2..LENGTH + 400).contains(&took), "{took} ms");

@@ -5,6 +5,7 @@
 //! what its head says is an error, and the connection must end with it: the peer would take what
 //! follows for a part of the body, or wait for its rest.
 
+use super::fields::Facts;
 use super::write::{InvalidHeader, append_headers, append_status_line};
 use std::fmt;
 use vespiary_trace::requires;
@@ -119,12 +120,8 @@ impl BodyWriter {
     ///
     /// # Errors
     /// A header contradicts the body.
-    pub fn of(
-        asked: Asked,
-        status: u16,
-        headers: &[(String, String)],
-    ) -> Result<Self, InvalidHeader> {
-        let length = content_length(headers)?;
+    pub fn of(asked: Asked, status: u16, facts: &Facts) -> Result<Self, InvalidHeader> {
+        let length = facts.length()?;
         let is_bare = matches!(status, 100..=199 | 204);
         if requires!("rfc9110/8.6/5" => is_bare && length.is_some()) {
             return Err(InvalidHeader::new(
@@ -150,28 +147,13 @@ impl BodyWriter {
         })
     }
 
-    /// Append the head of the response to `out`, with a `Transfer-Encoding` where the body comes in
-    /// chunks. An error leaves `out` as it was.
-    ///
-    /// # Errors
-    /// A header cannot be written.
-    pub fn append_head(
-        self,
-        out: &mut Vec<u8>,
-        status: u16,
-        headers: &[(String, String)],
-    ) -> Result<(), InvalidHeader> {
-        let start = out.len();
-        append_status_line(out, status);
-        if let Err(error) = append_headers(out, headers) {
-            out.truncate(start);
-            return Err(error);
+    /// What ends the head of the response: a `Transfer-Encoding` where the body comes in chunks, and
+    /// the empty line.
+    pub fn head_end(self) -> &'static [u8] {
+        match self {
+            Self::Chunked => b"Transfer-Encoding: chunked\r\n\r\n",
+            _ => b"\r\n",
         }
-        if self == Self::Chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-        Ok(())
     }
 
     /// The form of the next piece, of this length.
@@ -271,28 +253,4 @@ pub fn append_interim(
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
-}
-
-/// The length that the headers announce.
-fn content_length(headers: &[(String, String)]) -> Result<Option<u64>, InvalidHeader> {
-    let mut length = None;
-    for (name, value) in headers {
-        let is_coding = name.eq_ignore_ascii_case("transfer-encoding");
-        if requires!("rfc9112/6.1/2", "rfc9112/6.2/1" => is_coding) {
-            return Err(InvalidHeader::new(
-                name,
-                "is added where it is needed, and cannot be given",
-            ));
-        }
-        if !name.eq_ignore_ascii_case("content-length") {
-            continue;
-        }
-        let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-        let number = is_number.then(|| value.parse().ok()).flatten();
-        if number.is_none() || length.is_some() {
-            return Err(InvalidHeader::new(name, "is not one number of bytes"));
-        }
-        length = number;
-    }
-    Ok(length)
 }

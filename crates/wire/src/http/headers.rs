@@ -7,22 +7,20 @@ use vespiary_trace::requires;
 /// Names are compared without regard to case. Several lines of one name are several values.
 pub trait Headers {
     /// The header lines, names as sent, values decoded as Latin-1 and trimmed.
-    fn lines(&self) -> &[(String, String)];
+    fn lines(&self) -> impl Iterator<Item = (&str, &str)>;
 
     /// The value of the first line with this name.
     fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.lines().iter();
-        lines
+        self.lines()
             .find(|(present, _)| present.eq_ignore_ascii_case(name))
-            .map(|(_, value)| &**value)
+            .map(|(_, value)| value)
     }
 
     /// The values of all lines with this name.
     fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.lines()
-            .iter()
             .filter(move |(present, _)| present.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+            .map(|(_, value)| value)
     }
 
     /// The comma-separated elements of all lines with this name, trimmed; empty ones are omitted
@@ -58,6 +56,14 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
 /// the bytes above ASCII.
 pub(super) const fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// Append bytes as characters: every byte is the character of its number (ISO 8859-1).
+pub(super) fn push_latin_1(text: &mut String, bytes: &[u8]) {
+    match str::from_utf8(bytes) {
+        Ok(same) if bytes.is_ascii() => text.push_str(same),
+        _ => text.extend(bytes.iter().copied().map(char::from)),
+    }
 }
 
 /// Every byte is the character of its number (ISO 8859-1), so nothing is lost.

@@ -13,6 +13,7 @@ mod body;
 mod body_writer;
 mod connect;
 mod date;
+mod fields;
 mod forwarded;
 mod headers;
 mod packed;
@@ -28,13 +29,14 @@ pub use body::{BodyLength, BodyReader};
 pub use body_writer::{Asked, BodyWriter, PieceForm, WrongLength, append_interim, check_trailers};
 pub use connect::{append_connect, tunnel_refusal};
 pub use date::date;
+pub use fields::{Facts, Fields};
 pub use forwarded::{ForwardedField, client as forwarded_client};
 pub use headers::{Headers, is_token};
 pub use packed::Packed;
 pub use request::{Request, RequestReader, parse_request};
 pub use response::{Response, ResponseError, ResponseReader, parse_response};
 pub use service::{check_service, refuse_unserved};
-pub use write::{InvalidHeader, append_headers, append_response, reason_phrase};
+pub use write::{InvalidHeader, append_headers, append_response, reason_phrase, status_line};
 
 /// What a reader of heads takes at most.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -1,34 +1,125 @@
 //! Requests: cutting a scanned head into its parts, and the rules that take the whole of it.
 
 use super::authority::is_authority;
-use super::headers::{Headers, latin_1};
+use super::headers::{Headers, latin_1, push_latin_1};
 use super::scan::{Fault, Scanner};
 use super::{Limits, Refusal};
 use std::borrow::Cow;
+use std::fmt;
 use vespiary_trace::requires;
 
 const HIGHEST_MINOR_VERSION: u8 = 1;
 
-/// The head of a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The head of a request: all its texts, one behind the other, and where each ends. A server reads
+/// many heads, and a string for each name and each value costs more than all the rest.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The method as sent; methods are case-sensitive.
-    pub method: String,
-    /// The request target as sent: ASCII, in one of the four forms of RFC 9112 section 3.2.
-    pub target: String,
+    /// The method, the target, and the name and the value of each header line.
+    text: String,
+    method_end: usize,
+    target_end: usize,
+    lines: Vec<Ends>,
     /// The version is HTTP/1 point this: 0, or 1 also for higher ones.
     pub minor_version: u8,
-    /// Header lines in order: names as sent, values decoded as Latin-1 and trimmed.
-    pub headers: Vec<(String, String)>,
+}
+
+/// Where the name and the value of a header line end in the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    name: usize,
+    value: usize,
 }
 
 impl Headers for Request {
-    fn lines(&self) -> &[(String, String)] {
-        &self.headers
+    fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = self.target_end;
+        self.lines.iter().map(move |ends| {
+            let name = &self.text[start..ends.name];
+            start = ends.value;
+            (name, &self.text[ends.name..ends.value])
+        })
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Request")
+            .field("method", &self.method())
+            .field("target", &self.target())
+            .field("minor_version", &self.minor_version)
+            .field("lines", &self.lines().collect::<Vec<_>>())
+            .finish()
     }
 }
 
 impl Request {
+    /// A request of these parts. Its header lines are added by [`Request::add`].
+    pub fn new(method: &str, target: &str, minor_version: u8) -> Self {
+        let mut request = Self::with_capacity(method.len() + target.len(), 0);
+        request.begin(method.as_bytes(), target.as_bytes(), minor_version);
+        request
+    }
+
+    /// Add a header line.
+    pub fn add(&mut self, name: &str, value: &str) {
+        self.text.push_str(name);
+        let name = self.text.len();
+        self.text.push_str(value);
+        let value = self.text.len();
+        self.lines.push(Ends { name, value });
+    }
+
+    fn with_capacity(bytes: usize, lines: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            method_end: 0,
+            target_end: 0,
+            lines: Vec::with_capacity(lines),
+            minor_version: 1,
+        }
+    }
+
+    fn begin(&mut self, method: &[u8], target: &[u8], minor_version: u8) {
+        push_latin_1(&mut self.text, method);
+        self.method_end = self.text.len();
+        push_latin_1(&mut self.text, target);
+        self.target_end = self.text.len();
+        self.minor_version = minor_version;
+    }
+
+    /// Add a header line as it was sent.
+    fn add_line(&mut self, line: &[u8]) {
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        requires!("rfc9110/5.5/1");
+        let value = trim(line.get(colon + 1..).unwrap_or_default());
+        push_latin_1(&mut self.text, &line[..colon]);
+        let name = self.text.len();
+        push_latin_1(&mut self.text, value);
+        let value = self.text.len();
+        self.lines.push(Ends { name, value });
+    }
+
+    /// The method as sent; methods are case-sensitive.
+    pub fn method(&self) -> &str {
+        &self.text[..self.method_end]
+    }
+
+    /// The request target as sent: ASCII, in one of the four forms of RFC 9112 section 3.2.
+    pub fn target(&self) -> &str {
+        &self.text[self.method_end..self.target_end]
+    }
+
+    /// How many header lines there are.
+    pub fn line_count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Its header lines in order: names as sent, values decoded as Latin-1 and trimmed.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        Headers::lines(self)
+    }
+
     /// The value of the first header line with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         Headers::header(self, name)
@@ -47,8 +138,8 @@ impl Request {
     /// The path and query of the target: what an origin server looks at. An absolute target's
     /// missing path is `/`; `*` and the authority of a CONNECT are as they are.
     pub fn path_and_query(&self) -> Cow<'_, str> {
-        let Some(rest) = absolute_rest(&self.target) else {
-            return Cow::Borrowed(&self.target);
+        let Some(rest) = absolute_rest(self.target()) else {
+            return Cow::Borrowed(self.target());
         };
         match rest.find(['/', '?']).map(|start| &rest[start..]) {
             None => Cow::Borrowed("/"),
@@ -60,7 +151,7 @@ impl Request {
     /// The authority that the request is for: of an absolute target if it is one, else of `Host`
     /// (RFC 9112 section 3.2.2). `None` only in a request of HTTP/1.0.
     pub fn authority(&self) -> Option<&str> {
-        let Some(rest) = absolute_rest(&self.target) else {
+        let Some(rest) = absolute_rest(self.target()) else {
             return self.header("host");
         };
         requires!("rfc9112/3.2.2/5");
@@ -125,13 +216,13 @@ fn build(head: &[u8], header_lines: usize) -> Request {
     let mut lines = lines(head);
     let first = lines.next().unwrap_or_default();
     let mut parts = first.split(|byte| *byte == b' ');
-    let mut part = || latin_1(parts.next().unwrap_or_default());
-    Request {
-        method: part(),
-        target: part(),
-        minor_version: minor_version(part().as_bytes()),
-        headers: collect_headers(lines, header_lines),
+    let mut part = || parts.next().unwrap_or_default();
+    let mut request = Request::with_capacity(head.len(), header_lines);
+    request.begin(part(), part(), minor_version(part()));
+    for line in lines {
+        request.add_line(line);
     }
+    request
 }
 
 /// The lines of a scanned head, without the empty one at its end.
@@ -184,8 +275,8 @@ fn check(request: &Request) -> Result<(), Refusal> {
 
 /// The four forms of RFC 9112 section 3.2, two of which belong to one method each.
 fn check_target(request: &Request) -> Result<(), Refusal> {
-    let target = request.target.as_str();
-    let valid = match request.method.as_str() {
+    let target = request.target();
+    let valid = match request.method() {
         "CONNECT" => target.rsplit_once(':').is_some_and(|(_, port)| {
             is_authority(target) && requires!("rfc9110/9.3.6/2" => !port.is_empty())
         }),

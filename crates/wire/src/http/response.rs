@@ -22,8 +22,10 @@ pub struct Response {
 }
 
 impl Headers for Response {
-    fn lines(&self) -> &[(String, String)] {
-        &self.headers
+    fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 

@@ -15,7 +15,7 @@ const METHODS: [&str; 9] = [
 impl Request {
     /// Whether the method is one that HTTP's own specifications define.
     pub fn has_known_method(&self) -> bool {
-        METHODS.contains(&self.method.as_str())
+        METHODS.contains(&self.method())
     }
 
     /// Whether a body follows the head (RFC 9112 section 6).
@@ -45,13 +45,13 @@ impl Request {
 /// connection without (421, RFC 9110 section 7.4); and an expectation that is not known (417,
 /// section 10.1.1).
 pub fn check_service(request: &Request, secure: bool) -> Result<(), Refusal> {
-    if request.method == "CONNECT" {
+    if request.method() == "CONNECT" {
         let text = "this server is not a proxy: it does not do CONNECT (RFC 9110 9.3.6)";
         return Err(Refusal::new(501, text));
     }
     let wants_tls =
         |scheme: &str| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss");
-    let is_insecure = !secure && scheme(&request.target).is_some_and(wants_tls);
+    let is_insecure = !secure && scheme(request.target()).is_some_and(wants_tls);
     if requires!("rfc9110/7.4/1", "rfc9110/7.4/2" => is_insecure) {
         let text = "the target's scheme asks for TLS, and this connection has none (RFC 9110 7.4)";
         return Err(Refusal::new(421, text));
@@ -76,7 +76,7 @@ pub fn refuse_unserved(request: &Request, served: &str) -> Refusal {
         let text = "the method is not known here (RFC 9110 9.1)";
         return Refusal::new(501, text);
     }
-    let is_served = served.split(", ").any(|method| method == request.method);
+    let is_served = served.split(", ").any(|method| method == request.method());
     if requires!("rfc9110/9.1/4" => !is_served) {
         let text = format!("the supported methods: {served} (RFC 9110 15.5.6)");
         requires!("rfc9110/10.2.1/1", "rfc9110/15.5.6/1");

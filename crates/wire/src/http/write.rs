@@ -1,5 +1,6 @@
 //! Heads as they are written. A header that would break out of its line is an error, not output.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::headers::{is_token, is_value_byte};
@@ -81,8 +82,16 @@ pub fn append_response(
 }
 
 pub(crate) fn append_status_line(out: &mut Vec<u8>, status: u16) {
+    out.extend_from_slice(&status_line(status));
+}
+
+/// The first line of a response.
+pub fn status_line(status: u16) -> Cow<'static, [u8]> {
     assert!((100..=999).contains(&status), "a status has three digits");
-    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).as_bytes());
+    match status {
+        200 => Cow::Borrowed(b"HTTP/1.1 200 OK\r\n"),
+        _ => Cow::Owned(format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes()),
+    }
 }
 
 /// Appends header lines, without the empty line that ends a head.

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use vespiary_trace::claims;
 use vespiary_wire::http::{
-    Asked, BodyLength, BodyReader, BodyWriter, WrongLength, append_interim, check_trailers,
+    Asked, BodyLength, BodyReader, BodyWriter, Facts, Fields, WrongLength, append_interim,
+    check_trailers,
 };
 
 const GET: Asked = Asked {
@@ -27,7 +28,7 @@ fn headers(lines: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn writer(asked: Asked, status: u16, lines: &[(&str, &str)]) -> BodyWriter {
-    BodyWriter::of(asked, status, &headers(lines)).expect("a body")
+    BodyWriter::of(asked, status, &Facts::of(&headers(lines))).expect("a body")
 }
 
 fn written(mut writer: BodyWriter, pieces: &[Vec<u8>]) -> Result<Vec<u8>, WrongLength> {
@@ -76,32 +77,57 @@ fn a_head_that_contradicts_the_body_is_an_error() {
         (205, &[("Content-Length", "1")]),
         (205, &[]),
     ] {
-        let made = BodyWriter::of(GET, status, &headers(lines));
+        let made = BodyWriter::of(GET, status, &Facts::of(&headers(lines)));
         made.expect_err("a contradiction");
     }
 }
 
 #[test]
 fn the_head_is_written_with_the_coding_that_it_needs() {
-    let mut out = b"before".to_vec();
-    let lines = headers(&[("A", "b")]);
-    BodyWriter::Chunked
-        .append_head(&mut out, 200, &lines)
-        .expect("a head");
     assert_eq!(
-        out,
-        b"beforeHTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        BodyWriter::Chunked.head_end(),
+        b"Transfer-Encoding: chunked\r\n\r\n"
     );
-    let mut out = b"before".to_vec();
-    let wrong = headers(&[("A", "b\r\nc")]);
-    BodyWriter::UntilClose
-        .append_head(&mut out, 200, &wrong)
-        .expect_err("a line break");
-    assert_eq!(out, b"before");
-    BodyWriter::UntilClose
-        .append_head(&mut out, 200, &lines)
-        .expect("a head");
-    assert_eq!(out, b"beforeHTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+    assert_eq!(BodyWriter::UntilClose.head_end(), b"\r\n");
+}
+
+#[test]
+fn header_lines_are_clean_or_are_not_taken() {
+    let lines = headers(&[("A", "b"), ("B", "caf\u{e9}")]);
+    let mut fields = Fields::of(&lines).expect("clean lines");
+    assert_eq!(fields.lines(), b"A: b\r\nB: caf\xe9\r\n");
+    for (name, value) in [
+        ("A", "b\r\nc"),
+        ("A", "\0"),
+        ("", "b"),
+        ("A b", "c"),
+        ("A:", "c"),
+        ("A", "\u{20ac}"),
+        ("\u{e9}", "\u{e9}"),
+    ] {
+        fields.add_text(name, value).expect_err(name);
+        if value.is_ascii() {
+            fields
+                .add(name.as_bytes(), value.as_bytes())
+                .expect_err(name);
+        }
+    }
+    assert_eq!(fields.lines(), b"A: b\r\nB: caf\xe9\r\n");
+}
+
+#[test]
+fn what_header_lines_say_is_noted() {
+    let facts = |name: &str, value: &str| Facts::of(&headers(&[(name, value)]));
+    assert!(facts("dAte", "x").is_dated);
+    assert!(facts("Connection", "keep-alive, Close").lists_close);
+    assert!(facts("connection", "upgrade ,x").lists_upgrade);
+    assert!(facts("upgrade", "h2c, WebSocket").offers_websocket);
+    assert!(facts("upgrade", "h2c").has_upgrade);
+    for name in ["mate", "connections", "downgrade", "content-lengths"] {
+        assert_eq!(facts(name, "close, upgrade, websocket"), Facts::default());
+    }
+    assert_eq!(facts("content-length", "7").length(), Ok(Some(7)));
+    assert!(facts("content-length", "x").has_length());
 }
 
 #[test]

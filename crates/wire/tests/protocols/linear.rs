@@ -118,6 +118,10 @@ fn serve(bytes: &[u8]) {
     black_box((head.may_persist(), head.expects_continue()));
     black_box((head.path_and_query(), head.authority()));
     let mut out = Vec::new();
+    let header_lines = head.lines();
+    let header_lines: Vec<_> = header_lines
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     match handshake::check(&head, &Version::ALL) {
         Err(refusal) => refusal.append_to(&mut out).expect("clean lines"),
         Ok(upgrade) => {
@@ -131,12 +135,12 @@ fn serve(bytes: &[u8]) {
                 accept: &handshake::accept_value(&upgrade.key),
                 protocol: upgrade.protocols.last().map(String::as_str),
                 extensions: None,
-                extra: &head.headers[5..],
+                extra: &header_lines[5..],
             };
             let _ = handshake::append_response(&mut out, &acceptance);
         }
     }
-    let _ = black_box(http::append_response(&mut out, 200, &head.headers, b""));
+    let _ = black_box(http::append_response(&mut out, 200, &header_lines, b""));
 }
 
 /// The same of a head that comes byte by byte.

@@ -18,7 +18,7 @@ use crate::close::{Cause, CloseReason};
 use crate::limit::Limit;
 use crate::options::Framing;
 use vespiary_trace::requires;
-use vespiary_wire::http::{self, BodyWriter, Refusal, Request};
+use vespiary_wire::http::{self, BodyWriter, Facts, Refusal, Request};
 
 /// What tells a client to send the body of its request.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -47,7 +47,7 @@ impl Exchange {
         // Without a body nothing is awaited, but an upgrade begins with 100 if it was expected.
         let may_await = is_unread || is_upgrade;
         Self {
-            is_head: request.method == "HEAD",
+            is_head: request.method() == "HEAD",
             awaits_continue: may_await && request.expects_continue(),
             minor_version: request.minor_version,
             writer: None,
@@ -83,10 +83,13 @@ pub(super) fn respond<S: HttpSink>(
         return fault(session, sink, &text);
     }
     let exchange = exchange(session);
-    let is_kept = may_keep(sink, exchange, &headers) && may_drop_rest(session);
-    let now = sink.unix_seconds();
+    let facts = Facts::of(&headers);
+    let is_kept = may_keep(sink, exchange, &facts) && may_drop_rest(session);
     let is_websocket = sink.request_options().framing == Framing::WebSocket;
-    complete(&mut headers, status, now, is_kept, is_websocket);
+    let offered = (status == 426 && is_websocket).then_some("websocket");
+    complete(&facts, offered, &sink.date(), is_kept, |name, value| {
+        headers.push((name.to_owned(), value.to_owned()));
+    });
 
     let mut response = Vec::with_capacity(256 + body.len());
     if let Err(error) = http::append_response(&mut response, status, &headers, body) {
@@ -112,7 +115,7 @@ pub(super) fn complete_answer<S: HttpSink>(session: &mut Session<S::Payload>, si
 
 /// The answer is complete: the rest of the request's body is dropped, and the next request follows,
 /// or the connection ends.
-fn go_on<S: HttpSink>(
+pub(super) fn go_on<S: HttpSink>(
     session: &mut Session<S::Payload>,
     sink: &S,
     exchange: Exchange,
@@ -135,7 +138,7 @@ fn go_on<S: HttpSink>(
 }
 
 /// Whether the rest of the request's body, if there is one, can be read for nothing.
-fn may_drop_rest<P>(session: &Session<P>) -> bool {
+pub(super) fn may_drop_rest<P>(session: &Session<P>) -> bool {
     match &session.stage {
         Stage::Body(body) => body.may_be_dropped(),
         _ => true,
@@ -159,7 +162,7 @@ fn give_refusal<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, refusa
     let mut response = Vec::with_capacity(256);
     refusal
         .clone()
-        .with_header("Date", &http::date(sink.unix_seconds()))
+        .with_header("Date", &sink.date())
         .append_to(&mut response)
         .expect("our own refusals have clean headers");
     write(sink, response, is_head);
@@ -194,56 +197,41 @@ pub(crate) fn latest_status<P>(session: &Session<P>) -> u16 {
     exchange(session).status
 }
 
-pub(super) fn may_keep<S: HttpSink>(
-    sink: &S,
-    exchange: Exchange,
-    headers: &[(String, String)],
-) -> bool {
+pub(super) fn may_keep<S: HttpSink>(sink: &S, exchange: Exchange, facts: &Facts) -> bool {
     let options = sink.options();
     let most = options.limits.requests_per_connection_max;
-    let ends = requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => lists(headers, "connection", "close"));
+    let ends = requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => facts.lists_close);
     exchange.is_kept
         && most.is_none_or(|most| exchange.served.saturating_add(1) < most)
         && !ends
         && !sink.has_peer_ended()
 }
 
-fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {
-    headers
-        .iter()
-        .filter(|(present, _)| present.eq_ignore_ascii_case(name))
-        .flat_map(|(_, value)| value.split(','))
-        .any(|present| present.trim().eq_ignore_ascii_case(token))
-}
-
-/// Adds what HTTP asks for besides what the host wrote.
+/// Adds what HTTP asks for besides what the host wrote, of which these are the facts. A protocol
+/// that is `offered` must be in `Upgrade`.
 pub(super) fn complete(
-    headers: &mut Vec<(String, String)>,
-    status: u16,
-    now: u64,
+    facts: &Facts,
+    offered: Option<&str>,
+    date: &str,
     is_kept: bool,
-    is_websocket: bool,
+    mut add: impl FnMut(&str, &str),
 ) {
-    let is_dated = headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("date"));
-    if requires!("rfc9110/6.6.1/2" => !is_dated) {
-        headers.push(("Date".to_owned(), http::date(now)));
+    if requires!("rfc9110/6.6.1/2" => !facts.is_dated) {
+        add("Date", date);
     }
-    let lacks_upgrade = status == 426 && is_websocket && !lists(headers, "upgrade", "websocket");
+    let lacking = offered.filter(|_| !facts.offers_websocket);
+    let lacks_upgrade = lacking.is_some();
     if requires!("rfc9110/7.8/7", "rfc9110/15.5.22/1" => lacks_upgrade) {
-        headers.push(("Upgrade".to_owned(), "websocket".to_owned()));
+        add("Upgrade", lacking.unwrap_or_default());
     }
-    let has_upgrade = headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
-    let lacks_option = has_upgrade && !lists(headers, "connection", "upgrade");
+    let has_upgrade = facts.has_upgrade || lacks_upgrade;
+    let lacks_option = has_upgrade && !facts.lists_upgrade;
     if requires!("rfc9110/7.8/10" => lacks_option) {
-        headers.push(("Connection".to_owned(), "Upgrade".to_owned()));
+        add("Connection", "Upgrade");
     }
-    let lacks_close = !is_kept && !lists(headers, "connection", "close");
+    let lacks_close = !is_kept && !facts.lists_close;
     if requires!("rfc9112/9.6/1", "rfc9112/9.6/4" => lacks_close) {
-        headers.push(("Connection".to_owned(), "close".to_owned()));
+        add("Connection", "close");
     }
 }
 
@@ -266,7 +254,12 @@ pub(super) fn keep<S: HttpSink>(
         status,
         ..Exchange::default()
     };
-    session.stage = Stage::Head(Box::new(Head::following(next)));
+    let mut head: Box<Head> = match std::mem::replace(&mut session.stage, Stage::Discard) {
+        Stage::Waiting(head) => head,
+        _ => Box::default(),
+    };
+    head.follow(next);
+    session.stage = Stage::Head(head);
     sink.request_over();
 }
 

@@ -18,9 +18,10 @@ use super::sink::{HttpSink, Outcome};
 use super::{Session, Stage};
 use client::ClientHead;
 use exchange::Exchange;
+use std::borrow::Cow;
 use std::rc::Rc;
 use vespiary_port::{FilePart, KeptBytes};
-use vespiary_wire::http::{Refusal, RequestReader};
+use vespiary_wire::http::{Fields, Refusal, RequestReader};
 use vespiary_wire::websocket::handshake::Upgrade;
 
 pub use client::{ClientHandshake, Opening};
@@ -52,11 +53,40 @@ pub enum Answer {
     Later,
 }
 
+/// The body of a response that is there as a whole.
+pub enum Content<'a> {
+    /// Bytes, which are copied.
+    Bytes(Cow<'a, [u8]>),
+    /// Bytes whose owner keeps them until the kernel has them.
+    Kept(Rc<dyn KeptBytes>),
+}
+
+impl Content<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Kept(kept) => kept.bytes(),
+        }
+    }
+
+    pub(crate) fn into_owned(self) -> Content<'static> {
+        match self {
+            Self::Bytes(bytes) => Content::Bytes(Cow::Owned(bytes.into_owned())),
+            Self::Kept(kept) => Content::Kept(kept),
+        }
+    }
+}
+
 /// A step of an answer that comes piece by piece, put off until the round is settled.
 pub(crate) enum Step {
     Begin {
         status: u16,
-        headers: Vec<(String, String)>,
+        fields: Fields,
+    },
+    Whole {
+        status: u16,
+        fields: Fields,
+        body: Content<'static>,
     },
     Piece(Vec<u8>),
     KeptPiece(Rc<dyn KeptBytes>),
@@ -82,6 +112,7 @@ impl Given {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Step(Step::Piece(data)) => data.len(),
+            Self::Step(Step::Whole { body, .. }) => body.bytes().len(),
             Self::Step(Step::KeptPiece(kept)) => kept.bytes().len(),
             Self::Step(Step::FilePiece(part)) => part.len(),
             _ => 0,
@@ -95,9 +126,11 @@ pub(crate) struct Head {
     buffer: Vec<u8>,
     reader: RequestReader,
     client: Option<Box<ClientHead>>,
-    upgrade: Option<Upgrade>,
     exchange: Exchange,
-    unserved: Option<Refusal>,
+    // Boxed, because most heads have none, and a connection that waits for its next request has a
+    // head.
+    upgrade: Option<Box<Upgrade>>,
+    unserved: Option<Box<Refusal>>,
 }
 
 impl Head {
@@ -110,12 +143,13 @@ impl Head {
         self.client.as_ref().is_some_and(|it| it.tunnel.is_some())
     }
 
-    /// The head behind an answer.
-    fn following(exchange: Exchange) -> Self {
-        Self {
+    /// Become the head of another exchange, in place: there is one for each request, and one for
+    /// each answer.
+    fn follow(&mut self, exchange: Exchange) {
+        *self = Self {
             exchange,
             ..Self::default()
-        }
+        };
     }
 
     pub(crate) fn client(opening: Opening) -> Self {

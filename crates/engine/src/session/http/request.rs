@@ -3,7 +3,7 @@
 use super::super::sink::{HttpSink, Outcome};
 use super::super::websocket::{self, compression};
 use super::super::{Session, Stage};
-use super::{Answer, Head};
+use super::Answer;
 use super::{body, exchange};
 use crate::memory;
 use crate::options::{Framing, WebSocketOptions};
@@ -78,20 +78,24 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
     let options = route.unwrap_or_else(|| sink.options());
     let is_websocket = is_served && options.framing == Framing::WebSocket;
     let is_upgrade = is_websocket && wire::is_upgrade(&request, &options.websocket.versions);
-    let mut waiting = Head::following(head.exchange.next(&request, is_upgrade));
+    let exchange = head.exchange.next(&request, is_upgrade);
+    let Stage::Head(mut waiting) = std::mem::replace(&mut session.stage, Stage::Discard) else {
+        unreachable!("the caller matched")
+    };
+    waiting.follow(exchange);
     let checked = http::check_service(&request, options.secure).and_then(|()| {
         if is_upgrade {
             let upgrade = check_upgrade(&request, &options.websocket)?;
             sink.negotiated().version.set(Some(upgrade.version));
-            waiting.upgrade = Some(upgrade);
+            waiting.upgrade = Some(Box::new(upgrade));
             return Ok(());
         }
         if is_websocket {
-            waiting.unserved = Some(wire::refuse_plain(&request));
+            waiting.unserved = Some(Box::new(wire::refuse_plain(&request)));
         }
         Ok(())
     });
-    session.stage = Stage::Waiting(Box::new(waiting));
+    session.stage = Stage::Waiting(waiting);
     if let Err(limit) = admitted {
         sink.limit_reached(limit);
         return exchange::refuse(session, sink, &exchange::over_limit(limit));
@@ -102,7 +106,7 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
         return exchange::refuse(session, sink, &refusal);
     }
     if !is_served {
-        let text = format!("nothing is served at {}", request.target);
+        let text = format!("nothing is served at {}", request.target());
         sink.denied(404, &text, "");
         return give(session, sink, nothing_served());
     }

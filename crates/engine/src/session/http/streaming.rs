@@ -7,11 +7,11 @@
 
 use super::super::sink::HttpSink;
 use super::super::{Session, Stage};
-use super::{Head, Step, body, exchange};
+use super::{Content, Head, Step, body, exchange};
 use crate::close::{Cause, CloseReason};
 use std::rc::Rc;
 use vespiary_port::{FilePart, KeptBytes};
-use vespiary_wire::http::{self, Asked, BodyWriter};
+use vespiary_wire::http::{self, Asked, BodyWriter, Fields};
 
 /// What keeps a step from being taken, as a sentence.
 pub(crate) type Fault = String;
@@ -25,10 +25,24 @@ fn under_way<P>(session: &mut Session<P>) -> Option<&mut Head> {
     }
 }
 
+/// Whether the head of the current response was made.
+pub(crate) fn has_begun<P>(session: &Session<P>) -> bool {
+    match &session.stage {
+        Stage::Waiting(head) => head.exchange.writer.is_some(),
+        Stage::Body(body) => body.head.exchange.writer.is_some(),
+        _ => false,
+    }
+}
+
 /// Take a step that was put off. What cannot be sent ends the connection.
 pub(crate) fn take<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, step: Step) {
     let taken = match step {
-        Step::Begin { status, headers } => begin(session, sink, status, headers).map(drop),
+        Step::Begin { status, fields } => begin(session, sink, status, fields).map(drop),
+        Step::Whole {
+            status,
+            fields,
+            body,
+        } => whole(session, sink, status, fields, body),
         Step::Piece(data) => piece(session, sink, &data),
         Step::KeptPiece(kept) => kept_piece(session, sink, kept),
         Step::FilePiece(part) => file_piece(session, sink, part),
@@ -61,10 +75,86 @@ pub(crate) fn begin<S: HttpSink>(
     session: &mut Session<S::Payload>,
     sink: &S,
     status: u16,
-    mut headers: Vec<(String, String)>,
+    mut fields: Fields,
 ) -> Result<bool, Fault> {
+    let Some((writer, is_kept)) = prepare(session, sink, status, &mut fields)? else {
+        return Ok(false);
+    };
+    let has_unread_body = matches!(session.stage, Stage::Body(_));
     let Some(head) = under_way(session) else {
         return Ok(false);
+    };
+    head.exchange.status = status;
+    head.exchange.is_kept = is_kept;
+    head.exchange.writer = Some(writer);
+    sink.write_parts(&[
+        &http::status_line(status),
+        fields.lines(),
+        writer.head_end(),
+    ]);
+    sink.count_answer(status);
+    sink.response_begun(has_unread_body);
+    Ok(writer != BodyWriter::Absent)
+}
+
+/// Send a whole response in one piece, with the length of its body. A body that is not what its head
+/// says ends the connection.
+pub(crate) fn whole<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    status: u16,
+    mut fields: Fields,
+    body: Content<'_>,
+) -> Result<(), Fault> {
+    if !matches!(status, 204 | 304) && !fields.facts().has_length() {
+        fields.push(b"Content-Length", body.bytes().len().to_string().as_bytes());
+    }
+    let Some((mut writer, is_kept)) = prepare(session, sink, status, &mut fields)? else {
+        return Ok(());
+    };
+    let is_kept = is_kept && exchange::may_drop_rest(session);
+    let Some(head) = under_way(session) else {
+        return Ok(());
+    };
+    let before = writer;
+    let form = writer.piece(body.bytes().len());
+    let written = form.and_then(|form| writer.end(&mut Vec::new(), &[]).map(|()| form));
+    let form = match written {
+        Ok(form) => form,
+        Err(wrong) => {
+            // As far as anybody can tell, it has begun.
+            head.exchange.writer = Some(before);
+            return Err(wrong.to_string());
+        }
+    };
+    let exchange = head.exchange;
+    let line = http::status_line(status);
+    let is_sent = form.is_sent && !body.bytes().is_empty();
+    match body {
+        Content::Kept(kept) if is_sent => {
+            sink.write_parts(&[&line, fields.lines(), before.head_end()]);
+            sink.write_kept(kept);
+        }
+        body => {
+            let sent = if is_sent { body.bytes() } else { b"" };
+            sink.write_parts(&[&line, fields.lines(), before.head_end(), sent]);
+        }
+    }
+    sink.count_answer(status);
+    exchange::go_on(session, sink, exchange, status, is_kept);
+    Ok(())
+}
+
+/// Check the head of a response, and complete its fields. How its body goes out, and whether the
+/// connection is kept behind it; `None` where no response is awaited.
+fn prepare<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    status: u16,
+    fields: &mut Fields,
+) -> Result<Option<(BodyWriter, bool)>, Fault> {
+    let Some(head) = under_way(session) else {
+        return Ok(None);
     };
     if head.exchange.writer.is_some() {
         return Err("a response was begun before".to_owned());
@@ -79,27 +169,16 @@ pub(crate) fn begin<S: HttpSink>(
         is_head: exchange.is_head,
         minor_version: exchange.minor_version,
     };
-    let writer = BodyWriter::of(asked, status, &headers).map_err(|it| it.to_string())?;
+    let writer = BodyWriter::of(asked, status, fields.facts()).map_err(|it| it.to_string())?;
     // Whether the client will still send a body for which it awaits 100 is not known.
     let is_kept = writer != BodyWriter::UntilClose
         && !exchange.awaits_continue
-        && exchange::may_keep(sink, exchange, &headers);
-    exchange::complete(&mut headers, status, sink.unix_seconds(), is_kept, false);
-    let mut bytes = Vec::with_capacity(256);
-    writer
-        .append_head(&mut bytes, status, &headers)
-        .map_err(|it| it.to_string())?;
-    let has_unread_body = matches!(session.stage, Stage::Body(_));
-    let Some(head) = under_way(session) else {
-        return Ok(false);
-    };
-    head.exchange.status = status;
-    head.exchange.is_kept = is_kept;
-    head.exchange.writer = Some(writer);
-    sink.write(&bytes);
-    sink.count_answer(status);
-    sink.response_begun(has_unread_body);
-    Ok(writer != BodyWriter::Absent)
+        && exchange::may_keep(sink, exchange, fields.facts());
+    let facts = fields.facts().clone();
+    exchange::complete(&facts, None, &sink.date(), is_kept, |name, value| {
+        fields.push(name.as_bytes(), value.as_bytes());
+    });
+    Ok(Some((writer, is_kept)))
 }
 
 /// Send a piece of the body.

@@ -72,7 +72,7 @@ pub fn check(head: &Request, versions: &[Version]) -> Result<Upgrade, Refusal> {
     if !head.has_known_method() {
         return Err(http::refuse_unserved(head, "GET"));
     }
-    if requires!("rfc6455/4.2.1/h1" => head.method != "GET") {
+    if requires!("rfc6455/4.2.1/h1" => head.method() != "GET") {
         let text = "a WebSocket begins with the method GET (RFC 6455 4.1)";
         return Err(Refusal::new(405, text).with_header("Allow", "GET"));
     }
@@ -114,11 +114,11 @@ fn listed(versions: &[Version]) -> String {
 
 /// The path alone, or an absolute URI of a scheme that the version has for it.
 fn check_target(head: &Request, profile: &Profile) -> Result<(), Refusal> {
-    let Some((scheme, _)) = head.target.split_once("://") else {
+    let Some((scheme, _)) = head.target().split_once("://") else {
         return Ok(());
     };
     let fits = |it: &&str| scheme.eq_ignore_ascii_case(it);
-    if head.target.starts_with('/') || profile.target_schemes.iter().any(fits) {
+    if head.target().starts_with('/') || profile.target_schemes.iter().any(fits) {
         return Ok(());
     }
     let is_new = requires!("rfc6455/4.2.1/h11" => profile.version == Version::Rfc6455);

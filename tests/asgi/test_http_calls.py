@@ -165,3 +165,33 @@ async def test_nothing_of_a_call_is_left_behind(caplog: pytest.LogCaptureFixture
         assert (await client.ask("GET", "/fails")).status == 500
     gc.collect()
     assert [mark() for mark in kept] == [None] * 3
+
+
+async def test_a_factory_of_the_loop_makes_the_tasks_of_calls() -> None:
+    loop = asyncio.get_running_loop()
+    made: list[Any] = []
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        task = asyncio.Task(coroutine, loop=loop, **options)
+        made.append(task)
+        return task
+
+    seen: list[bool] = []
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        seen.append(asyncio.current_task() in made)
+        if scope["path"] == "/slow":
+            await asyncio.sleep(0)
+        await respond(send, scope["path"].encode())
+
+    async with (
+        serving(vespiary.ASGI(app, lifespan="off"), HTTP) as server,
+        connected(server) as client,
+    ):
+        loop.set_task_factory(factory)
+        try:
+            for path in ("/quick", "/slow"):
+                assert (await client.ask("GET", path)).body == path.encode()
+        finally:
+            loop.set_task_factory(None)
+    assert seen == [True, True]

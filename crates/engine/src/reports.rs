@@ -9,7 +9,7 @@ use crate::layers::DeflateStream;
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::receive;
-use crate::session::http::Answer;
+use crate::session::http::{Answer, Step};
 use crate::session::sink::{HttpSink, Sink};
 use crate::session::websocket::Negotiated;
 use crate::session::websocket::compression::{self, CompressionTraffic};
@@ -231,6 +231,10 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
 
     fn request(&self, request: Request, body: Vec<u8>) -> Answer {
         self.engine.host.request(self, request, body)
+    }
+
+    fn take_only_step(&self) -> Option<Step> {
+        Connection::take_only_step(self)
     }
 
     fn body_piece(&self, data: &[u8]) {

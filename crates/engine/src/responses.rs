@@ -230,6 +230,26 @@ impl<H: Host> Connection<H> {
         }
     }
 
+    /// Take the step that was put off, if it is the only one of this connection.
+    pub(crate) fn take_only_step(self: &Rc<Self>) -> Option<Step> {
+        let mut answers = self.engine.answers.borrow_mut();
+        let (is_ours, is_step) = match answers.last() {
+            Some((last, given)) => (Rc::ptr_eq(last, self), matches!(given, Given::Step(_))),
+            None => (false, false),
+        };
+        if !is_ours || !is_step || !self.is_answered_later() {
+            return None;
+        }
+        let others = &answers[..answers.len() - 1];
+        if others.iter().any(|(it, _)| Rc::ptr_eq(it, self)) {
+            return None;
+        }
+        match answers.pop() {
+            Some((_, Given::Step(step))) => Some(step),
+            _ => None,
+        }
+    }
+
     fn put_off(self: &Rc<Self>, given: Given) {
         let mut answers = self.engine.answers.borrow_mut();
         answers.push((self.clone(), given));

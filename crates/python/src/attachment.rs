@@ -195,7 +195,7 @@ pub(crate) trait HasRare {
     fn rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T>;
     /// Change the rare part, where it was made.
     fn made_rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T>;
-    /// Keep another exchange, or none; the former one.
+    /// Keep another exchange, or none. Returns the one that was kept before.
     fn replace_exchange(&self, exchange: Option<Py<Exchange>>) -> Option<Py<Exchange>>;
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Exchange {
 #[derive(Default)]
 pub(crate) struct Local {
     /// The head, where a host of applications asked for it.
-    pub(crate) request: Option<Box<http::Request>>,
+    pub(crate) request: Option<http::Request>,
     pub(crate) has_body: bool,
     pub(crate) pieces: RefCell<VecDeque<Py<PyBytes>>>,
     pub(crate) waiting_bytes: Cell<usize>,
@@ -109,7 +109,7 @@ impl Exchange {
     }
 
     pub(crate) fn head(&self) -> PyResult<&http::Request> {
-        let request = self.local()?.request.as_deref();
+        let request = self.local()?.request.as_ref();
         request.ok_or_else(|| PyRuntimeError::new_err("the head is in connection.request"))
     }
 
@@ -145,7 +145,7 @@ impl Exchange {
     ) -> PyResult<Py<Self>> {
         let has_body = request.has_body();
         let local = Local {
-            request: Some(Box::new(request)),
+            request: Some(request),
             has_body,
             is_complete: Cell::new(!has_body),
             ..Local::default()

@@ -86,7 +86,12 @@ impl<P: Payload> Session<P> {
                 }
                 Stage::Waiting(_) => return Ok(()),
                 Stage::Head(_) | Stage::Body(_) if sink.is_blocked() => return Ok(()),
-                Stage::Head(_) | Stage::Body(_) => http::feed(self, sink, rest)?,
+                Stage::Head(_) | Stage::Body(_) => {
+                    http::feed(self, sink, rest)?;
+                    if http::takes_turns(self) {
+                        return Ok(());
+                    }
+                }
                 Stage::Raw => return raw::feed(sink, rest),
                 Stage::Line(decoder) => return line::feed(decoder, sink, rest),
                 Stage::Length(_) => return length::feed(self, sink, rest),

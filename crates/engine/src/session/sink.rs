@@ -8,7 +8,7 @@
 //! Every method takes `&self`. A message's handler may send, pause or close from inside the report,
 //! so the sink changes under a session that is in the middle of its input.
 
-use super::http::Answer;
+use super::http::{Answer, Step};
 use super::websocket::Negotiated;
 use super::websocket::compression::{self, CompressionTraffic};
 use crate::close::CloseReason;
@@ -104,6 +104,8 @@ pub(crate) trait HttpSink: Sink {
     fn settle_route(&self);
     /// Ask the host for its answer to a request with this body.
     fn request(&self, request: Request, body: Vec<u8>) -> Answer;
+    /// Take the step that was put off while the host was asked, if it was only one.
+    fn take_only_step(&self) -> Option<Step>;
     /// A piece of the body of the current request has come.
     fn body_piece(&self, data: &[u8]);
     /// That body is complete.

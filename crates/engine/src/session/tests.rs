@@ -1,6 +1,6 @@
 //! Sessions without a port: a sink that records what is reported to it.
 
-use super::http::Answer;
+use super::http::{Answer, Step};
 use super::sink::{HttpSink, Sink};
 use super::websocket::Negotiated;
 use super::websocket::compression::{CompressionTraffic, Pool};
@@ -174,6 +174,9 @@ impl HttpSink for Recorder {
             protocol: None,
             headers: Vec::new(),
         }
+    }
+    fn take_only_step(&self) -> Option<Step> {
+        None
     }
     fn awaits_answer(&self) -> bool {
         true

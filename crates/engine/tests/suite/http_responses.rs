@@ -143,7 +143,7 @@ fn a_whole_response_comes_with_its_length(bench: &Bench) {
     whole(&connection, &[("Connection", "close")], b"honey").expect("a response");
     let head = peer.head(bench);
     assert!(head.contains("\r\nContent-Length: 5\r\n"), "{head}");
-    assert_eq!(peer.take_rest(bench), (Vec::new(), Ending::Closed));
+    assert_eq!(peer.take_rest(bench), (Vec::new(), Ending::Finished));
     assert_eq!(answered(&place, 200), 3);
 }
 

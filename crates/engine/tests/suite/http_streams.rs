@@ -3,6 +3,7 @@
 use crate::http_keep_alive::{GET, LENGTH, answer, get, plain, refused, the_end};
 use crate::kit::http::{asked, in_chunks, later, post, requests, sized};
 use crate::kit::{Bench, Conn, Ending, Peer, Script, Told};
+use vespiary_engine::wire::http::Fields;
 use vespiary_engine::{Answer, Limit, Options, State};
 use vespiary_trace::claims;
 

@@ -55,7 +55,7 @@ pub(super) struct Local {
     pub(super) has_trailers: Cell<bool>,
     /// The application has got the whole request.
     pub(super) is_received: Cell<bool>,
-    /// The application was told that the client has disconnected.
+    /// The application has got `http.disconnect`.
     pub(super) has_told: Cell<bool>,
     /// A piece of the request's body that was taken ahead.
     pub(super) next: Cell<Option<Py<PyBytes>>>,
@@ -374,7 +374,7 @@ impl HttpCall {
         Ok(())
     }
 
-    /// Whether the application was told that the client has disconnected.
+    /// Whether the application has got `http.disconnect`.
     #[getter]
     fn get_has_told(&self) -> PyResult<bool> {
         Ok(self.local()?.has_told.get())

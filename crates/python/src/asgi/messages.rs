@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
 
-/// What the first error is of a field that is no pair of bytes.
+/// Whether an error is about the types of header fields.
 fn is_of_headers(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyIndexError>(py)
 }
@@ -44,7 +44,7 @@ fn type_of<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     };
     match kind.map(Bound::cast_into_exact::<PyString>) {
         Some(Ok(kind)) => Ok(kind),
-        // Another mapping, a subclass of str, or what is no message.
+        // Another mapping, a subclass of str, or something that is not a message.
         _ => {
             let kind = imports::asgi_message_type(py)?.invoke((message,))?;
             Ok(kind.cast_into::<PyString>()?)
@@ -52,9 +52,34 @@ fn type_of<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     }
 }
 
-fn is(kind: &Bound<'_, PyString>, known: &Bound<'_, PyString>) -> PyResult<bool> {
+/// The types of messages that an application sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Start,
+    Body,
+    Hint,
+    File,
+    Trailers,
+    Other,
+}
+
+fn kind_of(text: &Bound<'_, PyString>) -> PyResult<Kind> {
+    let py = text.py();
     // Literals of a program are interned.
-    Ok(kind.is(known) || kind.to_cow()? == known.to_cow()?)
+    if text.is(pyo3::intern!(py, "http.response.start")) {
+        return Ok(Kind::Start);
+    }
+    if text.is(pyo3::intern!(py, "http.response.body")) {
+        return Ok(Kind::Body);
+    }
+    Ok(match &*text.to_cow()? {
+        "http.response.start" => Kind::Start,
+        "http.response.body" => Kind::Body,
+        "http.response.early_hint" => Kind::Hint,
+        "http.response.pathsend" => Kind::File,
+        "http.response.trailers" => Kind::Trailers,
+        _ => Kind::Other,
+    })
 }
 
 impl HttpCall {
@@ -65,41 +90,39 @@ impl HttpCall {
     ) -> PyResult<Option<Py<PyAny>>> {
         let py = slf.py();
         let this = slf.get();
-        let kind = type_of(message)?;
+        let text = type_of(message)?;
+        let kind = kind_of(&text)?;
         let stage = this.local()?.stage.get();
         if stage == Stage::Start {
-            if is(&kind, pyo3::intern!(py, "http.response.start"))? {
-                return this.begin_response(message).map(|()| None);
+            match kind {
+                Kind::Start => this.begin_response(message)?,
+                Kind::Hint => drop(imports::asgi_hint(py)?.invoke((slf, message))?),
+                _ => return Err(unexpected(slf, &text)),
             }
-            if is(&kind, pyo3::intern!(py, "http.response.early_hint"))? {
-                imports::asgi_hint(py)?.invoke((slf, message))?;
-                return Ok(None);
-            }
-            return Err(unexpected(slf, &kind));
+            return Ok(None);
         }
-        let is_of_trailers = is(&kind, pyo3::intern!(py, "http.response.trailers"))?;
-        if stage == Stage::Done || (stage == Stage::Trailers) != is_of_trailers {
-            return Err(unexpected(slf, &kind));
+        if stage == Stage::Done || (stage == Stage::Trailers) != (kind == Kind::Trailers) {
+            return Err(unexpected(slf, &text));
         }
         if this.is_disconnected()? {
             return Err(client_gone(py));
         }
-        if is(&kind, pyo3::intern!(py, "http.response.body"))? {
-            if this.send_body(message)? {
-                return Ok(None);
+        match kind {
+            Kind::Body if this.send_body(message)? => Ok(None),
+            Kind::Body => {
+                let waiting = imports::asgi_wait_for_room(py)?.invoke((slf,))?;
+                Ok(Some(waiting.unbind()))
             }
-            let waiting = imports::asgi_wait_for_room(py)?.invoke((slf,))?;
-            return Ok(Some(waiting.unbind()));
+            Kind::File if stage == Stage::FirstBody => {
+                let sending = imports::asgi_send_file(py)?.invoke((slf, message))?;
+                Ok(Some(sending.unbind()))
+            }
+            Kind::Trailers => {
+                imports::asgi_send_trailers(py)?.invoke((slf, message))?;
+                Ok(None)
+            }
+            _ => Err(unexpected(slf, &text)),
         }
-        if stage == Stage::FirstBody && is(&kind, pyo3::intern!(py, "http.response.pathsend"))? {
-            let sending = imports::asgi_send_file(py)?.invoke((slf, message))?;
-            return Ok(Some(sending.unbind()));
-        }
-        if is_of_trailers {
-            imports::asgi_send_trailers(py)?.invoke((slf, message))?;
-            return Ok(None);
-        }
-        Err(unexpected(slf, &kind))
     }
 
     fn begin_response(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {

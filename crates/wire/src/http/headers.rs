@@ -58,14 +58,6 @@ pub(super) const fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// Append bytes as characters: every byte is the character of its number (ISO 8859-1).
-pub(super) fn push_latin_1(text: &mut String, bytes: &[u8]) {
-    match str::from_utf8(bytes) {
-        Ok(same) if bytes.is_ascii() => text.push_str(same),
-        _ => text.extend(bytes.iter().copied().map(char::from)),
-    }
-}
-
 /// Every byte is the character of its number (ISO 8859-1), so nothing is lost.
 pub(super) fn latin_1(bytes: &[u8]) -> String {
     match str::from_utf8(bytes) {

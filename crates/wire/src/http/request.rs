@@ -1,7 +1,7 @@
 //! Requests: cutting a scanned head into its parts, and the rules that take the whole of it.
 
 use super::authority::is_authority;
-use super::headers::{Headers, latin_1, push_latin_1};
+use super::headers::{Headers, latin_1};
 use super::scan::{Fault, Scanner};
 use super::{Limits, Refusal};
 use std::borrow::Cow;
@@ -57,7 +57,7 @@ impl Request {
     /// A request of these parts. Its header lines are added by [`Request::add`].
     pub fn new(method: &str, target: &str, minor_version: u8) -> Self {
         let mut request = Self::with_capacity(method.len() + target.len(), 0);
-        request.begin(method.as_bytes(), target.as_bytes(), minor_version);
+        request.begin(method, target, minor_version);
         request
     }
 
@@ -80,24 +80,12 @@ impl Request {
         }
     }
 
-    fn begin(&mut self, method: &[u8], target: &[u8], minor_version: u8) {
-        push_latin_1(&mut self.text, method);
+    fn begin(&mut self, method: &str, target: &str, minor_version: u8) {
+        self.text.push_str(method);
         self.method_end = self.text.len();
-        push_latin_1(&mut self.text, target);
+        self.text.push_str(target);
         self.target_end = self.text.len();
         self.minor_version = minor_version;
-    }
-
-    /// Add a header line as it was sent.
-    fn add_line(&mut self, line: &[u8]) {
-        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
-        requires!("rfc9110/5.5/1");
-        let value = trim(line.get(colon + 1..).unwrap_or_default());
-        push_latin_1(&mut self.text, &line[..colon]);
-        let name = self.text.len();
-        push_latin_1(&mut self.text, value);
-        let value = self.text.len();
-        self.lines.push(Ends { name, value });
     }
 
     /// The method as sent; methods are case-sensitive.
@@ -213,14 +201,29 @@ pub fn parse_request(bytes: &[u8], limits: &Limits) -> Result<Option<(Request, u
 
 /// Cuts a scanned head: every separator is known to be where it is looked for.
 fn build(head: &[u8], header_lines: usize) -> Request {
-    let mut lines = lines(head);
-    let first = lines.next().unwrap_or_default();
-    let mut parts = first.split(|byte| *byte == b' ');
-    let mut part = || parts.next().unwrap_or_default();
+    match str::from_utf8(head) {
+        Ok(head) if head.is_ascii() => build_from_text(head, header_lines),
+        // Every separator is ASCII, and no other character becomes one.
+        _ => build_from_text(&latin_1(head), header_lines),
+    }
+}
+
+fn build_from_text(head: &str, header_lines: usize) -> Request {
     let mut request = Request::with_capacity(head.len(), header_lines);
-    request.begin(part(), part(), minor_version(part()));
-    for line in lines {
-        request.add_line(line);
+    let mut rest = head;
+    let mut next_line = || {
+        let end = memchr::memchr(b'\r', rest.as_bytes()).filter(|end| *end > 0)?;
+        let line = &rest[..end];
+        rest = &rest[end + 2..];
+        Some(line)
+    };
+    let mut parts = next_line().unwrap_or_default().split(' ');
+    let mut part = || parts.next().unwrap_or_default();
+    request.begin(part(), part(), minor_version(part().as_bytes()));
+    while let Some(line) = next_line() {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        requires!("rfc9110/5.5/1");
+        request.add(name, value.trim_matches([' ', '\t']));
     }
     request
 }
@@ -293,7 +296,7 @@ fn check_target(request: &Request) -> Result<(), Refusal> {
     }
     // In C a name ends at a zero byte: a host would check one name and open another.
     let path = target.split('?').next().unwrap_or_default();
-    if path.contains("%00") {
+    if path.contains('%') && path.contains("%00") {
         return Err(Refusal::new(400, "the path has a zero byte (%00)"));
     }
     Ok(())
@@ -307,6 +310,9 @@ fn absolute_rest(target: &str) -> Option<&str> {
 
 /// The scheme of an absolute target of this family of schemes.
 pub(super) fn scheme(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return None;
+    }
     let (scheme, _) = target.split_once("://")?;
     ["http", "https", "ws", "wss"]
         .iter()

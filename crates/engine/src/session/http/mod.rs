@@ -127,6 +127,8 @@ pub(crate) struct Head {
     reader: RequestReader,
     client: Option<Box<ClientHead>>,
     exchange: Exchange,
+    /// An application was called, and has answered, for the request before this one.
+    was_called: bool,
     // Boxed, because most heads have none, and a connection that waits for its next request has a
     // head.
     upgrade: Option<Box<Upgrade>>,
@@ -157,6 +159,15 @@ impl Head {
             client: Some(Box::new(ClientHead::new(opening))),
             ..Self::default()
         }
+    }
+}
+
+/// Whether the next request has to wait for its turn: an application's call may take long, and other
+/// connections are served between two of them.
+pub(crate) fn takes_turns<P>(session: &mut Session<P>) -> bool {
+    match &mut session.stage {
+        Stage::Head(head) => std::mem::take(&mut head.was_called),
+        _ => false,
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::sink::{HttpSink, Outcome};
 use super::super::websocket::{self, compression};
 use super::super::{Session, Stage};
 use super::Answer;
-use super::{body, exchange};
+use super::{body, exchange, streaming};
 use crate::memory;
 use crate::options::{Framing, WebSocketOptions};
 use vespiary_trace::requires;
@@ -125,6 +125,13 @@ pub(super) fn ask<S: HttpSink>(
 ) {
     let answer = sink.request(request, body);
     give(session, sink, answer);
+    // Most applications have answered by now.
+    if let Some(step) = sink.take_only_step() {
+        streaming::take(session, sink, step);
+        if let Stage::Head(head) = &mut session.stage {
+            head.was_called = true;
+        }
+    }
 }
 
 /// The host accepts a request that cannot become a WebSocket.

@@ -682,7 +682,7 @@ class Hooks:
     working: Callable[..., bool] | None
     end: Callable[..., Any] | None
     request: Callable[..., Any] | None
-    exchange: Callable[..., Any] | None
+    exchange: Callable[..., Any] | Application | None
     path_pattern: PathPattern | None
     limit: Callable[..., Any] | None
     shutdown: Callable[..., Any] | None
@@ -710,7 +710,7 @@ class Hooks:
         working: Callable[..., bool] | None = None,
         end: Callable[..., Any] | None = None,
         request: Callable[..., Any] | None = None,
-        exchange: Callable[..., Any] | None = None,
+        exchange: Callable[..., Any] | Application | None = None,
         path_pattern: PathPattern | None = None,
         limit: Callable[..., Any] | None = None,
         shutdown: Callable[..., Any] | None = None,

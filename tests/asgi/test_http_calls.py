@@ -37,7 +37,7 @@ async def test_header_fields_of_many_requests_are_their_own() -> None:
                 some = {name: str(turn * (at % 2)) for name in names[at : at + 50]}
                 some["X-Long"] = "long" * 100
                 some["X-Empty"] = ""
-                await client.ask("GET", "/", **some)
+                await client.ask("GET", "/", None, **some)
                 fields = [(name.lower().encode(), value.encode()) for name, value in some.items()]
                 expected.append([(b"host", b"a"), *fields, (b"added", b"1")])
     assert found == expected
@@ -55,12 +55,12 @@ async def test_a_message_is_sent_when_it_is_awaited_and_only_once() -> None:
         with pytest.raises(TypeError, match="must be bytes"):
             await wrong
         # It is a coroutine, for those who make a task of it.
-        received = asyncio.create_task(receive())  # type: ignore[arg-type]
-        seen.append((await received)["type"])
-        sent = send({"type": "http.response.body", "body": b"sent"})
-        await asyncio.create_task(sent)  # type: ignore[arg-type]
-        never = send({"type": "http.response.body", "body": b"never"})
-        never.close()  # type: ignore[attr-defined]
+        received: Any = receive()
+        seen.append((await asyncio.create_task(received))["type"])
+        sent: Any = send({"type": "http.response.body", "body": b"sent"})
+        await asyncio.create_task(sent)
+        never: Any = send({"type": "http.response.body", "body": b"never"})
+        never.close()
 
     assert (await ask(app)).body == b"sent"
     assert seen == ["http.request"]
@@ -76,7 +76,8 @@ async def test_an_exception_can_be_raised_where_a_message_waits() -> None:
                 await receive()
         except TimeoutError:
             seen.append("timeout")
-        waiting = asyncio.create_task(receive())  # type: ignore[arg-type]
+        received: Any = receive()
+        waiting = asyncio.create_task(received)
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -130,8 +131,10 @@ async def test_messages_may_be_other_mappings_than_dicts() -> None:
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 201, "headers": ((b"a", b"b"),)}
-        await send(UserDict(start))  # type: ignore[arg-type]
-        await send(ChainMap({"type": "http.response.body"}, {"body": bytearray(b"x")}))  # type: ignore[arg-type]
+        body: list[Any] = [{"type": "http.response.body"}, {"body": bytearray(b"x")}]
+        messages: list[Any] = [UserDict(start), ChainMap(*body)]
+        for message in messages:
+            await send(message)
 
     reply = await ask(app)
     assert (reply.status, reply.header(b"a"), reply.body) == (201, b"b", b"x")

@@ -445,10 +445,9 @@ impl HttpCall {
             visit.call(&*local.headers.as_ptr())?;
             visit.call(&*local.next.as_ptr())?;
             visit.call(&*local.scope.as_ptr())?;
-            for owned in [&*local.coroutine.as_ptr(), &*local.task.as_ptr()] {
-                if let Some(owned) = owned {
-                    owned.visit(&visit)?;
-                }
+            let owned = [&*local.coroutine.as_ptr(), &*local.task.as_ptr()];
+            for owned in owned.into_iter().flatten() {
+                owned.visit(&visit)?;
             }
         }
         Ok(())

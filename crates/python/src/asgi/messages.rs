@@ -10,6 +10,9 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
 
+/// A piece of a body, and the one behind it, if that is there.
+type Pieces<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
+
 /// Whether an error is about the types of header fields.
 fn is_of_headers(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyIndexError>(py)
@@ -42,14 +45,12 @@ fn type_of<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
         Ok(message) => message.get_item(name)?,
         Err(_) => None,
     };
-    match kind.map(Bound::cast_into_exact::<PyString>) {
-        Some(Ok(kind)) => Ok(kind),
-        // Another mapping, a subclass of str, or something that is not a message.
-        _ => {
-            let kind = imports::asgi_message_type(py)?.invoke((message,))?;
-            Ok(kind.cast_into::<PyString>()?)
-        }
+    if let Some(Ok(kind)) = kind.map(Bound::cast_into_exact::<PyString>) {
+        return Ok(kind);
     }
+    // Another mapping, a subclass of str, or something that is not a message.
+    let kind = imports::asgi_message_type(py)?.invoke((message,))?;
+    Ok(kind.cast_into::<PyString>()?)
 }
 
 /// The types of messages that an application sends.
@@ -284,10 +285,7 @@ impl HttpCall {
 
     /// The next piece of the request's body, and the one behind it, as far as they are there: where
     /// that is the end, one message is enough. `b""` is the end.
-    fn take_pieces<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Option<(Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>)>> {
+    fn take_pieces<'py>(&self, py: Python<'py>) -> PyResult<Option<Pieces<'py>>> {
         let exchange = self.exchange.get();
         let piece = match self.local()?.next.take() {
             Some(piece) => piece,

@@ -11,6 +11,10 @@ use vespiary_trace::requires;
 const USUAL_BYTES: usize = 256;
 
 /// What header lines say about their response.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them may be true together"
+)]
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Facts {
     /// The length that they announce.

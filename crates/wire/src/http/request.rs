@@ -43,13 +43,9 @@ impl Headers for Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Request")
-            .field("method", &self.method())
-            .field("target", &self.target())
-            .field("minor_version", &self.minor_version)
-            .field("lines", &self.lines().collect::<Vec<_>>())
-            .finish()
+        let (method, target, minor) = (self.method(), self.target(), self.minor_version);
+        write!(formatter, "{method} {target} HTTP/1.{minor} ")?;
+        formatter.debug_list().entries(self.lines()).finish()
     }
 }
 

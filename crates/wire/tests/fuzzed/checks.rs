@@ -59,13 +59,15 @@ pub fn head(bytes: &[u8]) {
     let Ok(Some((request, end))) = whole else {
         return;
     };
-    // RFC 9110 2.5: a later minor version is read like 1.1. The other parser refuses it.
-    if request.minor_version > 1 {
-        return;
-    }
     let mut lines = [httparse::EMPTY_HEADER; 20];
     let mut theirs = httparse::Request::new(&mut lines);
-    assert_eq!(theirs.parse(bytes), Ok(httparse::Status::Complete(end)));
+    let status = theirs.parse(bytes);
+    // RFC 9110 2.5: a later minor version is read like 1.1. The other parser refuses it.
+    if status == Err(httparse::Error::Version) {
+        assert!(bytes.windows(8).any(|part| part == b" HTTP/1."));
+        return;
+    }
+    assert_eq!(status, Ok(httparse::Status::Complete(end)));
     assert_eq!(theirs.method, Some(request.method()));
     assert_eq!(theirs.path, Some(request.target()));
     assert_eq!(theirs.headers.len(), request.line_count());

@@ -30,13 +30,18 @@ fn assert_request_alike(bytes: &[u8]) {
     let Ok(Some((request, consumed))) = parse_request(bytes, &LIMITS) else {
         return;
     };
-    if request.target().contains(['"', '<', '>']) || request.minor_version > 1 {
+    if request.target().contains(['"', '<', '>']) {
         return;
     }
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut theirs = httparse::Request::new(&mut headers);
     let status = theirs.parse(bytes);
     let shown = String::from_utf8_lossy(bytes);
+    // RFC 9110 2.5: a later minor version is read like 1.1. The other parser refuses it.
+    if status == Err(httparse::Error::Version) {
+        assert!(shown.contains(" HTTP/1."), "{shown:?}");
+        return;
+    }
     assert_eq!(
         status,
         Ok(httparse::Status::Complete(consumed)),

@@ -130,6 +130,18 @@ def test_a_pid_file_that_cannot_be_written_is_named(run: Run, folder: Path) -> N
     assert f"pid_file {folder}/missing/pid: cannot be written: No such file" in server.log
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("missing/audit", "there is no folder"), (".", "is a folder")]
+)
+def test_an_audit_log_that_cannot_be_there_stops_the_start(
+    run: Run, folder: Path, name: str, words: str
+) -> None:
+    head = f'[admin]\nurl = "http://127.0.0.1:0/"\naudit_file = "{name}"'
+    server = run(TEXT.format(head=head, more=""))
+    assert server.end() == 2
+    assert f"wasp.toml:3: admin.audit_file: {words}" in server.log
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give rights up")
 def test_a_configuration_that_may_not_be_read_is_an_error(folder: Path) -> None:
     (folder / "wasp.toml").write_text(TEXT.format(head="", more=""))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vespiary._site import Site
-from vespiary._toml_files import FileError
+from vespiary._toml_files import FileError, Problem
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import Handler
@@ -83,6 +83,8 @@ def admin_sites(platform: Platform, source: Source, table: AdminTable) -> list[S
     audit_file = None
     if table.audit_file is not None:
         audit_file = source.folder_of(("admin", "audit_file")) / table.audit_file
+        if platform.sockets is not None:
+            _check_audit_file(source, audit_file)
     admin = Admin(platform, table, audit_file)
     sites = [Site.make(admin, table.url, options)]
     if admin.dashboard is not None:
@@ -90,6 +92,19 @@ def admin_sites(platform: Platform, source: Source, table: AdminTable) -> list[S
         url = table.url.replace(endpoint.scheme, live, 1).rstrip("/") + "/live"
         sites.append(Site.make(admin.dashboard.live, url, options))
     return sites
+
+
+def _check_audit_file(source: Source, file: Path) -> None:
+    """Report a place where no file can be. A service manager may make the folder at the start.
+
+    Raises:
+        FileError: it is such a place.
+    """
+    if file.is_dir():
+        source.report(Problem(("admin", "audit_file"), f"is a folder: {file}"))
+    elif not file.parent.is_dir():
+        source.report(Problem(("admin", "audit_file"), f"there is no folder {file.parent}"))
+    source.check()
 
 
 class Admin(Handler):

@@ -68,7 +68,7 @@ def test_presence_covers_all_nodes_through_a_restart_of_the_broker(
     made[2].server.end()
     for one in (made[1], late):
         sees(one, "nobody")
-        assert "Removed 1 member of process" in one.server.log
+        one.server.wait_for("Removed 1 member of process")
 
 
 def test_a_node_that_starts_later_retains_what_the_others_do_and_the_last_writer_wins(

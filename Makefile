@@ -48,7 +48,9 @@ run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
 		$(python) -m vespiary cert --days 825 --folder examples/wasp)
 	@exec $(python) $(if $(filter %.toml,$(DEMO)),-m vespiary run) $(DEMO)
 
-build-for-tests: $(stamps)/group-test $(stamps)/core-$(quick)
+# Pip waits for the network and the disk while the crates are compiled.
+build-for-tests:
+	@$(MAKE) -j2 $(stamps)/group-test $(stamps)/core-$(quick)
 
 test: build-for-tests ## Build, and run the tests for every change (under 8 minutes)
 	@$(python) tools/run_tests.py test
@@ -99,7 +101,6 @@ suites: build-for-tests ## Run other projects' own tests on our loop, and with o
 	@$(python) -m tests.suites uvloop
 	@$(python) -m tests.suites http --every-cut
 	@$(python) -m tests.suites h1spec
-	@$(python) -m tests.suites peers --every-cut
 	@$(python) -m tests.suites starlette
 	@$(python) -m tests.suites fastapi
 
@@ -135,6 +136,9 @@ $(stamps)/group-%: pyproject.toml tools/constraints.txt $(stamps)/python
 	@echo "==> Installing the tools of the group '$*' into $(VENV)"
 	@$(install) --group $*
 	@touch $@
+
+# One pip at a time.
+$(stamps)/group-test: | $(stamps)/group-build
 
 # The extension lies in src/vespiary with the Python version in its name, so that environments of
 # several Pythons share one checkout. The stamp core-PROFILE says which profile is there.

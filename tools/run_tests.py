@@ -17,6 +17,8 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from xml.etree import ElementTree
@@ -38,6 +40,8 @@ from suite import (
 
 REPORTS = CHECKOUT / ".cache" / "test"
 CARGO = ["cargo", "test", "--locked"]
+# The Python crate is a binding: Python's tests are its tests.
+RUST = [*CARGO, "--workspace", "--exclude", "vespiary-python"]
 NOTHING_COLLECTED = 5
 SEEDS = "0..20000"
 NOT_UNDER_VALGRIND = {
@@ -78,9 +82,16 @@ def main() -> int:
 
 
 def run_quick(steps: Steps) -> None:
-    """What a person who changes something wants to know."""
-    run_rust(steps)
-    run_folders(steps, QUICK, "not slow")
+    """What a person who changes something wants to know.
+
+    The crates' tests run beside Python's, which wait for most of their time.
+    """
+    built = steps.run("The Rust tests are built", [*RUST, "--no-run"])
+    with ThreadPoolExecutor(1) as beside:
+        rust = beside.submit(run_rust) if built else None
+        run_folders(steps, QUICK, "not slow")
+    if rust:
+        rust.result().report(steps)
     steps.left = LEFT_TO_ALL
 
 
@@ -167,29 +178,39 @@ def run_cells(steps: Steps, name: str, label: str, command: list[str]) -> None:
     steps.run(name, [*command, *page], reasons=lambda: failures(report))
 
 
-def run_rust(steps: Steps) -> None:
-    """Run the crates' tests, passing their output on and counting those that were ignored."""
-    name = "Rust tests (cargo test)"
-    print(f"\n==> {name}", flush=True)
+@dataclass(frozen=True, slots=True)
+class RustRun:
+    """What the crates' tests have written, and with which exit status they ended."""
+
+    lines: list[str]
+    status: int
+    seconds: float
+
+    def report(self, steps: Steps) -> None:
+        """Print all but what passed, and add the outcome; tests that were ignored are counted."""
+        name = "Rust tests (cargo test), beside those of Python"
+        shown = [line for line in self.lines if not re.match(r"test .* \.\.\. ok$", line)]
+        print(f"\n==> {name}", *shown, sep="\n", flush=True)
+        ignored = [line for line in shown if re.match(r"test .* \.\.\. ignored", line)]
+        failed = [line for line in shown if re.match(r"test .* \.\.\. FAILED|error", line)]
+        forbid_skips = os.environ.get("VESPIARY_FORBID_SKIPS") == "1"
+        passed = self.status == 0 and not (forbid_skips and ignored)
+        reasons = [*failed, *(ignored if forbid_skips else [])]
+        steps.record(name, passed, self.seconds, ignored, reasons)
+
+
+def run_rust() -> RustRun:
+    """Run the crates' tests."""
     began = time.monotonic()
-    # The Python crate is a binding: Python's tests are its tests.
-    command = [*CARGO, "--workspace", "--exclude", "vespiary-python", "--no-fail-fast"]
-    ignored = []
-    failed = []
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if re.match(r"test .* \.\.\. ok$", line):
-                continue
-            print(line, end="", flush=True)
-            if re.match(r"test .* \.\.\. ignored", line):
-                ignored.append(line.strip())
-            if re.match(r"test .* \.\.\. FAILED|error", line):
-                failed.append(line.strip())
-    forbid_skips = os.environ.get("VESPIARY_FORBID_SKIPS") == "1"
-    passed = process.returncode == 0 and not (forbid_skips and ignored)
-    reasons = [*failed, *(ignored if forbid_skips else [])]
-    steps.record(name, passed, time.monotonic() - began, ignored, reasons)
+    done = subprocess.run(
+        [*RUST, "--no-fail-fast"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return RustRun(done.stdout.splitlines(), done.returncode, time.monotonic() - began)
 
 
 def run_folders(

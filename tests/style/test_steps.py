@@ -46,3 +46,28 @@ def test_the_last_lines_say_which_tests_and_cells_failed_and_why(tmp_path: Path)
         "test failed: Without reasons",
         "  exit status 4",
     ]
+
+
+RUST = """
+import sys
+from run_tests import RustRun
+from steps import Steps
+steps = Steps("test")
+RustRun(["test a ... ok", "test b ... FAILED", "test c ... ignored, why"], 101, 1.0).report(steps)
+sys.exit(steps.finish())
+"""
+
+
+def test_of_the_crates_tests_those_that_failed_or_did_not_run_are_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUST],
+        cwd=TOOLS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "  test b ... FAILED" in done.stdout.splitlines()
+    assert "test c ... ignored, why" in done.stdout.partition("summary")[2]
+    assert "test a" not in done.stdout

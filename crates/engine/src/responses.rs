@@ -63,8 +63,8 @@ impl<H: Host> Connection<H> {
     /// [`Connection::end_response`] do, in one step.
     ///
     /// # Errors
-    /// As for these. Nothing was sent; where the body is not what its head says, the connection must
-    /// end.
+    /// As for these. Nothing was sent; where the body is not what its head says, the connection
+    /// must end.
     pub fn send_response(
         self: &Rc<Self>,
         status: u16,

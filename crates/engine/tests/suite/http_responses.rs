@@ -1,23 +1,20 @@
 //! Responses whose bodies follow their heads piece by piece, RFC 9112 sections 6 and 7.1.
 
 use crate::http_keep_alive::{GET, LENGTH, answer, answered, get, plain, telling};
+use crate::http_whole_responses::fields;
 use crate::kit::http::{asked, later, requests};
 use crate::kit::{Bench, Conn, Ending, Peer, Script, Told};
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
+use vespiary_engine::Answer;
 use vespiary_engine::port::FilePart;
 use vespiary_engine::wire::http::{BodyLength, BodyReader, Fields};
-use vespiary_engine::{Answer, Content};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_body_without_a_length_comes_in_chunks,
     steps_that_are_taken_inside_a_callback_are_the_same,
     a_body_of_known_length_comes_as_it_is,
-    a_whole_response_comes_with_its_length,
-    a_whole_response_is_the_same_inside_a_callback,
-    a_whole_response_of_a_wrong_length_ends_with_a_reset,
     a_client_of_http_1_0_gets_a_body_that_ends_with_the_connection,
     a_response_to_head_has_no_body,
     trailer_fields_come_behind_the_chunks,
@@ -41,14 +38,6 @@ on_every_driver!(
 
 fn header(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
-}
-
-fn fields(lines: &[(&str, &str)]) -> Fields {
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|(name, value)| header(name, value))
-        .collect();
-    Fields::of(&lines).expect("clean lines")
 }
 
 fn begin(connection: &Conn, headers: &[(&str, &str)]) -> bool {
@@ -115,72 +104,6 @@ fn steps_that_are_taken_inside_a_callback_are_the_same(bench: &Bench) {
         peer.head(bench);
         let expected = format!("/{number}").repeat(3);
         assert_eq!(chunks(bench, &mut peer), expected.as_bytes());
-    }
-}
-
-fn whole(connection: &Conn, lines: &[(&str, &str)], body: &[u8]) -> Result<(), String> {
-    let body = Content::Bytes(Cow::Borrowed(body));
-    connection.send_response(200, fields(lines), body)
-}
-
-fn a_whole_response_comes_with_its_length(bench: &Bench) {
-    let place = bench.listen(plain(), later());
-    let mut peer = bench.connect(&place);
-    for lines in [&[][..], &[("content-length", "5")]] {
-        let connection = asked(bench, &mut peer, GET);
-        whole(&connection, lines, b"honey").expect("a response");
-        let head = peer.head(bench);
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        let lengths = head
-            .to_lowercase()
-            .matches("\r\ncontent-length: 5\r\n")
-            .count();
-        assert_eq!(lengths, 1, "{head}");
-        assert!(head.contains("\r\nDate: "), "{head}");
-        assert_eq!(peer.take(bench, 5), b"honey");
-    }
-    let connection = asked(bench, &mut peer, b"HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
-    whole(&connection, &[("Connection", "close")], b"honey").expect("a response");
-    let head = peer.head(bench);
-    assert!(head.contains("\r\nContent-Length: 5\r\n"), "{head}");
-    assert_eq!(peer.take_rest(bench), (Vec::new(), Ending::Finished));
-    assert_eq!(answered(&place, 200), 3);
-}
-
-fn a_whole_response_is_the_same_inside_a_callback(bench: &Bench) {
-    let script = Script::echo().on_request(|connection, request| {
-        whole(connection, &[], request.target().as_bytes()).expect("a response");
-        Answer::Later
-    });
-    let place = bench.listen(plain(), script);
-    let mut peer = bench.connect(&place);
-    let many: Vec<u8> = (0..20).flat_map(|it| get(&format!("/{it}"), "")).collect();
-    peer.send(bench, &many);
-    for number in 0..20 {
-        let (head, body) = answer(bench, &mut peer);
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert_eq!(body, format!("/{number}"));
-    }
-}
-
-fn a_whole_response_of_a_wrong_length_ends_with_a_reset(bench: &Bench) {
-    for length in ["4", "6"] {
-        let place = bench.listen(plain(), later());
-        let mut peer = bench.connect(&place);
-        let connection = asked(bench, &mut peer, GET);
-        let lines = [("Content-Length", length)];
-        whole(&connection, &lines, b"honey").expect_err("a wrong length");
-        connection.break_response("wrong");
-        assert_eq!(peer.take_rest(bench).1, Ending::Reset);
-
-        let script = Script::echo().on_request(move |connection, _| {
-            let _ = whole(connection, &[("Content-Length", length)], b"honey");
-            Answer::Later
-        });
-        let place = bench.listen(plain(), script);
-        let mut peer = bench.connect(&place);
-        peer.send(bench, GET);
-        assert_eq!(peer.take_rest(bench).1, Ending::Reset);
     }
 }
 

@@ -25,6 +25,7 @@ mod http_bodies;
 mod http_keep_alive;
 mod http_responses;
 mod http_streams;
+mod http_whole_responses;
 mod kinds;
 mod layers;
 mod life;

@@ -147,8 +147,8 @@ impl BodyWriter {
         })
     }
 
-    /// What ends the head of the response: a `Transfer-Encoding` where the body comes in chunks, and
-    /// the empty line.
+    /// What ends the head of the response: a `Transfer-Encoding` where the body comes in chunks,
+    /// and the empty line.
     pub fn head_end(self) -> &'static [u8] {
         match self {
             Self::Chunked => b"Transfer-Encoding: chunked\r\n\r\n",

@@ -162,8 +162,8 @@ impl Head {
     }
 }
 
-/// Whether the next request has to wait for its turn: an application's call may take long, and other
-/// connections are served between two of them.
+/// Whether the next request has to wait for its turn: an application's call may take long, and
+/// other connections are served between two of them.
 pub(crate) fn takes_turns<P>(session: &mut Session<P>) -> bool {
     match &mut session.stage {
         Stage::Head(head) => std::mem::take(&mut head.was_called),

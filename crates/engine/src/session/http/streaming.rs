@@ -97,8 +97,8 @@ pub(crate) fn begin<S: HttpSink>(
     Ok(writer != BodyWriter::Absent)
 }
 
-/// Send a whole response in one piece, with the length of its body. A body that is not what its head
-/// says ends the connection.
+/// Send a whole response in one piece, with the length of its body. A body that is not what its
+/// head says ends the connection.
 pub(crate) fn whole<S: HttpSink>(
     session: &mut Session<S::Payload>,
     sink: &S,

@@ -101,6 +101,7 @@ suites: build-for-tests ## Run other projects' own tests on our loop, and with o
 	@$(python) -m tests.suites uvloop
 	@$(python) -m tests.suites http --every-cut
 	@$(python) -m tests.suites h1spec
+	@$(python) -m tests.suites peers --every-cut
 	@$(python) -m tests.suites starlette
 	@$(python) -m tests.suites fastapi
 

@@ -1,6 +1,6 @@
 """`python -m vespiary` is the command `vespiary`."""
 
-from vespiary.cli.main import main
+from vespiary.cli._entry import main
 
 if __name__ == "__main__":
     main()

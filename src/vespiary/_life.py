@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from vespiary._site import Site
 
 __all__ = ["Life", "topic_statistics"]
+
+_numbers = itertools.count(1)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -55,6 +58,7 @@ class Life:
         certificates of the endpoints. waiting: The program's tasks that wait for the end.
         directory: Its connections that are found by an id.
         state: Who is present in topics, and what it shares with other processes.
+        number: Tells its timers from those of other runs in the same loop.
     """
 
     core: Core
@@ -81,6 +85,7 @@ class Life:
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
     directory: Directory = field(default_factory=Directory)
     state: SharedState = field(init=False)
+    number: int = field(default_factory=_numbers.__next__)
     members_max: InitVar[int | None] = None
 
     def __post_init__(self, members_max: int | None) -> None:

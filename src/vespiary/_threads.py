@@ -31,6 +31,7 @@ from vespiary._hooks import streamed_response
 from vespiary._pool import Pool
 from vespiary._simulated import post
 from vespiary.errors import ConfigurationError, ConnectionClosed
+from vespiary.filters import Filter
 from vespiary.statistics import ThreadStatistics
 
 if TYPE_CHECKING:
@@ -218,6 +219,10 @@ class ThreadedHooks:
         callback: Callable[[Connection], object],
         is_repeated: bool,
     ) -> None:
+        if isinstance(getattr(callback, "__self__", None), Filter):
+            # As the filter's other methods.
+            refuse_coroutine(callback, callback(connection))
+            return
         if is_repeated and self._waits(connection, callback):
             return
         self._add(connection, [(callback, (connection,))])

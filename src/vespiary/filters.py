@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeGuard, cast
 
+from vespiary._callbacks import refuse_coroutine
 from vespiary.errors import ConfigurationError, ConnectionClosed
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ class Filter:
     """
 
     def opened(self, connection: Connection) -> None:
-        """The connection is ready for messages; called before the handler's `on_open`."""
+        """The connection is ready for messages; called before the handler's `on_open`.
+
+        It cannot be `async def`.
+        """
 
     def received(
         self, connection: Connection, data: bytes
@@ -114,8 +118,7 @@ class RateLimit(Filter):
         sent: float | None = None,
         burst_bytes: int | None = None,
     ) -> None:
-        is_count = type(burst_bytes) is int and 1 <= burst_bytes < 1 << 31
-        if burst_bytes is not None and not is_count:
+        if burst_bytes is not None and not _is_count(burst_bytes):
             raise _wrong("burst_bytes", burst_bytes, "a whole number of at least 1, or None")
         self._received = _Bucket("received", received, burst_bytes)
         self._sent = _Bucket("sent", sent, burst_bytes)
@@ -184,6 +187,9 @@ class ByteDump(Filter):
         level: With which level; default: INFO.
         bytes_max: The most bytes of one batch that are shown; None for all. 1,024: a head, or a
             screen.
+
+    Raises:
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(
@@ -193,6 +199,10 @@ class ByteDump(Filter):
         level: int = logging.INFO,
         bytes_max: int | None = 1024,
     ) -> None:
+        if type(level) is not int:
+            raise _wrong("level", level, "a number, such as logging.INFO")
+        if bytes_max is not None and not _is_count(bytes_max):
+            raise _wrong("bytes_max", bytes_max, "a whole number of at least 1, or None")
         self._logger = logger or logging.getLogger("vespiary.bytes")
         self._level = level
         self._bytes_max = bytes_max
@@ -228,20 +238,37 @@ class Deflate(Filter):
         level: From 1 (fast) to 9 (small).
         batch_bytes_max: The most bytes that one received batch may inflate to; more reset the
             connection. 4 MiB: sixty times a batch of 64 KiB, and texts shrink to a tenth.
+
+    A peer that ends its compressed stream cannot send more: bytes behind it reset the connection.
+
+    Raises:
+        ConfigurationError: an argument is not valid.
     """
 
     def __init__(self, level: int = 6, *, batch_bytes_max: int = 4 << 20) -> None:
+        if type(level) is not int or not 1 <= level <= 9:
+            raise _wrong("level", level, "a whole number from 1 to 9")
+        if not _is_count(batch_bytes_max):
+            raise _wrong("batch_bytes_max", batch_bytes_max, "a whole number of at least 1")
         self._deflate = zlib.compressobj(level)
         self._inflate = zlib.decompressobj()
         self._batch_bytes_max = batch_bytes_max
 
     def received(self, connection: Connection, data: bytes) -> bytes:
         """Inflate what arrived."""
-        inflated = self._inflate.decompress(data, self._batch_bytes_max)
-        if self._inflate.unconsumed_tail:
+        # zlib keeps what comes behind the end, without a limit.
+        inflated = b""
+        if not self._inflate.eof:
+            inflated = self._inflate.decompress(data, self._batch_bytes_max + 1)
+            data = self._inflate.unused_data
+        if len(inflated) > self._batch_bytes_max:
             raise ValueError(
-                f"{connection.peer} sent {len(data)} bytes that inflate to more than"
-                f" batch_bytes_max, which is {self._batch_bytes_max}"
+                f"{connection.peer} sent bytes that inflate to more than batch_bytes_max, which is"
+                f" {self._batch_bytes_max}"
+            )
+        if data:
+            raise ValueError(
+                f"{connection.peer} sent {len(data)} bytes behind the end of its compressed stream"
             )
         return inflated
 
@@ -254,6 +281,10 @@ def _dump_line(data: bytes, start: int) -> str:
     piece = data[start : start + 16]
     text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
     return f"{start:08x}  {piece.hex(' '):<47}  |{text}|"
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 1 <= value < 1 << 31
 
 
 def _is_number(value: object) -> bool:
@@ -288,6 +319,16 @@ async def _pass_on(
     return passed
 
 
+def _made(factory: FilterFactory) -> Filter:
+    made: object = factory()
+    if isinstance(made, Filter):
+        return made
+    raise TypeError(
+        f"filters= takes functions that return a vespiary.filters.Filter, such as a class of"
+        f" filters; {factory!r} returned {made!r}"
+    )
+
+
 def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
     """Put filters in front of a handler; whether there are any.
 
@@ -297,7 +338,7 @@ def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
         return False
 
     def make_chain() -> list[Filter]:
-        return [make() for make in factories]
+        return [_made(make) for make in factories]
 
     def received(connection: Connection, data: bytes) -> Filtered:
         passed: bytes | None = data
@@ -316,7 +357,7 @@ def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
         if not data:
             # That is how the native side says that the connection is open.
             for one in filters:
-                one.opened(connection)
+                refuse_coroutine(one.opened, one.opened(connection))
             return None
         passed: bytes | None = data
         rest = reversed(filters)

@@ -430,6 +430,7 @@ class Server:
             if life.certificates is not None:
                 life.certificates.leave()
             self._leave_signals(is_awaited=life.loop in self._own_loops or bool(life.waiting))
+            life.core.cancel_timers(life.number)
             self._ended_port = PortStatistics(**life.core.port_statistics())
             self._ended_topics = topic_statistics(life)
             self._ended_timers = TimerStatistics(**life.core.timer_statistics())
@@ -750,7 +751,8 @@ class Server:
             TypeError: `callback` is not callable, or is an async function.
         """
         life = self._running("set_timer")
-        return life.core.set_timer(seconds, timed_callback(callback, life.loop), repeat)
+        called = timed_callback(callback, life.loop)
+        return life.core.set_timer(seconds, called, repeat, life.number)
 
     def statistics(self) -> ServerStatistics:
         """Return the statistics since the start, or those of the latest run.

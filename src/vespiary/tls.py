@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -135,12 +136,17 @@ class ServerTLS:
         """Read the files again, for connections that begin from now on; from any thread.
 
         Open connections are not affected. If a file is not valid, the old certificate stays in use.
+        Only regular files are read: reading a pipe could block the server.
 
         Raises:
             ConfigurationError: a file is not what it should be.
             OSError: a file cannot be read.
         """
         self._read, self._changed = self._state(), None
+        for path in self._paths():
+            if path.exists() and not path.is_file() and not path.is_dir():
+                text = f"{str(path)!r} is not a regular file, so it is not read again"
+                raise ConfigurationError(text, subject="tls", value=path)
         settings = self._settings()
         for alpn, native in self._native.items():
             try:
@@ -179,11 +185,12 @@ class ServerTLS:
             self.reload_logged("its files have changed")
 
     def _state(self) -> _State:
-        """What is known of each file without reading it; None for one that is not there."""
+        """What is known of each file without reading it; None if it is not a regular file."""
+        return tuple(_file_state(path) for path in self._paths())
+
+    def _paths(self) -> list[Path]:
         paths = [path for pair in self._pairs for path in pair]
-        if self._client_ca is not None:
-            paths.append(self._client_ca)
-        return tuple(_file_state(path) for path in paths)
+        return paths if self._client_ca is None else [*paths, self._client_ca]
 
     def native(self, *, is_http: bool) -> ServerTls:
         """Return what the native side uses for an endpoint with or without HTTP."""
@@ -296,6 +303,8 @@ def _file_state(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
     except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
 

@@ -7,6 +7,8 @@ The names are those of `vespiary.Workers`. It prints one line for each `on_start
 
 import asyncio
 import ctypes
+import errno
+import itertools
 import os
 import sys
 from ast import literal_eval
@@ -16,6 +18,18 @@ import vespiary
 
 BROKEN = Path(os.environ.get("BROKEN", "/nonexistent"))
 """While this file exists, `on_start` fails."""
+
+
+def fail_to_fork(number: int) -> None:
+    """Let the fork with this number fail, as it does where the system has no more processes."""
+    forks, fork = itertools.count(1), os.fork
+
+    def fork_or_fail() -> int:
+        if next(forks) == number:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = fork_or_fail
 
 
 def say(line: str) -> None:
@@ -105,6 +119,8 @@ if __name__ == "__main__":
     options = {
         name: literal_eval(value) for name, _, value in (one.partition("=") for one in settings)
     }
+    if "FAIL_FORK" in os.environ:
+        fail_to_fork(int(os.environ["FAIL_FORK"]))
     server = vespiary.Server()
     server.add(Program(), url)
     server.run(workers=vespiary.Workers(int(count), **options))

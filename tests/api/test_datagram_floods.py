@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+from pathlib import Path
 
 import vespiary
 from vespiary import Datagram, Handler, Limits, Server
@@ -124,3 +125,39 @@ async def test_answers_beyond_the_write_queue_are_dropped_and_counted() -> None:
         assert server.datagram_sockets[0].queued_bytes <= 10_000
         assert statistics(server).datagrams_dropped["write_bytes_max"] == handler.refused
         assert statistics(server).limits_reached["write_bytes_max"] == handler.refused
+
+
+async def test_a_unix_peer_that_does_not_read_delays_the_others_once(tmp_path: Path) -> None:
+    class Echo(Handler):
+        def on_datagram(self, datagram: Datagram) -> None:
+            datagram.reply(datagram.data)
+
+    async with serving(Echo(), f"unixgram://{tmp_path}/server") as server:
+        with unix_client(tmp_path / "deaf") as deaf, unix_client(tmp_path / "other") as other:
+            for _ in range(1000):
+                await sent_to(deaf, tmp_path / "server")
+            for number in range(10):
+                await sent_to(other, tmp_path / "server", b"%d" % number)
+                loop = asyncio.get_running_loop()
+                # One that waits behind each dropped datagram would take minutes.
+                answer = await asyncio.wait_for(loop.sock_recv(other, 100), 20)
+                assert answer == b"%d" % number
+        assert statistics(server).datagrams_dropped["EAGAIN"] > 0
+
+
+def unix_client(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.bind(str(path))
+    made.setblocking(False)
+    return made
+
+
+async def sent_to(client: socket.socket, path: Path, data: bytes = b"x" * 100) -> None:
+    """Send a datagram as soon as the server's socket has room for it."""
+    while True:
+        try:
+            client.sendto(data, str(path))
+        except BlockingIOError:
+            await asyncio.sleep(0)
+        else:
+            return

@@ -3,16 +3,18 @@
 import asyncio
 import functools
 import logging
+import threading
 import zlib
+from contextlib import suppress
 
 import pytest
 
 import vespiary
-from tests.logs import lines
-from vespiary.filters import ByteDump, Deflate, RateLimit
+from tests.logs import lines, records
+from vespiary.filters import ByteDump, Deflate, Filter, RateLimit
 from vespiary.testing import check_filter
 
-from .kit import TCP, WS, Echo, Recorder, serving, until, virtual_time
+from .kit import TCP, WS, Echo, Recorder, serving, streams, until, virtual_time
 
 IN_TIME = 0.1
 """How much less than the exact time a transfer may take, as a part of it: bursts."""
@@ -116,6 +118,47 @@ def test_the_arguments_of_a_rate_limit_are_checked(options: dict[str, object]) -
         RateLimit(**options)  # type: ignore[arg-type] # That is the mistake.
 
 
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (ByteDump, {"level": "INFO"}),
+        (ByteDump, {"bytes_max": 0}),
+        (ByteDump, {"bytes_max": "many"}),
+        (Deflate, {"level": 0}),
+        (Deflate, {"level": 10}),
+        (Deflate, {"batch_bytes_max": 0}),
+        (Deflate, {"batch_bytes_max": -1}),
+        (Deflate, {"batch_bytes_max": None}),
+    ],
+)
+def test_the_arguments_of_the_other_filters_are_checked(
+    cls: type[Filter], options: dict[str, object]
+) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match=f"{next(iter(options))}= takes"):
+        cls(**options)
+
+
+async def test_rates_are_limited_where_the_handler_is_on_threads(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Blocked(vespiary.Handler):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.send(bytes(4000))
+            may_end.wait(50)
+
+    may_end = threading.Event()
+    slow = functools.partial(RateLimit, sent=40_000, received=40_000, burst_bytes=1024)
+    async with (
+        serving(Blocked(), TCP, filters=[slow], executor="threads") as server,
+        streams(server) as (reader, writer),
+    ):
+        # The filter's timers do not wait for the handler's thread.
+        writer.write(bytes(4000))
+        await reader.readexactly(4000)
+        may_end.set()
+    assert not records(caplog, logging.ERROR)
+
+
 async def test_bytes_are_logged_in_hexadecimal_and_as_text(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -165,6 +208,62 @@ async def test_a_batch_that_inflates_to_too_much_resets_its_connection(
         assert handler.reasons[0].kind == "broken"
         writer.close()
     assert "batch_bytes_max" in caplog.text
+
+
+async def test_bytes_behind_the_end_of_a_compressed_stream_reset_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = Recorder()
+    async with (
+        serving(handler, TCP, filters=[Deflate]) as server,
+        streams(server) as (_, writer),
+    ):
+        writer.write(zlib.compress(b"whole"))
+        await until(lambda: ("message", b"whole") in handler.calls)
+        assert not handler.reasons
+        writer.write(b"more")
+        await until(lambda: handler.reasons)
+        assert handler.reasons[0].kind == "broken"
+    assert "sent 4 bytes behind the end of its compressed stream" in caplog.text
+
+
+async def test_a_batch_may_inflate_to_just_as_much_as_is_allowed() -> None:
+    handler = Recorder()
+    small = functools.partial(Deflate, batch_bytes_max=100_000)
+    async with (
+        serving(handler, TCP, filters=[small]) as server,
+        streams(server) as (_, writer),
+    ):
+        writer.write(zlib.compress(bytes(100_000)))
+        await until(lambda: "message" in handler.names)
+        assert sum(len(call[1]) for call in handler.calls if call[0] == "message") == 100_000
+
+
+@pytest.mark.parametrize("made", [None, object(), RateLimit])
+async def test_what_makes_no_filter_ends_the_connection_with_a_text_that_says_so(
+    caplog: pytest.LogCaptureFixture, made: object
+) -> None:
+    handler = Recorder()
+    async with serving(handler, TCP, filters=[lambda: made]) as server:
+        await until_ended(server)
+    assert "filters= takes functions that return a vespiary.filters.Filter" in caplog.text
+
+
+async def test_an_async_opened_of_a_filter_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    class Waiting(Filter):
+        async def opened(self, connection: vespiary.Connection) -> None:  # type: ignore[override]
+            """It would never run."""
+
+    async with serving(Recorder(), TCP, filters=[Waiting]) as server:
+        await until_ended(server)
+    assert "which nobody awaits" in caplog.text
+
+
+async def until_ended(server: vespiary.Server) -> None:
+    """Connect, until the server ends the connection."""
+    with suppress(OSError):
+        async with streams(server) as (reader, _):
+            assert await reader.read() == b""
 
 
 async def test_the_filters_stack() -> None:

@@ -1,6 +1,7 @@
 """Gateways for streams and datagrams: TCP to TCP, WebSocket to TCP, UDP to UDP."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -100,6 +101,43 @@ async def test_datagrams_go_on_and_their_answers_come_back() -> None:
             await until(lambda: gateway.upstream_statistics()[0].active == 0)
             for transport in clients:
                 transport.close()
+
+
+async def test_datagrams_of_clients_beyond_the_limit_are_dropped_counted_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(DatagramEcho(), "udp://127.0.0.1:0") as behind:
+        gateway = DatagramGateway([upstream(behind.urls[0])], 60, 1)
+        async with serving(gateway, "udp://127.0.0.1:0") as server:
+            address = server.datagram_sockets[0].address
+            transport, answers = await loop.create_datagram_endpoint(Answers, remote_addr=address)
+            transport.sendto(b"first")
+            assert await answers.queue.get() == b"first"
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                for _ in range(3):
+                    other.sendto(b"one too many", address)
+                dropped = {"clients_max": 3}
+                await until(lambda: server.statistics().total.datagrams_dropped == dropped)
+            transport.sendto(b"still")
+            assert await answers.queue.get() == b"still"
+            transport.close()
+    assert caplog.text.count("Limit reached: clients_max (1) of the gateway to udp://") == 1
+
+
+async def test_datagrams_without_a_server_for_them_are_counted() -> None:
+    nowhere = upstream("udp://127.0.0.1:9")
+    nowhere.is_healthy = False
+    async with serving(DatagramGateway([nowhere], 60, 1), "udp://127.0.0.1:0") as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x", server.datagram_sockets[0].address)
+            dropped = {"no_upstream": 1}
+            await until(lambda: server.statistics().total.datagrams_dropped == dropped)
+
+
+class DatagramEcho(vespiary.Handler):
+    def on_datagram(self, datagram: vespiary.Datagram) -> None:
+        datagram.reply(datagram.data)
 
 
 async def test_a_client_that_does_not_read_holds_the_server_back() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import itertools
 import random
 import threading
@@ -308,3 +309,46 @@ async def test_each_timer_has_the_context_in_which_it_was_set_for_itself() -> No
         repeated.cancel()
     assert sorted(seen[:7]) == ["a", "a", "a", "b", "c", "c", "c"]
     assert seen[7:] == ["d", "d", "d"]
+
+
+@virtual_time
+async def test_the_timers_of_a_server_end_with_it_and_those_of_others_do_not() -> None:
+    fired: list[str] = []
+    async with serving(Recorder(), TCP) as other:
+        other.set_timer(5, functools.partial(fired.append, "other"))
+        async with serving(Recorder(), TCP) as server:
+            once = server.set_timer(1, functools.partial(fired.append, "once"))
+            server.set_timer(1, functools.partial(fired.append, "repeated"), repeat=True)
+            server.set_timer(2, functools.partial(fired.append, "more"))
+            assert server.statistics().timers.timers_waiting == 4
+        assert not once.cancel()
+        await asyncio.sleep(10)
+        assert fired == ["other"]
+        assert other.statistics().timers.timers_waiting == 0
+
+
+@virtual_time
+async def test_a_server_that_starts_again_has_no_earlier_timers() -> None:
+    server = vespiary.Server()
+    server.add(Recorder(), TCP)
+    fired: list[int] = []
+    for number in range(3):
+        async with server:
+            server.set_timer(1, functools.partial(fired.append, number))
+            server.set_timer(0.5, functools.partial(fired.append, number))
+            await asyncio.sleep(0.6)
+    await asyncio.sleep(10)
+    assert fired == [0, 1, 2]
+
+
+def test_once_the_loop_is_closed_a_timer_says_no_in_every_thread(driver: str) -> None:
+    async def main() -> vespiary.Timer:
+        async with serving(Recorder(), TCP) as server:
+            return server.set_timer(100, print)
+
+    timer = vespiary.run(main(), driver=driver)
+    answers = [timer.update(1), timer.cancel()]
+    thread = threading.Thread(target=lambda: answers.extend([timer.update(1), timer.cancel()]))
+    thread.start()
+    thread.join()
+    assert answers == [False] * 4

@@ -143,3 +143,22 @@ async def test_a_server_without_tls_leaves_sighup_alone() -> None:
 def test_the_interval_is_checked(files: tuple[Path, Path], seconds: object) -> None:
     with pytest.raises(vespiary.ConfigurationError, match="watch_seconds"):
         ServerTLS(*files, watch_seconds=seconds)  # type: ignore[arg-type] # That is the mistake.
+
+
+async def test_a_pipe_in_the_place_of_a_certificate_does_not_block_the_server(
+    files: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(files[0].read_bytes())
+    tls = ServerTLS(certificate, files[1], watch_seconds=None)
+    async with serving(Echo, "tls://127.0.0.1:0", tls=tls) as server:
+        first = await served(server)
+        certificate.unlink()
+        os.mkfifo(certificate)
+        # The first look sees a change, and the second one that it is over.
+        tls.look()
+        tls.look()
+        assert "is not a regular file" in caplog.text
+        with pytest.raises(vespiary.ConfigurationError, match="is not a regular file"):
+            tls.reload()
+        assert await served(server) == first

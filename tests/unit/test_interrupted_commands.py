@@ -187,3 +187,18 @@ def test_a_signal_ends_a_command_with_its_status_and_leaves_nothing(
     assert "Traceback" not in output
     assert psutil.wait_procs(children, timeout=60)[1] == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_interrupt_during_the_imports_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(HANGS)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "vespiary", "serve"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until((tmp_path / "begun").exists)
+    command.send_signal(signal.SIGINT)
+    _, errors = command.communicate(timeout=60)
+    assert (command.returncode, errors) == (130, "vespiary: interrupted\n")

@@ -1,14 +1,19 @@
 """Worker processes: what can be said of them without starting any."""
 
 import asyncio
+import os
+import resource
+import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import vespiary
-from tests.waiting import turns
+from tests.waiting import open_descriptors, turns, until
 from vespiary.cli.main import main
 from vespiary.loop import Loop
 from vespiary.workers._backplane import Carried, Inboxes, LocalBackplane, Published
@@ -173,6 +178,85 @@ async def replace_a_process_for_which_messages_wait() -> None:
     sender.stop()
     receiver.stop()
     inboxes.close()
+    board.close()
+
+
+def test_a_large_message_without_a_descriptor_for_it_is_dropped_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asyncio.run(publish_without_descriptors(caplog))
+
+
+async def publish_without_descriptors(caplog: pytest.LogCaptureFixture) -> None:
+    board, inboxes = Board(1, []), Inboxes(2)
+    for slot in board.slots:
+        slot[Word.STATE] = State.SERVING
+    sender = LocalBackplane(inboxes, board, 0, 1 << 30)
+    receiver = LocalBackplane(inboxes, board, 1, 1 << 30)
+    received: asyncio.Queue[Carried] = asyncio.Queue()
+    receiver.start(received.put_nowait)
+    large = Published("topic", "x" * 50_000)
+    sender.publish(large)
+    with no_descriptors():
+        # Neither side can open a file, and small messages need none.
+        await until(lambda: board.slots[1][Word.DROPPED])
+        sender.publish(large)
+        sender.publish(Published("topic", "small"))
+        assert (await received.get()).message == "small"
+    sender.publish(large)
+    assert await received.get() == large
+    assert received.empty()
+    assert [slot[Word.DROPPED] for slot in board.slots] == [1, 1]
+    assert "Dropping large published messages for other workers" in caplog.text
+    assert "Dropping large messages of other workers" in caplog.text
+    receiver.stop()
+    inboxes.close()
+    board.close()
+
+
+def test_messages_that_wait_for_a_worker_that_hangs_hold_no_descriptors() -> None:
+    asyncio.run(publish_to_a_worker_that_hangs())
+
+
+async def publish_to_a_worker_that_hangs() -> None:
+    board, inboxes = Board(1, []), Inboxes(2)
+    board.slots[1][Word.STATE] = State.SERVING
+    sender = LocalBackplane(inboxes, board, 0, 1 << 30)
+    before = open_descriptors()
+    while len(sender._queues[1].packets) < 50:
+        sender.publish(Published("topic", "x" * 50_000))
+    assert open_descriptors() == before
+    sender.stop()
+    inboxes.close()
+    board.close()
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process have no more descriptors than it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as highest:
+        most = highest.fileno() + 1
+    taken = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for one in taken:
+            os.close(one)
+
+
+def test_a_slot_whose_process_could_not_be_started_is_free_again_and_not_counted() -> None:
+    board = Board(1, [])
+    slot = board.take(1)
+    assert slot is not None
+    board.give_back_unused(slot)
+    assert slot[Word.STATE] == State.FREE
+    assert board.statistics()[0].processes_started == 0
     board.close()
 
 

@@ -10,7 +10,7 @@
 //! patterns that have `+` in the same place about `n`. The functions recurse once per level;
 //! [`LEVELS_MAX`] bounds that.
 
-use crate::subscriptions::Subscribers;
+use crate::subscriptions::{Subscribers, give_back_room};
 use std::collections::{BTreeMap, HashMap};
 use vespiary_port::Token;
 
@@ -129,6 +129,7 @@ impl<S> Node<S> {
                 let is_removed = node.remove(below, token);
                 if node.is_empty() {
                     self.named.remove(name);
+                    give_back_room(&mut self.named);
                 }
                 is_removed
             }

@@ -50,6 +50,16 @@ pub(crate) struct Change<S> {
     pub(crate) is_subscribed: bool,
 }
 
+/// How many entries an empty table may have room for.
+const KEPT_ROOM: usize = 1024;
+
+/// Keep no room for many entries where there are none.
+pub(crate) fn give_back_room<K, V>(table: &mut HashMap<K, V>) {
+    if table.is_empty() && table.capacity() > KEPT_ROOM {
+        *table = HashMap::new();
+    }
+}
+
 /// The topics of one space.
 struct Space<S> {
     /// Without a topic that nobody is subscribed to.
@@ -80,6 +90,7 @@ impl<S> Space<S> {
             subscribers.remove(&token);
             if subscribers.is_empty() {
                 self.topics.remove(name);
+                give_back_room(&mut self.topics);
             }
         }
     }
@@ -219,6 +230,7 @@ impl<S> Subscriptions<S> {
         let kept = names.of_mut(naming).take(name)?;
         if names.len() == 0 {
             self.names.remove(&token);
+            give_back_room(&mut self.names);
         }
         if let Some(space) = self.spaces.get_mut(&space) {
             space.leave(token, naming, name);
@@ -232,6 +244,7 @@ impl<S> Subscriptions<S> {
         let Some(Names { topics, patterns }) = self.names.remove(&token) else {
             return Vec::new();
         };
+        give_back_room(&mut self.names);
         if let Some(space) = self.spaces.get_mut(&space) {
             for (naming, names) in [(Naming::Exact, &topics), (Naming::Pattern, &patterns)] {
                 for name in names {
@@ -267,5 +280,29 @@ impl<S: Clone> Subscriptions<S> {
             );
         });
         all.into_values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_that_are_empty_again_keep_no_room_for_many() {
+        let mut subscriptions = Subscriptions::default();
+        let space = subscriptions.new_space();
+        let token = Token;
+        for number in 0..5000 {
+            let name = format!("{number}/a");
+            subscriptions.subscribe(space, token(number), (), Naming::Exact, &name);
+            subscriptions.subscribe(space, token(number), (), Naming::Pattern, &name);
+        }
+        assert!(subscriptions.spaces[&space].topics.capacity() >= 5000);
+        for number in 0..5000 {
+            assert_eq!(subscriptions.forget(space, token(number)).len(), 2);
+        }
+        assert!(subscriptions.spaces[&space].topics.capacity() <= KEPT_ROOM);
+        assert!(subscriptions.names.capacity() <= KEPT_ROOM);
+        assert_eq!(subscriptions.traffic(space).patterns, 0);
     }
 }

@@ -31,13 +31,21 @@ pub fn secure(connections: u32) -> Result<(), Error> {
         return Ok(());
     }
     let reached = limit.maximum.unwrap_or(0);
-    Err(Error::Descriptors(format!(
+    Err(Error::Descriptors(refusal(connections, needed, reached)))
+}
+
+/// Why so many connections cannot be made, and what to do.
+fn refusal(connections: u32, needed: u64, reached: u64) -> String {
+    let fewer = match reached.saturating_sub(SPARE) {
+        0 => String::new(),
+        most => format!(", or take at most {most} connections"),
+    };
+    format!(
         "{connections} connections need {needed} file descriptors, and this process may have \
-         {reached}: run `ulimit -n {needed}` as root in the shell first, raise LimitNOFILE of the \
-         service or nofile in /etc/security/limits.conf (and the sysctl fs.nr_open if it is \
-         lower), or take at most {} connections",
-        reached.saturating_sub(SPARE)
-    )))
+         {reached}: run `ulimit -n {needed}` as root in the shell first, or raise LimitNOFILE of \
+         the service or nofile in /etc/security/limits.conf (and the sysctl fs.nr_open if it is \
+         lower){fewer}"
+    )
 }
 
 #[cfg(test)]
@@ -47,6 +55,13 @@ mod tests {
     #[test]
     fn few_connections_need_nothing() {
         secure(10).expect("74 descriptors are within every usual limit");
+    }
+
+    #[test]
+    fn a_smaller_number_is_offered_where_there_is_one() {
+        assert!(refusal(1000, 1064, 100).ends_with("lower), or take at most 36 connections"));
+        assert!(refusal(1000, 1064, SPARE).ends_with("if it is lower)"));
+        assert!(refusal(1000, 1064, 8).ends_with("if it is lower)"));
     }
 
     #[test]

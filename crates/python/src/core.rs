@@ -15,7 +15,7 @@ use crate::loop_handle::{LoopHandle, forked_error};
 use crate::site::Site;
 use crate::statistics::{self, AtClose};
 use crate::thread_calls::{ThreadCall, on_loop};
-use crate::timer::Timer;
+use crate::timer::{self, Timer};
 use crate::timers::Target;
 use crate::topics::Topics;
 use crate::turns::seconds;
@@ -390,18 +390,31 @@ impl Core {
         engine.host.object(&connection)
     }
 
-    /// Call `callback` without arguments in `seconds`, or every so many seconds.
-    #[pyo3(signature = (seconds, callback, repeat = false))]
+    /// Call `callback` without arguments in `seconds`, or every so many seconds, until the server's
+    /// run with the number `owner` ends.
+    #[pyo3(signature = (seconds, callback, repeat = false, owner = 0))]
     fn set_timer(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::seconds)] seconds: f64,
         #[pyo3(from_py_with = arguments::callback)] callback: Py<PyAny>,
         repeat: bool,
+        owner: u64,
     ) -> PyResult<Timer> {
         let context = context::copy_current(slf.py())?;
         Self::ask(slf, move |_, core| {
-            let target = Target::Server(callback, context);
+            let target = Target::Server(callback, context, owner);
             Timer::set(&core.engine()?, seconds, target, repeat)
+        })
+    }
+
+    /// Cancel the timers that a server's run has set.
+    fn cancel_timers(slf: &Bound<'_, Self>, owner: u64) -> PyResult<()> {
+        Self::ask(slf, move |_, core| {
+            let engine = core.engine()?;
+            for id in engine.host.timers.of_server(owner) {
+                timer::forget(&engine, id);
+            }
+            Ok(())
         })
     }
 

@@ -155,6 +155,17 @@ impl DatagramSocket {
         }
     }
 
+    /// A gateway does not carry a datagram on: it has too many clients, or no server for it.
+    fn _not_carried(&self, has_server: bool) {
+        if let Some(socket) = self.living() {
+            socket.drop_for_host(if has_server {
+                "clients_max"
+            } else {
+                "no_upstream"
+            });
+        }
+    }
+
     /// Log and count what a handler has raised for a datagram of a peer.
     fn _fail(&self, error: &Bound<'_, PyAny>, peer: &Bound<'_, PyAny>) {
         let py = error.py();

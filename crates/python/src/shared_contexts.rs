@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 /// A context, and how many timers have it.
 struct Shared {
     context: Owned,
+    /// The number of the run of a server that has set these timers.
+    owner: u64,
     /// See [`context::variables`].
     variables: Option<usize>,
     uses: u32,
@@ -27,17 +29,19 @@ pub(crate) struct SharedContexts {
 impl SharedContexts {
     /// Keep a copy of a context that nobody else has; its number. A copy that is not needed,
     /// because the latest has the same variables, is given back, to be dropped.
-    pub(crate) fn keep(&mut self, copy: Py<PyAny>) -> (u32, Option<Py<PyAny>>) {
+    pub(crate) fn keep(&mut self, copy: Py<PyAny>, owner: u64) -> (u32, Option<Py<PyAny>>) {
         let variables = context::variables(&copy);
         if let Some(Some(latest)) = self.contexts.get_mut(self.latest as usize)
             && variables.is_some()
             && latest.variables == variables
+            && latest.owner == owner
         {
             latest.uses += 1;
             return (self.latest, Some(copy));
         }
         let shared = Some(Shared {
             context: Owned::new(copy),
+            owner,
             variables,
             uses: 1,
         });
@@ -55,6 +59,12 @@ impl SharedContexts {
     pub(crate) fn get(&self, number: u32) -> Option<&Py<PyAny>> {
         let shared = self.contexts.get(number as usize)?.as_ref()?;
         Some(&shared.context)
+    }
+
+    /// Who has set the timers that use a context.
+    pub(crate) fn owner(&self, number: u32) -> Option<u64> {
+        let shared = self.contexts.get(number as usize)?.as_ref()?;
+        Some(shared.owner)
     }
 
     /// A timer needs it no more; the context, to be dropped, when no other does.

@@ -11,7 +11,7 @@ use crate::owned::Owned;
 use crate::process;
 use crate::thread_calls::on_loop;
 use crate::timers::{Called, Target, TimerId};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use std::rc::{Rc, Weak};
@@ -74,11 +74,23 @@ impl Timer {
         act: impl FnOnce(&Rc<Engine<PyHost>>, TimerId) -> PyResult<T> + Send + 'static,
     ) -> PyResult<T> {
         let object = slf.clone().unbind();
-        on_loop(slf.py(), slf.get().engine.handle(), move |_| {
+        let handle = slf.get().engine.handle();
+        let done = on_loop(slf.py(), handle, move |_| {
             let this = object.get();
             let engine = this.engine.get().and_then(|engine| engine.0.upgrade());
             engine.map_or_else(|| Ok(T::default()), |engine| act(&engine, this.id))
-        })
+        });
+        match done {
+            // Another thread cannot ask a closed loop.
+            Err(error)
+                if !handle.is_forked()
+                    && handle.is_closed()
+                    && error.is_instance_of::<PyRuntimeError>(slf.py()) =>
+            {
+                Ok(T::default())
+            }
+            done => done,
+        }
     }
 }
 
@@ -212,11 +224,11 @@ fn call_of_connection(host: &PyHost, connection: &Rc<Conn>, callback: Owned, is_
 fn nanoseconds(seconds: f64, is_repeated: bool) -> PyResult<u64> {
     let tick = Duration::from_nanos(TICK_NANOSECONDS).as_secs_f64();
     if is_repeated && !(tick..=1e9).contains(&seconds) {
-        let text = format!("a timer repeats every {tick} to 1e9 seconds; got {seconds}");
+        let text = format!("a timer repeats every {tick} to 1e9 seconds; got {seconds:?}");
         return Err(PyValueError::new_err(text));
     }
     if !(0.0..=1e9).contains(&seconds) {
-        let text = format!("a timer is set to 0 to 1e9 seconds; got {seconds}");
+        let text = format!("a timer is set to 0 to 1e9 seconds; got {seconds:?}");
         return Err(PyValueError::new_err(text));
     }
     Ok((seconds * 1e9).ceil() as u64)

@@ -14,8 +14,9 @@ use vespiary_engine::port::timer::Key;
 
 /// Whom a timer calls.
 pub(crate) enum Target {
-    /// A callback without arguments, and the context to call it in: a copy of its own.
-    Server(Py<PyAny>, Py<PyAny>),
+    /// A callback without arguments, the context to call it in, which is a copy of its own, and the
+    /// number of the server's run.
+    Server(Py<PyAny>, Py<PyAny>, u64),
     Connection(Py<Connection>, Py<PyAny>),
 }
 
@@ -178,8 +179,8 @@ impl Timers {
     pub(crate) fn add(&self, target: Target, period: Option<u64>) -> TimerId {
         let mut rows = self.rows.borrow_mut();
         let (callback, connection, number, unneeded) = match target {
-            Target::Server(callback, context) => {
-                let (number, unneeded) = rows.contexts.keep(context);
+            Target::Server(callback, context, owner) => {
+                let (number, unneeded) = rows.contexts.keep(context, owner);
                 (callback, None, number, unneeded)
             }
             Target::Connection(object, callback) => (callback, Some(object), NONE, None),
@@ -259,6 +260,21 @@ impl Timers {
             self.count(|counters| counters.cancelled += 1);
         }
         ended
+    }
+
+    /// The timers that a run of a server has set, and that have not fired.
+    pub(crate) fn of_server(&self, owner: u64) -> Vec<TimerId> {
+        let rows = self.rows.borrow();
+        let is_owned = |row: &Row| {
+            let is_servers = row.callback.is_some() && row.connection.is_none();
+            is_servers && rows.contexts.owner(row.number) == Some(owner)
+        };
+        let owned = rows.all.iter().zip(0..).filter(|(row, _)| is_owned(row));
+        let id = |(row, number): (&Row, u32)| TimerId {
+            row: number,
+            generation: row.generation,
+        };
+        owned.map(id).collect()
     }
 
     /// Change what is counted.

@@ -51,7 +51,7 @@ from vespiary.wasp.platform import Platform, read_checked
 from vespiary.wasp.privileges import drop_privileges
 from vespiary.wasp.systemd import notify, reloading, watchdog_seconds
 from vespiary.workers._parent import end_with
-from vespiary.workers._processes import send_signal
+from vespiary.workers._processes import keep_exit_statuses, open_pidfd, reap, send_signal
 
 __all__ = ["Generations"]
 
@@ -111,6 +111,7 @@ class Generations:
 
     def run(self) -> int:
         """Run, and return the exit code."""
+        keep_exit_statuses()
         configure_log(self._configuration.table.log, has_workers=True)
         woken, wake = socket.socketpair()
         for one in (woken, wake):
@@ -188,7 +189,11 @@ class Generations:
                 logger.error("%s", line)
             self._reload_failed()
             return
-        self._fork()
+        try:
+            self._fork()
+        except OSError as error:
+            logger.error("No process can be started for the new configuration: %s", error)
+            self._reload_failed()
 
     def _upgrade(self) -> None:
         try:
@@ -232,12 +237,18 @@ class Generations:
         sys.stdout.flush()
         sys.stderr.flush()
         main = os.getpid()
-        pid = os.fork()
-        if pid == 0:
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                self._be_generation(theirs, main)
+            pidfd = open_pidfd(pid)
+        except OSError:
             ours.close()
-            self._be_generation(theirs, main)
-        theirs.close()
-        made = _Generation(self._count, pid, os.pidfd_open(pid), ours)
+            raise
+        finally:
+            theirs.close()
+        made = _Generation(self._count, pid, pidfd, ours)
         self._all.add(made)
         self._next = made
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._receive(made))
@@ -272,8 +283,8 @@ class Generations:
             before.hand_over()
 
     def _ended(self, one: _Generation) -> None:
-        _, status = os.waitpid(one.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
+        status = reap(one.pid)
+        code = 1 if status is None else os.waitstatus_to_exitcode(status)
         self._all.discard(one)
         self._forget(one)
         if one is self._next:
@@ -302,7 +313,7 @@ class Generations:
         """Leave nothing behind."""
         for one in list(self._all):
             send_signal(one.pidfd, signal.SIGKILL)
-            os.waitpid(one.pid, 0)
+            reap(one.pid)
             self._forget(one)
         self._all.clear()
         for held in self._held:

@@ -34,7 +34,7 @@ from vespiary._listening import ListeningAddress
 from vespiary._listening_sockets import BoundSocket, remove_socket_file
 from vespiary.errors import VespiaryError
 from vespiary.wasp.systemd import notify, reloading
-from vespiary.workers._processes import send_signal, told_status
+from vespiary.workers._processes import open_pidfd, send_signal, told_status
 
 __all__ = [
     "Held",
@@ -139,7 +139,7 @@ class Successor:
             with theirs:
                 theirs.set_inheritable(True)
                 self.pid = _start_program(theirs.fileno())
-            self.pidfd = os.pidfd_open(self.pid)
+            self.pidfd = open_pidfd(self.pid)
         except BaseException:
             self.control.close()
             notify("READY=1")

@@ -5,7 +5,8 @@ of one machine. Each process has an inbox: a pair of sockets of the kind SOCK_SE
 the first fork, whose sending end all the others have too. A message is encoded once, as one packet,
 and the same bytes are sent to each of them: the kernel keeps packets whole, and in order for each
 sender. A large message is put in a file in memory, and the packet has its descriptor, so that it is
-copied once and not for each process.
+copied once and not for each process. The file exists only while it is sent: what waits needs no
+descriptor. A message for which there is none, on either side, is dropped and counted.
 
 Sockets, and not a ring in shared memory: the loops of the receivers have to be woken anyway, a
 process that is killed in the middle of a write leaves nothing half written, and nobody else has to
@@ -22,7 +23,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from vespiary.workers._board import State, Word
 from vespiary.workers._retained import NO_STAMP, STAMP_BYTES
@@ -176,14 +177,18 @@ class Inboxes:
 
 
 class _Packet:
-    """A message as it is sent, the same to each process."""
+    """A message as it is sent, the same to each process.
+
+    Use it in a `with` block, at whose end its file is closed.
+    """
 
     def __init__(self, carried: Carried) -> None:
         name, message = carried[0].encode(), carried.message
         kind = _NOTHING if message is None else _TEXT if isinstance(message, str) else _BYTES
         content = message.encode() if isinstance(message, str) else message or b""
         compress = _COMPRESS.index(carried.compress)
-        self.file: int | None = None
+        self._file: int | None = None
+        self._large = b""
         stamp = carried.stamp if isinstance(carried, Published) else NO_STAMP
         head = _HEAD.pack(kind, compress, _purpose(carried), len(name), len(content), stamp)
         self.bytes = head + name
@@ -191,12 +196,28 @@ class _Packet:
         if len(content) <= _PACKET_BYTES_MAX:
             self.bytes += content
         else:
-            self.file = os.memfd_create("vespiary-message")
-            _write_all(self.file, content)
+            self._large = content
 
-    def __del__(self) -> None:
-        if self.file is not None:
-            os.close(self.file)
+    def files(self) -> list[int]:
+        """The descriptors that are sent with it.
+
+        Raises:
+            OSError: there are none, or there is no memory.
+        """
+        if not self._large:
+            return []
+        if self._file is None:
+            self._file = os.memfd_create("vespiary-message")
+            _write_all(self._file, self._large)
+        return [self._file]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
 
 def _purpose(carried: Carried) -> int:
@@ -213,10 +234,13 @@ def _write_all(file: int, content: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _carried(packet: bytes, files: list[int]) -> Carried:
+def _carried(packet: bytes, files: list[int]) -> Carried | None:
+    """What a packet carries; None if its file is missing: this process has no more descriptors."""
     kind, compress, purpose, name_bytes, length, stamp = _HEAD.unpack_from(packet)
     name_end = _HEAD.size + name_bytes
     content = os.pread(files[0], length, 0) if files else packet[name_end:]
+    if len(content) != length:
+        return None
     name = packet[_HEAD.size : name_end].decode()
     message = content.decode() if kind == _TEXT else content
     if purpose == _ADDRESSED:
@@ -246,8 +270,9 @@ class LocalBackplane:
         self._bytes_max = bytes_max
         self._queues = {slot.index: _Queue() for slot in board.slots if slot.index != index}
         self._deliver: Callable[[Carried], object] | None = None
+        self._is_short = False
         # What was sent to an earlier process of this slot.
-        while self._receive() is not None:
+        while self._next_packet() is not None:
             pass
 
     def start(self, deliver: Callable[[Carried], object]) -> None:
@@ -269,13 +294,13 @@ class LocalBackplane:
         if len(published[0].encode()) > _TOPIC_BYTES_MAX:
             # No connection can subscribe to a topic of this length.
             return
-        packet: _Packet | None = None
-        for index, queue in self._queues.items():
-            if self._is_there(index):
-                if packet is None:
-                    packet = _Packet(published)
-                    self._slot[Word.PUBLISHED] += isinstance(published, Published)
-                self._send(index, queue, packet)
+        there = [index for index in self._queues if self._is_there(index)]
+        if not there:
+            return
+        self._slot[Word.PUBLISHED] += isinstance(published, Published)
+        with _Packet(published) as packet:
+            for index in there:
+                self._send(index, self._queues[index], packet)
 
     def reaches(self, slot: int) -> bool:
         """See `Backplane`."""
@@ -285,7 +310,8 @@ class LocalBackplane:
         """See `Backplane`."""
         if self.reaches(slot):
             self._slot[Word.PUBLISHED] += 1
-            self._send(slot, self._queues[slot], _Packet(addressed))
+            with _Packet(addressed) as packet:
+                self._send(slot, self._queues[slot], packet)
 
     def _is_there(self, index: int) -> bool:
         return self._board.slots[index][Word.STATE] in (State.SERVING, State.LEAVING)
@@ -313,19 +339,30 @@ class LocalBackplane:
         queue.bytes += packet.cost
 
     def _try_to_send(self, index: int, packet: _Packet) -> bool:
-        files = [] if packet.file is None else [packet.file]
+        """Send a packet; False where there is no room now. One that cannot be sent is dropped."""
         try:
-            socket.send_fds(self._inboxes.sending[index], [packet.bytes], files)
+            socket.send_fds(self._inboxes.sending[index], [packet.bytes], packet.files())
         except BlockingIOError:
             return False
+        except OSError as error:
+            self._drop(f"Dropping large published messages for other workers: {error}")
         return True
+
+    def _drop(self, why: str) -> None:
+        self._slot[Word.DROPPED] += 1
+        if not self._is_short:
+            self._is_short = True
+            logger.warning("%s", why)
 
     def _send_queued(self, index: int) -> None:
         queue = self._queues[index]
         queue.belong_to(self._board.slots[index][Word.PROCESS])
         if not self._is_there(index):
             queue.clear()
-        while queue.packets and self._try_to_send(index, queue.packets[0]):
+        while queue.packets:
+            with queue.packets[0] as packet:
+                if not self._try_to_send(index, packet):
+                    break
             queue.bytes -= queue.packets.popleft().cost
         if not queue.packets:
             queue.is_dropping = False
@@ -333,21 +370,26 @@ class LocalBackplane:
 
     def _deliver_some(self) -> None:
         for _ in range(_PACKETS_A_TURN_MAX):
-            carried = self._receive()
-            if carried is None or self._deliver is None:
+            received = self._next_packet()
+            if received is None or self._deliver is None:
                 return
+            carried = received[0]
+            if carried is None:
+                self._drop("Dropping large messages of other workers: there are no descriptors")
+                continue
             self._slot[Word.RECEIVED] += not isinstance(carried, Stated)
             self._deliver(carried)
 
-    def _receive(self) -> Carried | None:
+    def _next_packet(self) -> tuple[Carried | None] | None:
+        """What the next packet carries, if that can be read; None where there is no packet."""
         inbox = self._inboxes.receiving[self._index]
         most = _HEAD.size + _TOPIC_BYTES_MAX + _PACKET_BYTES_MAX
         try:
-            packet, files, _, _ = socket.recv_fds(inbox, most, 1)
+            packet, files, _, _ = socket.recv_fds(inbox, most, 1, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         try:
-            return _carried(packet, files) if packet else None
+            return (_carried(packet, files),) if packet else None
         finally:
             for file in files:
                 os.close(file)

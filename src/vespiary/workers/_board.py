@@ -125,6 +125,11 @@ class Board:
         slot.clear()
         self.words[self._sequence] += 1
 
+    def give_back_unused(self, slot: Slot) -> None:
+        """Free the slot of a process that could not be started."""
+        self.words[self._past_of(slot[Word.WORKER]) + _PastWord.STARTED] -= 1
+        slot.clear()
+
     def clear_up(self) -> None:
         """Give back the slots that a supervisor which was killed has left."""
         self.words[self._sequence] += self.words[self._sequence] % 2

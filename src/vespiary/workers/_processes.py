@@ -21,6 +21,7 @@ from vespiary.workers._stacks import Stacks
 
 if TYPE_CHECKING:
     from vespiary.workers._board import Slot
+    from vespiary.workers._options import Workers
 
 __all__ = [
     "Place",
@@ -28,11 +29,17 @@ __all__ = [
     "capital",
     "check_fork",
     "fork",
+    "keep_exit_statuses",
+    "new_process",
+    "open_pidfd",
+    "reap",
     "rest_of",
     "send_signal",
     "told_status",
+    "why_to_kill",
 ]
 
+_LOST_SECONDS = 2.0  # A process that has closed its control socket is usually ending.
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -117,16 +124,15 @@ class Process:
     def kill(self) -> None:
         """Kill it."""
         self.is_leaving = self.is_killed = True
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
 
     def signal(self, number: int) -> None:
         """Send it a signal; one that has ended gets none."""
         send_signal(self.pidfd, number)
 
-    def reap(self) -> int:
-        """Wait for its end, and return its status as `os.waitpid` does."""
-        _, status = os.waitpid(self.pid, 0)
-        return status
+    def reap(self) -> int | None:
+        """Wait for its end, and return its status; see `reap`."""
+        return reap(self.pid)
 
     def resident_bytes(self) -> int:
         """Its resident memory (proc(5))."""
@@ -143,6 +149,23 @@ class Process:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def new_process(number: int, title: str, slot: Slot) -> tuple[Process, socket.socket]:
+    """Return a process that is not forked yet, and its end of the control socket.
+
+    Raises:
+        OSError: there are no descriptors for it.
+    """
+    stacks = Stacks()
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError:
+        stacks.close()
+        raise
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    return Process(number, title, slot, ours, stacks), theirs
 
 
 def send_signal(pidfd: int, number: int) -> None:
@@ -167,8 +190,47 @@ def fork(process: Process) -> bool:
         if not is_child:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not is_child:
-        process.pidfd = os.pidfd_open(process.pid)
+        process.pidfd = open_pidfd(process.pid)
     return is_child
+
+
+def open_pidfd(pid: int) -> int:
+    """Return a descriptor of a child that was just forked (pidfd_open(2)).
+
+    Raises:
+        OSError: the system gives none. The child is killed: nobody would watch it.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+        raise OSError(
+            error.errno,
+            "a process cannot be watched: pidfd_open(2), which Linux has since version 5.3, says:"
+            f" {error.strerror} (a seccomp filter, such as that of a container, may forbid it)",
+        ) from None
+
+
+def reap(pid: int) -> int | None:
+    """Wait for the end of a child, and return its status as `os.waitpid` does.
+
+    None if nobody knows it: other code of the program has taken it.
+    """
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return None
+
+
+def keep_exit_statuses() -> None:
+    """Let the kernel keep how children end, on the main thread.
+
+    It does not in a program that was started with SIGCHLD ignored, as some supervisors and shells
+    do it (waitpid(2)).
+    """
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def capital(text: str) -> str:
@@ -176,8 +238,10 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def told_status(status: int) -> str:
+def told_status(status: int | None) -> str:
     """How a process has ended, in words."""
+    if status is None:
+        return "ended, and its status is not known"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         with contextlib.suppress(ValueError):
@@ -211,3 +275,34 @@ def rest_of(process: Process) -> str:
         return "its start has not returned"
     count = process.slot[Word.OPEN]
     return f"it has {counted(count, 'connection')}" if count else "its on_stop may still run"
+
+
+def why_to_kill(process: Process, limits: Workers, now: float, *, is_forced: bool) -> str | None:
+    """Why a process is to be killed now; None if it is not.
+
+    Args:
+        process: The process.
+        limits: What it may do.
+        now: The monotonic clock.
+        is_forced: Whether everything is to end at once.
+    """
+    since = process.leaves_since
+    if process.lost_at is not None and now - process.lost_at > _LOST_SECONDS:
+        return "it has closed the descriptors of its server"
+    if not process.is_serving and since is None:
+        limit = limits.start_seconds
+        if limit is None or now - process.started < limit:
+            return None
+        return f"its start has taken longer than start_seconds, {limit:g} s"
+    silent = process.slot.silent_seconds
+    if not process.is_serving and since is not None:
+        # A start may block the loop.
+        silent = min(silent, now - since)
+    if limits.hang_seconds is not None and silent > limits.hang_seconds:
+        return f"its event loop was blocked for {silent:.1f} s"
+    if since is None or process.kill_at is None or now < process.kill_at:
+        return None
+    own_end = process.slot.drained_at + (limits.stop_seconds or 0.0)
+    if own_end > now and not is_forced:
+        return None
+    return f"it has not ended {now - since:.1f} s after it began to stop; {rest_of(process)}"

@@ -54,15 +54,17 @@ from vespiary.workers._processes import (
     capital,
     check_fork,
     fork,
-    rest_of,
+    keep_exit_statuses,
+    new_process,
     told_status,
+    why_to_kill,
 )
-from vespiary.workers._stacks import Stacks
 from vespiary.workers._worker import FORCE, HAND_OVER, SERVING, STOP, Worker, end_worker
 
 if TYPE_CHECKING:
     from vespiary.server import Server
     from vespiary.tls import ServerTLS
+    from vespiary.workers._board import Slot
     from vespiary.workers._options import Workers
 
 __all__ = ["Supervisor"]
@@ -71,7 +73,6 @@ logger = logging.getLogger("vespiary")
 
 _LOOK_SECONDS = 0.5
 """How often workers are checked: a hang or too much memory is noticed this much later."""
-_LOST_SECONDS = 2.0  # A process that has closed its control socket is usually ending.
 _FORCE_SECONDS = 5.0
 """How long a worker has to end at once."""
 _YOUNG_SECONDS = 60.0
@@ -115,6 +116,7 @@ class Supervisor:
             WorkerFailed: a worker could not start.
             RuntimeError: this process cannot be forked.
         """
+        keep_exit_statuses()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, self._drain_wakes)
@@ -233,13 +235,21 @@ class Supervisor:
             # All slots belong to processes that drain. Try again: sooner or later one ends.
             place.start_at = time.monotonic() + _FIRST_WAIT_SECONDS
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        process = Process(place.number, self._title(place.number), slot, ours, Stacks())
+        try:
+            process, theirs = new_process(place.number, self._title(place.number), slot)
+        except OSError as error:
+            self._not_forked(place, slot, error)
+            return
         supervisor = os.getpid()
         self._starts(process)
-        if fork(process):
+        try:
+            is_child = fork(process)
+        except OSError as error:
+            theirs.close()
+            process.close()
+            self._not_forked(place, slot, error)
+            return
+        if is_child:
             self._leave_to_child(process)
             worker = Worker(
                 number=place.number,
@@ -258,8 +268,18 @@ class Supervisor:
         place.process, place.start_at = process, None
         self._processes.add(process)
         read, ended = selectors.EVENT_READ, lambda: self._ended(process)
-        self._selector.register(ours, read, lambda: self._receive(process))
+        self._selector.register(process.control, read, lambda: self._receive(process))
         self._selector.register(process.pidfd, read, ended)
+
+    def _not_forked(self, place: Place, slot: Slot, error: OSError) -> None:
+        """The system gives no process, or no descriptors for one: later it may."""
+        self.board.give_back_unused(slot)
+        title = capital(self._title(place.number))
+        if not self._has_served:
+            self._fail(place, f"its process cannot be started: {error}")
+            return
+        logger.error("%s cannot be started: %s", title, error)
+        self._start_later(place, 0.0)
 
     def _starts(self, process: Process) -> None:
         """Prepare for a process that is about to be forked."""
@@ -401,7 +421,7 @@ class Supervisor:
             if process.slot[Word.STATE] == State.LEAVING:
                 # Also by a signal to it alone, of which the supervisor does not know.
                 self._limit_stop(process, now)
-            why = self._why_to_kill(process, now)
+            why = why_to_kill(process, self._settings, now, is_forced=self._requests > 1)
             if why is not None:
                 self._kill(process, why)
             elif not process.is_leaving:
@@ -431,29 +451,6 @@ class Supervisor:
         most = self._settings.stop_seconds
         if most is not None and len(known) == len(drains):
             process.kill_at = now + max(known, default=0.0) + most
-
-    def _why_to_kill(self, process: Process, now: float) -> str | None:
-        """Why a process is to be killed now; None if it is not."""
-        since, limits = process.leaves_since, self._settings
-        if process.lost_at is not None and now - process.lost_at > _LOST_SECONDS:
-            return "it has closed the descriptors of its server"
-        if not process.is_serving and since is None:
-            limit = limits.start_seconds
-            if limit is None or now - process.started < limit:
-                return None
-            return f"its start has taken longer than start_seconds, {limit:g} s"
-        silent = process.slot.silent_seconds
-        if not process.is_serving and since is not None:
-            # A start may block the loop.
-            silent = min(silent, now - since)
-        if limits.hang_seconds is not None and silent > limits.hang_seconds:
-            return f"its event loop was blocked for {silent:.1f} s"
-        if since is None or process.kill_at is None or now < process.kill_at:
-            return None
-        own_end = process.slot.drained_at + (limits.stop_seconds or 0.0)
-        if own_end > now and self._requests < 2:
-            return None
-        return f"it has not ended {now - since:.1f} s after it began to stop; {rest_of(process)}"
 
     def _kill(self, process: Process, why: str) -> None:
         stacks = process.stacks.ask(process.pid) or "its stacks are not known: it takes no signal"

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from tests.acceptance.hostile.server_process import Server
+from tests.api.certificates import Certificates
+
+ECHO = {"url": "ws://127.0.0.1:0", "handler": "echo"}
+"""An endpoint that is not attacked, for the witness."""
 
 Serve = Callable[..., Server]
 
@@ -27,3 +31,15 @@ def serve(driver: str, tmp_path: Path) -> Iterator[Serve]:
             return stack.enter_context(server)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def tls(certificates: Certificates) -> dict[str, Any]:
+    """An endpoint that echoes over TLS."""
+    files = certificates.make("localhost", "127.0.0.1")
+    return {"url": "tls://127.0.0.1:0", "handler": "echo", "tls": [str(file) for file in files]}

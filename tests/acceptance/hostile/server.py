@@ -5,7 +5,8 @@
 JSON has `driver`, `descriptors` (RLIMIT_NOFILE, or null), `headroom` (bytes that its address space
 may grow by once it serves, or null), and `endpoints`: by name, `url`,
 `handler` (a name below), and optionally `framing`, `slow_consumer`, `executor`, `limits`,
-`deadlines` and `compression`.
+`deadlines`, `compression`, `tls` (the files of a certificate and its key) and, for datagrams,
+`connections`.
 
 Prints one line with the URLs by name once it serves, and one with the last statistics when it has
 stopped. The endpoint `control` answers every message with the statistics of the other endpoints.
@@ -205,16 +206,22 @@ def websocket(compression: dict[str, Any] | None) -> vespiary.WebSocket | None:
 
 def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:
     """Add an endpoint as described."""
-    server.add(
-        HANDLERS[wanted["handler"]],
-        wanted["url"],
-        framing=wanted.get("framing"),
-        limits=vespiary.Limits(**wanted.get("limits", {})),
-        deadlines=vespiary.Deadlines(**wanted.get("deadlines", {})),
-        slow_consumer=wanted.get("slow_consumer", "wait"),
-        executor=wanted.get("executor"),
-        websocket=websocket(wanted.get("compression")),
-    )
+    options: dict[str, Any] = {
+        "limits": vespiary.Limits(**wanted.get("limits", {})),
+        "deadlines": vespiary.Deadlines(**wanted.get("deadlines", {})),
+    }
+    if "connections" in wanted:
+        options["connections"] = wanted["connections"]
+    else:
+        options |= {
+            "framing": wanted.get("framing"),
+            "slow_consumer": wanted.get("slow_consumer", "wait"),
+            "executor": wanted.get("executor"),
+            "websocket": websocket(wanted.get("compression")),
+        }
+    if "tls" in wanted:
+        options["tls"] = vespiary.ServerTLS(*wanted["tls"])
+    server.add(HANDLERS[wanted["handler"]], wanted["url"], **options)
 
 
 def limit_address_space(headroom: int) -> None:

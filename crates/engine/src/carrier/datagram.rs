@@ -4,12 +4,14 @@
 //! Nothing that the network reports stops it. An error of an earlier datagram is counted. A
 //! datagram that the kernel refuses is dropped and counted. Where the kernel has no room, what
 //! waits is tried again a little later, up to `write_bytes_max` of it; what comes on top is dropped
-//! and counted. On a Unix socket it is the peer that has no room: one that takes nothing for some
-//! time loses what is sent to it, so that the others continue.
+//! and counted. On a Unix socket it is mostly the peer that has no room: see
+//! [`super::full_peers`].
 //!
 //! **Fairness**: one batch per turn, however much waits; the port reports in the next turn that
 //! there is more.
 
+pub use super::dropped::Dropped;
+use super::full_peers::FullPeers;
 use super::peer::{PeerKey, SharedSocket};
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
@@ -18,61 +20,22 @@ use crate::limit::Limit;
 use crate::options::Framing;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use vespiary_port::timer::Key;
-use vespiary_port::{Address, Arrivals, Departures, Descriptor, Errno, Token};
+use vespiary_port::{Address, Arrivals, Departed, Departures, Descriptor, Errno, Token};
 
 /// How long sending pauses when the kernel has no room.
 const ROOM_MILLISECONDS: u64 = 2;
 /// How often the oldest datagram is tried before it is dropped.
 const TRIES_MAX: u32 = 50;
+/// How many peers that do not read lose their datagrams in one flush.
+const BLOCKED_A_FLUSH: u32 = 16;
 /// How long receiving pauses when the kernel cannot receive at all: for want of memory.
 const PAUSE_MILLISECONDS: u64 = 100;
 /// No kernel has datagrams as long as this.
 const DATAGRAM_BYTES_MAX: usize = 1 << 20;
-
-/// Why a datagram was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dropped {
-    /// It came, and was longer than `datagram_bytes_max`.
-    TooLong,
-    /// It came when the kernel's receive buffer was full.
-    ReceiveBuffer,
-    /// It came when `datagrams_pending_max` others were being handled.
-    Busy,
-    /// Its peer has no address: a Unix socket that is not bound to a name. So nothing can be sent
-    /// to it, and there is no connection with it.
-    NoAddress,
-    /// It came from a new peer, and this limit allows no connection with one more.
-    NotAdmitted(Limit),
-    /// It came while its connection was not read.
-    Paused,
-    /// It was to be sent when `write_bytes_max` waited.
-    QueueFull,
-    /// It waited to be sent when the socket was closed, or came from a new peer during the stop.
-    Closed,
-    /// The kernel refused to send it.
-    Refused(Errno),
-}
-
-impl fmt::Display for Dropped {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => formatter.write_str(Limit::DatagramBytes.name()),
-            Self::ReceiveBuffer => formatter.write_str("receive_buffer"),
-            Self::Busy => formatter.write_str(Limit::DatagramsPending.name()),
-            Self::NoAddress => formatter.write_str("no_address"),
-            Self::NotAdmitted(limit) => formatter.write_str(limit.name()),
-            Self::Paused => formatter.write_str("paused"),
-            Self::QueueFull => formatter.write_str(Limit::WriteBytes.name()),
-            Self::Closed => formatter.write_str("closed"),
-            Self::Refused(errno) => write!(formatter, "{}", errno.0),
-        }
-    }
-}
 
 /// Why a datagram was not taken for sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +60,7 @@ pub struct DatagramSocket<H: Host> {
     is_departing: Cell<bool>,
     departures: RefCell<Departures>,
     tries: Cell<u32>,
+    full_peers: RefCell<FullPeers>,
     /// The timer that ends a pause.
     pause: Cell<Option<Key>>,
     /// What the kernel had dropped when it reported last.
@@ -144,6 +108,7 @@ impl<H: Host> DatagramSocket<H> {
                 is_departing: Cell::new(false),
                 departures: RefCell::default(),
                 tries: Cell::new(0),
+                full_peers: RefCell::default(),
                 pause: Cell::new(None),
                 kernel_drops: Cell::new(0),
                 peers: RefCell::default(),
@@ -297,6 +262,11 @@ impl<H: Host> DatagramSocket<H> {
             .report_soon(&self.endpoint, Limit::DatagramsPending);
     }
 
+    /// Count a datagram that the host does not handle, for a reason of its own.
+    pub fn drop_for_host(&self, reason: &'static str) {
+        self.dropped(Dropped::ByHost(reason), 1);
+    }
+
     /// Whether datagrams are handed over, of new peers too.
     pub fn is_receiving(&self) -> bool {
         self.wants_more.get() && !self.is_closed() && !self.is_stopping()
@@ -359,34 +329,63 @@ impl<H: Host> DatagramSocket<H> {
         if departures.is_empty() || self.is_closed() {
             return;
         }
-        let mut port = self.engine.port.borrow_mut();
-        let departed = port.send_datagrams(self.socket, &mut departures);
-        drop(port);
-        let counters = &self.endpoint.counters;
-        add(&counters.datagrams_out, departed.datagrams);
-        add(&counters.bytes_out, departed.bytes);
-        for errno in departed.refused {
-            self.dropped(Dropped::Refused(errno), 1);
+        let mut tries = self.tries.take();
+        let mut is_blocked = true;
+        for _ in 0..BLOCKED_A_FLUSH {
+            let departed = self.send_waiting(&mut departures);
+            if departed.datagrams > 0 {
+                tries = 0;
+            }
+            is_blocked = departed.is_blocked;
+            if !is_blocked || !self.drop_for_full_peer(&mut departures, tries >= TRIES_MAX) {
+                break;
+            }
         }
-        let tries = if departed.datagrams > 0 {
-            0
-        } else {
-            self.tries.get()
-        };
-        self.tries.set(0);
-        if departed.is_blocked && tries >= TRIES_MAX {
+        if is_blocked && tries >= TRIES_MAX && !departures.is_empty() {
             departures.drop_first();
             self.dropped(Dropped::Refused(Errno::NO_ROOM), 1);
         }
         let is_left = !departures.is_empty();
         drop(departures);
-        if departed.is_blocked && is_left {
+        if is_blocked && is_left {
             self.tries
                 .set(if tries >= TRIES_MAX { 1 } else { tries + 1 });
             self.pause(ROOM_MILLISECONDS);
         } else if is_left {
             self.depart();
         }
+    }
+
+    fn send_waiting(&self, departures: &mut Departures) -> Departed {
+        let mut port = self.engine.port.borrow_mut();
+        let mut departed = port.send_datagrams(self.socket, departures);
+        drop(port);
+        let counters = &self.endpoint.counters;
+        add(&counters.datagrams_out, departed.datagrams);
+        add(&counters.bytes_out, departed.bytes);
+        for errno in departed.refused.drain(..) {
+            self.dropped(Dropped::Refused(errno), 1);
+        }
+        departed
+    }
+
+    /// Drop what waits for the peer of the oldest datagram, where it is known not to read, or has
+    /// had its time; whether it was dropped, so that others can be served.
+    fn drop_for_full_peer(&self, departures: &mut Departures, had_time: bool) -> bool {
+        let Some(peer) = departures.first_peer().filter(|it| !it.is_inet()) else {
+            return false;
+        };
+        let now = self.engine.port.borrow().now();
+        let mut full = self.full_peers.borrow_mut();
+        if had_time {
+            full.add(peer.clone(), now);
+        } else if !full.has(peer, now) {
+            return false;
+        }
+        let peer = peer.clone();
+        let count = departures.drop_all_for(&peer);
+        self.dropped(Dropped::Refused(Errno::NO_ROOM), count as u64);
+        !departures.is_empty()
     }
 
     fn pause(&self, milliseconds: u64) {

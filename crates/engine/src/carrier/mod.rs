@@ -3,6 +3,8 @@
 
 mod addresses;
 pub(crate) mod datagram;
+mod dropped;
+mod full_peers;
 pub(crate) mod peer;
 mod socket;
 

@@ -243,6 +243,23 @@ impl Departures {
         let _ = self.pop();
     }
 
+    /// Whom the oldest is for.
+    pub fn first_peer(&self) -> Option<&Address> {
+        self.waiting.front().map(|first| &first.peer)
+    }
+
+    /// Drop all that wait for a peer; how many there were. Only for peers whose datagrams do not
+    /// leave together: the memory of the others is not in a row any more.
+    pub fn drop_all_for(&mut self, peer: &Address) -> usize {
+        let before = self.waiting.len();
+        self.waiting.retain(|one| one.peer != *peer);
+        self.waiting_bytes = self.waiting.iter().map(|one| one.length).sum();
+        if self.waiting.is_empty() {
+            self.forget_bytes();
+        }
+        before - self.waiting.len()
+    }
+
     pub(crate) fn first(&self) -> Option<(&Departure, &[u8])> {
         let first = self.waiting.front()?;
         Some((first, &self.bytes[first.start..first.start + first.length]))
@@ -255,14 +272,18 @@ impl Departures {
         };
         self.waiting_bytes -= first.length;
         if self.waiting.is_empty() {
-            self.bytes.clear();
-            if self.bytes.capacity() > KEPT_BYTES_MAX {
-                self.bytes = Vec::new();
-            }
+            self.forget_bytes();
         } else if self.waiting_bytes < first.start / 2 {
             self.compact();
         }
         first.length
+    }
+
+    fn forget_bytes(&mut self) {
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
     }
 
     /// Move what waits to the front of the memory: most of it has been sent.
@@ -307,5 +328,27 @@ mod tests {
         }
         assert_eq!((departures.len(), departures.waiting_bytes()), (200, 200));
         assert_eq!(departures.first().expect("one waits").1, [0]);
+    }
+
+    #[test]
+    fn what_waits_for_one_peer_can_be_dropped() {
+        let peers = ["/one", "/other"].map(|name| Address::Unix(name.into()));
+        let mut departures = Departures::default();
+        for number in 0..10_u8 {
+            let peer = peers[usize::from(number % 2)].clone();
+            departures.push(&[number; 3], peer, None);
+        }
+        assert_eq!(departures.first_peer(), Some(&peers[0]));
+        assert_eq!(departures.drop_all_for(&peers[0]), 5);
+        assert_eq!((departures.len(), departures.waiting_bytes()), (5, 15));
+        for number in [1, 3, 5, 7, 9] {
+            assert_eq!(departures.first().expect("one waits").1, [number; 3]);
+            departures.drop_first();
+        }
+        assert_eq!(departures.drop_all_for(&peers[1]), 0);
+        assert_eq!(
+            (departures.first_peer(), departures.waiting_bytes()),
+            (None, 0)
+        );
     }
 }

@@ -7,6 +7,9 @@ use super::{DatagramOptions, Group};
 use crate::socket::{self, Fresh, check, set_option, set_option_to};
 use crate::{Address, Descriptor};
 
+/// The send buffer of a Unix socket: several peers that do not read leave room for the others.
+const UNIX_SEND_BUFFER_BYTES: i32 = 4 << 20;
+
 /// See [`crate::Port::bind`].
 pub(crate) fn bind(address: &Address, options: &DatagramOptions) -> io::Result<Fresh> {
     let fresh = Fresh::new(address, libc::SOCK_DGRAM)?;
@@ -39,6 +42,16 @@ pub(crate) fn adopt(given: Descriptor, options: &DatagramOptions) -> io::Result<
 
 fn prepare(socket: Descriptor, family: i32, options: &DatagramOptions) -> io::Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    if family == libc::AF_UNIX {
+        // What a peer has not read stays in the sender's buffer. The kernel allows what
+        // `net.core.wmem_max` says.
+        set_option(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_SNDBUF,
+            UNIX_SEND_BUFFER_BYTES,
+        )?;
+    }
     if options.broadcast {
         set_option(socket, libc::SOL_SOCKET, libc::SO_BROADCAST, 1)?;
     }

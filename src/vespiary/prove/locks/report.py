@@ -71,12 +71,11 @@ def _findings(told: list[Finding], paint: Paint, told_before: Collection[str]) -
         return []
     from vespiary.prove.locks.rendering import finding_text, finding_title
 
-    return [
-        f"{finding_title(finding, paint)} (reported above)"
-        if finding.signature in told_before
-        else finding_text(finding, paint)
-        for finding in told
-    ]
+    # The same deadlock may be found in several processes.
+    again = (finding for finding in told if finding.signature in told_before)
+    titles = dict.fromkeys(f"{finding_title(finding, paint)} (reported above)" for finding in again)
+    new = (finding for finding in told if finding.signature not in told_before)
+    return [*titles, *(finding_text(finding, paint) for finding in new)]
 
 
 def _statistics(outcome: Outcome) -> list[dict[str, Any]]:

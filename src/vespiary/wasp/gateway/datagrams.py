@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import vespiary
 from vespiary.wasp.gateway.upstreams import Upstream, Upstreams, UpstreamStatistics
 
 __all__ = ["DatagramGateway"]
+
+logger = logging.getLogger("vespiary")
+
+_REPORT_SECONDS = 10.0
 
 
 class DatagramGateway(vespiary.Handler[Any]):
@@ -18,7 +23,7 @@ class DatagramGateway(vespiary.Handler[Any]):
         upstreams: The servers. A client stays with one of them.
         idle_seconds: A client is forgotten after this time without a datagram.
         clients_max: The maximum number of clients at the same time: each needs a socket. The
-            datagrams of others are dropped.
+            datagrams of others are dropped, counted and logged.
     """
 
     def __init__(self, upstreams: list[Upstream], idle_seconds: float, clients_max: int) -> None:
@@ -27,6 +32,7 @@ class DatagramGateway(vespiary.Handler[Any]):
         self._clients_max = clients_max
         self._clients: dict[object, _Client] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._reported: float | None = None
 
     def upstream_statistics(self) -> list[UpstreamStatistics]:
         """What each server has counted."""
@@ -38,13 +44,30 @@ class DatagramGateway(vespiary.Handler[Any]):
         if client is not None:
             client.take(datagram)
             return
+        if datagram.peer is None:
+            return
         upstream = self._upstreams.choose()
-        if datagram.peer is None or upstream is None or len(self._clients) >= self._clients_max:
+        is_full = len(self._clients) >= self._clients_max
+        if upstream is None or is_full:
+            datagram.socket._not_carried(upstream is not None)
+            if is_full:
+                self._report_full()
             return
         client = self._clients[datagram.peer] = _Client(self, upstream, datagram)
         task = asyncio.ensure_future(client.open())
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
+
+    def _report_full(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._reported is None or now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            logger.warning(
+                "Limit reached: clients_max (%d) of the gateway to %s; logged at most every %g s",
+                self._clients_max,
+                ", ".join(one.url for one in self.upstream_statistics()),
+                _REPORT_SECONDS,
+            )
 
     def on_stop(self, server: vespiary.Server) -> None:
         """Forget all clients."""

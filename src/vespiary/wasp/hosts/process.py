@@ -40,7 +40,7 @@ from vespiary.wasp.hosts.channel import Channel
 from vespiary.wasp.hosts.hosting import Hosting, Where
 from vespiary.wasp.settings import process_of
 from vespiary.workers._board import Board
-from vespiary.workers._processes import send_signal
+from vespiary.workers._processes import open_pidfd, send_signal
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -217,7 +217,7 @@ class ProcessHost(Handler, Delegate):
                 pass_fds=passed,
                 process_group=0,
             )
-        self._pidfd = os.pidfd_open(self._keeper.pid)
+        self._pidfd = open_pidfd(self._keeper.pid)
         self._channel = channel
         loop = asyncio.get_running_loop()
         loop.add_reader(channel.fileno(), self._receive)

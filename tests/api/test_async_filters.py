@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import vespiary
@@ -229,6 +229,7 @@ LINES = st.lists(
 )
 
 
+@example(stack=[Slow], lines=[bytes(2), bytes(7)], seed=4777)  # Ready while others are sent.
 @given(stack=st.lists(FILTERS, max_size=5), lines=LINES, seed=st.integers(0, 1 << 30))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_stack_of_filters_passes_everything_on_however_the_stream_is_cut(

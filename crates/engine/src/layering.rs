@@ -253,6 +253,10 @@ pub(crate) fn take_held<H: Host>(
         pull(connection, inbound, stack)
     });
     conclude(connection, inbound, outcome);
+    if connection.has_layered_output() {
+        // What leaves in this round has left before.
+        connection.unsettle();
+    }
 }
 
 /// Let the layers work and the session take what they produce, until nothing is left to do, or the
@@ -448,6 +452,12 @@ impl<H: Host> Connection<H> {
     #[inline]
     pub(crate) fn depart_through_layers(self: &Rc<Self>) -> Option<Outgoing> {
         departing(self)
+    }
+
+    /// Whether layers have made bytes that have not left: a filter has finished with them, or TLS
+    /// has some of its own, while others were being sent.
+    pub(crate) fn has_layered_output(self: &Rc<Self>) -> bool {
+        with_stack(self, |stack| !stack.wire().is_empty()).unwrap_or(false)
     }
 
     pub(crate) fn end_layers(self: &Rc<Self>) -> bool {

@@ -269,7 +269,10 @@ impl<H: Host> Engine<H> {
                     connection.all_is_written();
                 } else if outbound.queued() == 0 {
                     connection.moments.write_began.set(0);
-                    let is_awaited = connection.is_above_high() || connection.is_sending_last();
+                    // Of what waits in the layers, the queue knows nothing.
+                    let is_awaited = connection.is_above_high()
+                        || connection.is_sending_last()
+                        || connection.layered.get() && connection.has_layered_output();
                     if connection.state() == State::Open && !is_awaited {
                         return;
                     }

@@ -357,7 +357,8 @@ def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
         if not data:
             # That is how the native side says that the connection is open.
             for one in filters:
-                refuse_coroutine(one.opened, one.opened(connection))
+                opened: Callable[[Connection], object] = one.opened
+                refuse_coroutine(opened, opened(connection))
             return None
         passed: bytes | None = data
         rest = reversed(filters)

@@ -1,5 +1,7 @@
 """TLS over a simulated network that passes few bytes on at a time."""
 
+from typing import Literal
+
 import pytest
 
 import vespiary
@@ -7,7 +9,8 @@ from vespiary import ClientTLS, ServerTLS
 from vespiary.testing import Faults, run
 
 from .kit import Echo
-from .test_async_filters import Rolling, Slow
+from .test_async_filters import Slow
+from .test_filters import Rolling
 
 LINES = [b"ab", b"c" * 7, b"d" * 300, b"e" * 4000]
 
@@ -24,7 +27,7 @@ def test_a_handshake_and_messages_arrive_however_the_stream_is_cut(
     chain: list[type[vespiary.Filter]],
 ) -> None:
     url = f"{scheme}://127.0.0.1:7"
-    framing = "line" if scheme == "tls" else None
+    framing: Literal["line"] | None = "line" if scheme == "tls" else None
 
     async def main() -> list[bytes | str]:
         server = vespiary.Server()

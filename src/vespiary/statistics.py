@@ -118,8 +118,8 @@ class EndpointStatistics:
         datagrams_dropped: Datagrams that were dropped, by the reason: `datagram_bytes_max` (too
             long), `receive_buffer` (the kernel's buffer was full, see `receive_buffer_bytes`),
             `datagrams_pending_max`, `write_bytes_max`, `no_address` (an answer to a Unix socket
-            without a name), `closed` (queued at the end), or the name of the errno with which the
-            kernel refused to send it.
+            without a name), `clients_max` and `no_upstream` (by a gateway), `closed` (queued at the
+            end), or the name of the errno with which the kernel refused to send it.
         datagram_errors: Errors that the network reported of datagrams that were sent before (ICMP),
             by the name of the errno, such as `ECONNREFUSED`. They stop nothing.
         protocol_errors: Connections that were ended because the peer violated the protocol. Limits

@@ -52,7 +52,7 @@ IN_WORDS = {
     "--executor": "on the loop's thread",
     "--compress": "no compression",
     "--path": "the current folder",
-    "--mode": "what the umask gives",
+    "--mode": "set by the umask",
     "--key": "in the file of --cert",
     "--driver": "uring where the kernel allows it, else epoll",
     "--threads": "four more than there are processors, at most 32",

@@ -175,20 +175,15 @@ def test_the_documents_state_the_defaults_of_the_code() -> None:
     assert {"--drain-seconds", "--backlog", "first_seconds", "ping_interval_seconds"} <= {*checked}
 
 
-def test_the_page_on_stopping_states_how_the_default_is_shared_out() -> None:
-    text = " ".join((CHECKOUT / "docs/how-to/stop.md").read_text().split())
-    found = re.search(
-        r"default of (\d+) seconds, the connections are closed after (\d+) seconds, "
-        r"and the clients have (\d+) seconds",
-        text,
-    )
-    assert found
-    drain = Deadlines().drain_seconds
+def test_the_page_on_stopping_states_when_connections_are_closed_and_reset() -> None:
+    text = (CHECKOUT / "docs/how-to/stop.md").read_text()
+    rows = re.findall(r"^   \| (\d+)( \(default\))? \| ([\d.]+) s \| ([\d.]+) s \|$", text, re.M)
     close = Deadlines().close_seconds
-    assert drain is not None
     assert close is not None
-    assert [float(one) for one in found.groups()] == [
-        drain,
-        drain - min(drain / 4, close),
-        min(drain / 4, close),
-    ]
+    assert f"`close_seconds` ({close:g})" in text
+    assert [float(drain) for drain, default, *_ in rows if default] == [Deadlines().drain_seconds]
+    assert len(rows) == text.count(" s |") / 2
+    for drain, _, closed, reset in rows:
+        answer = min(float(drain) / 4, close)
+        assert float(closed) == float(drain) - answer
+        assert float(reset) == float(closed) + max(answer, 1)

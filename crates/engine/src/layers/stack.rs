@@ -72,6 +72,8 @@ impl Stack {
         let input = self.plain.split_off(self.taken);
         self.plain.clear();
         self.taken = 0;
+        // Most stacks have one layer, and a vector makes room for four by itself.
+        self.slots.reserve_exact(1);
         self.slots.push(Slot {
             layer,
             can_go: !input.is_empty(),

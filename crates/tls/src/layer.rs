@@ -80,7 +80,7 @@ impl TlsLayer {
         let State::Handshake(handshake) = &mut self.state else {
             return 0;
         };
-        let (is_client, start) = (handshake.is_client(), flow.own.len());
+        let is_client = handshake.is_client();
         match handshake.advance(input, flow.own) {
             Ok((used, Moved::Blocked)) => used,
             Ok((_, Moved::Ended)) => {
@@ -94,8 +94,7 @@ impl TlsLayer {
                     return used;
                 };
                 match handshake.complete() {
-                    Ok((agreed, mut traffic)) => {
-                        traffic.hold_tickets(flow.own, start);
+                    Ok((agreed, traffic)) => {
                         self.agreed.set(Box::new(agreed)).ok();
                         self.state = State::Traffic(Box::new(traffic));
                         used

@@ -149,8 +149,6 @@ pub(crate) struct Traffic {
     has_ended: bool,
     /// How many records one key may protect (RFC 8446 section 5.5).
     records_max: u64,
-    /// A server's tickets, protected: they leave with the first bytes that it sends.
-    tickets: Vec<u8>,
     /// A message of which a part is missing.
     message: Vec<u8>,
     patience: Patience,
@@ -170,7 +168,6 @@ impl Traffic {
             is_tls13,
             has_ended: false,
             records_max,
-            tickets: Vec::new(),
             message: Vec::new(),
             patience: Patience::NEW,
         })
@@ -178,22 +175,6 @@ impl Traffic {
 
     pub(crate) fn is_client(&self) -> bool {
         self.kept.is_client()
-    }
-
-    /// Send what is behind `start`, the tickets of a server, with the first bytes that leave: a
-    /// system call and a packet less. TLS 1.2 has its tickets within the handshake.
-    pub(crate) fn hold_tickets(&mut self, own: &mut Vec<u8>, start: usize) {
-        if self.is_tls13 && !self.is_client() && start < own.len() {
-            self.tickets = own.split_off(start);
-        }
-    }
-
-    /// Append a record to what leaves.
-    fn seal(&mut self, kind: ContentType, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), Error> {
-        if !self.tickets.is_empty() {
-            wire.append(&mut std::mem::take(&mut self.tickets));
-        }
-        self.sealing.seal(kind, plain, wire)
     }
 
     /// Whether the peer has said that it sends nothing more.
@@ -223,7 +204,7 @@ impl Traffic {
                 if let Some(alert) = alert {
                     let alert = [FATAL, u8::from(alert)];
                     // Keys that are used up cannot protect it.
-                    self.seal(ContentType::Alert, &alert, own).ok();
+                    self.sealing.seal(ContentType::Alert, &alert, own).ok();
                 }
                 error
             })
@@ -386,7 +367,7 @@ impl Traffic {
                 let left = &mut self.patience.renegotiations;
                 spend(left, PeerMisbehaved::TooManyRenegotiationRequests)?;
                 let alert = [WARNING, u8::from(AlertDescription::NoRenegotiation)];
-                Ok(self.seal(ContentType::Alert, &alert, own)?)
+                Ok(self.sealing.seal(ContentType::Alert, &alert, own)?)
             }
             (got_type, _) => Err(unexpected(Error::InappropriateHandshakeMessage {
                 expect_types: vec![HandshakeType::KeyUpdate],
@@ -427,7 +408,7 @@ impl Traffic {
     /// Use the next keys from now on, and say so.
     fn update_sealing(&mut self, wire: &mut Vec<u8>) -> Result<(), Error> {
         let message = [u8::from(HandshakeType::KeyUpdate), 0, 0, 1, 0];
-        self.seal(ContentType::Handshake, &message, wire)?;
+        self.sealing.seal(ContentType::Handshake, &message, wire)?;
         self.sealing = self.kept.next_sealing()?;
         Ok(())
     }
@@ -442,7 +423,8 @@ impl Traffic {
                 }
                 self.update_sealing(wire)?;
             }
-            self.seal(ContentType::ApplicationData, part, wire)?;
+            self.sealing
+                .seal(ContentType::ApplicationData, part, wire)?;
         }
         Ok(())
     }
@@ -450,14 +432,14 @@ impl Traffic {
     /// Append `close_notify`: this end sends nothing more.
     pub(crate) fn end(&mut self, wire: &mut Vec<u8>) -> Result<(), Error> {
         let alert = [WARNING, u8::from(AlertDescription::CloseNotify)];
-        self.seal(ContentType::Alert, &alert, wire)
+        self.sealing.seal(ContentType::Alert, &alert, wire)
     }
 
     /// About how much memory it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         /// AES's round keys and the tables of GCM, in the memory of AWS-LC.
         const CIPHER_BYTES: usize = 640;
-        size_of::<Self>() + 2 * CIPHER_BYTES + self.tickets.capacity() + self.message.capacity()
+        size_of::<Self>() + 2 * CIPHER_BYTES + self.message.capacity()
     }
 }
 

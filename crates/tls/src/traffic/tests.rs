@@ -377,27 +377,6 @@ fn keys_are_replaced_before_they_have_protected_too_many_records() {
 }
 
 #[test]
-fn tickets_leave_with_the_first_bytes_of_a_server() {
-    let mut two = Two::new(TLS13[0]);
-    let held = two.server.tickets.len();
-    assert!(held > 0);
-    let (_, own) = two.receive(record(ContentType::ApplicationData, b"data"));
-    assert!(own.is_empty());
-    let mut wire = Vec::new();
-    two.server.send(b"answer", &mut wire).expect("a record");
-    assert!(wire.len() > held);
-    assert!(two.server.tickets.is_empty());
-    assert_eq!(take_all(&mut two.client, wire).0, b"answer");
-    // An alert, or the end, may be the first.
-    let mut two = Two::new(TLS13[0]);
-    let mut wire = Vec::new();
-    two.server.end(&mut wire).expect("an alert");
-    take_all(&mut two.client, wire);
-    assert!(two.client.has_ended());
-    assert!(Two::new(TLS12[0]).server.tickets.is_empty());
-}
-
-#[test]
 fn nothing_behind_a_close_notify_is_taken() {
     for suite in [TLS13[0], TLS12[0]] {
         let mut two = Two::new(suite);

@@ -41,7 +41,10 @@ pub struct Options {
     pub epoll_buffers: u16,
     /// epoll: bytes of one receive buffer. Default 131072: one system call takes this much at most.
     pub epoll_buffer_bytes: u32,
-    /// uring: places in the submission queue. Default 1024; when it is full it is submitted early.
+    /// uring: places in the submission queue. Default 256; when it is full it is submitted early. A
+    /// message to 9,500 connections leaves in batches of this size: with 1024, its first copy
+    /// arrives after 630 microseconds and not 450, and it takes up to 15 % more processor time
+    /// (benches/results/2026-11-30-broadcast.md).
     pub submission_entries: u16,
     /// uring: places in the completion queue. Default 16384: a completion for every one of ten
     /// thousand connections at once fits.
@@ -62,7 +65,7 @@ impl Default for Options {
             buffer_bytes: 131_072,
             epoll_buffers: 16,
             epoll_buffer_bytes: 131_072,
-            submission_entries: 1024,
+            submission_entries: 256,
             completion_entries: 16_384,
             events_a_turn: 512,
             spin_microseconds: 0,

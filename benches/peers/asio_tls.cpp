@@ -27,7 +27,11 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   void read() {
     auto done = [self = shared_from_this()](boost::system::error_code error, std::size_t bytes) {
-      if (!error) self->write(bytes);
+      if (!error) {
+        self->write(bytes);
+      } else if (error == asio::error::eof) {
+        self->end();
+      }
     };
     stream_.async_read_some(asio::buffer(buffer_), std::move(done));
   }
@@ -37,6 +41,10 @@ class Session : public std::enable_shared_from_this<Session> {
       if (!error) self->read();
     };
     asio::async_write(stream_, asio::buffer(buffer_.data(), bytes), std::move(done));
+  }
+
+  void end() {
+    stream_.async_shutdown([self = shared_from_this()](boost::system::error_code) {});
   }
 
   Stream stream_;

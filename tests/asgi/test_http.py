@@ -243,6 +243,32 @@ async def test_a_length_of_the_applications_own_is_used(method: str) -> None:
     assert reply.body == (b"abcdef" if method == "GET" else b"")
 
 
+async def test_how_a_body_is_framed_is_the_servers_matter() -> None:
+    """Django adds a length to a 204 (RFC 9110 section 8.6), and applications say `chunked`."""
+
+    async def empty(scope: Any, receive: Receive, send: Send) -> None:
+        await respond(send, b"", 204, [(b"content-length", b"0"), (b"x-bee", b"1")])
+
+    reply = await ask(empty)
+    assert (reply.status, reply.header(b"x-bee")) == (204, b"1")
+    assert reply.header(b"content-length") is None
+
+    async def chunked(scope: Any, receive: Receive, send: Send) -> None:
+        headers = [(b"Transfer-Encoding", b"Chunked")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"bees ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"buzz"})
+
+    reply = await ask(chunked)
+    assert (reply.status, reply.body) == (200, b"bees buzz")
+    assert [value for name, value in reply.headers if name == b"transfer-encoding"] == [b"chunked"]
+
+    async def coded(scope: Any, receive: Receive, send: Send) -> None:
+        await respond(send, b"", 200, [(b"transfer-encoding", b"gzip")])
+
+    assert (await ask(coded)).status == 500
+
+
 @pytest.mark.parametrize("status", [204, 304])
 async def test_a_status_without_a_body_gets_none(status: int) -> None:
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:

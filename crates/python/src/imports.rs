@@ -102,6 +102,7 @@ imported! {
         asgi_message_type = "message_type",
         asgi_status_of = "status_of",
         asgi_header_fault = "header_fault",
+        asgi_unframed = "unframed",
         asgi_wrong_field = "wrong_field",
     }
     "asyncio.tasks": {

@@ -20,6 +20,7 @@ __all__ = [
     "out_of_order",
     "status_of",
     "text_pairs",
+    "unframed",
     "wrong_field",
 ]
 
@@ -113,6 +114,25 @@ def header_fault(message: Any, headers: Any) -> TypeError:
                 f"'headers' of {message['type']!r} must be pairs of bytes; got {pair!r:.200}"
             )
     return wrong_field(message, name, "pairs of bytes")
+
+
+def unframed(status: int, headers: Iterable[Any]) -> list[Any]:
+    """Return header fields without those that say how the body is framed.
+
+    The server frames the body. But frameworks add a length to a 204, which must not have one (RFC
+    9110 section 8.6), and applications say `chunked`, which the server adds where it is needed.
+    """
+
+    def is_framing(field: Any) -> bool:
+        match field:
+            case (bytes(name), bytes(value)):
+                name = name.lower()
+                if name == b"transfer-encoding":
+                    return value.strip().lower() == b"chunked"
+                return status == 204 and name == b"content-length"
+        return False
+
+    return [field for field in headers if not is_framing(field)]
 
 
 def text_pairs(message: Any) -> list[tuple[str, str]]:

@@ -10,12 +10,38 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
 
+/// The status of a response that has no body, of which frameworks give the length nevertheless.
+const NO_CONTENT: u16 = 204;
+
 /// A piece of a body, and the one behind it, if that is there.
 type Pieces<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
 
 /// Whether an error is about the types of header fields.
 fn is_of_headers(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyIndexError>(py)
+}
+
+/// Whether a header field may say how the body is framed, which `unframed` then finds out.
+fn may_frame(status: u16, headers: &Bound<'_, PyAny>) -> bool {
+    let is_framing = |field: Bound<'_, PyAny>| {
+        let Ok(field) = field.cast_exact::<PyTuple>() else {
+            return true;
+        };
+        let name = field.get_borrowed_item(0);
+        let name = name
+            .as_ref()
+            .ok()
+            .and_then(|name| name.cast::<PyBytes>().ok());
+        name.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"transfer-encoding"))
+    };
+    if status == NO_CONTENT {
+        return true;
+    }
+    match (headers.cast::<PyList>(), headers.cast::<PyTuple>()) {
+        (Ok(list), _) => list.iter().any(is_framing),
+        (_, Ok(tuple)) => tuple.iter().any(is_framing),
+        _ => true,
+    }
 }
 
 /// A field of a message, if it has it.
@@ -214,8 +240,9 @@ impl HttpCall {
         Ok(has_body)
     }
 
-    /// Do something with the header fields of the response, which are released then. An error about
-    /// their types names the message that they came with.
+    /// Do something with the header fields of the response, which are released then, without those
+    /// that say how its body is framed. An error about their types names the message that they came
+    /// with.
     fn with_headers<'py, T>(
         &self,
         py: Python<'py>,
@@ -225,6 +252,11 @@ impl HttpCall {
         let headers = match local.headers.take() {
             Some(headers) => headers.into_bound(py),
             None => PyTuple::empty(py).into_any(),
+        };
+        let headers = if may_frame(local.status.get(), &headers) {
+            imports::asgi_unframed(py)?.invoke((local.status.get(), &headers))?
+        } else {
+            headers
         };
         let done = act(&headers);
         let Err(error) = done else {

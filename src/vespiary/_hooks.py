@@ -164,12 +164,13 @@ def _spawner(
 
 def _make_async(hooks: Hooks, task_name: str, owner: str) -> None:
     """Let a connection's task run the methods of a class in order."""
-    if hooks.part is not None:
-        raise ConfigurationError(
-            "on_part cannot be combined with async methods: make these plain methods, or "
-            "remove on_part",
-            subject="on_part",
-        )
+    for name, hook in (("on_part", hooks.part), ("on_end", hooks.end)):
+        if hook is not None:
+            raise ConfigurationError(
+                f"{name} cannot be combined with async methods: make these plain methods, or "
+                f"remove {name}",
+                subject=name,
+            )
     opened, message, closed, shutdown = hooks.open, hooks.message, hooks.close, hooks.shutdown
     hooks.open = hooks.message = hooks.close = hooks.shutdown = None
     if shutdown is not None:

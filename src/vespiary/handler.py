@@ -119,7 +119,8 @@ class Handler(Generic[M]):
         """The peer of a stream has finished sending.
 
         With this method, the connection stays open for sending until `close()`. Without it, the
-        connection is closed.
+        connection is closed. A handler with async methods cannot have it: its connections stay open
+        until `on_message` has returned for the last message.
         """
 
     def on_shutdown(self, connection: Connection[M]) -> Awaitable[None] | None:

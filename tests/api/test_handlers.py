@@ -155,6 +155,18 @@ async def test_on_part_beside_async_methods_is_refused() -> None:
         vespiary.Server().add(Both, WS)
 
 
+async def test_on_end_beside_async_methods_is_refused_because_it_would_not_be_called() -> None:
+    class Both(vespiary.Handler):
+        async def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
+            """Makes the handler async."""
+
+        def on_end(self, connection: vespiary.Connection) -> None:
+            """Cannot stand beside it."""
+
+    with pytest.raises(vespiary.ConfigurationError, match="on_end"):
+        vespiary.Server().add(Both, TCP)
+
+
 @pytest.mark.parametrize("handler", [5, "echo", lambda connection: None, object(), None])
 async def test_what_is_not_a_handler_is_refused(handler: object) -> None:
     with pytest.raises(vespiary.ConfigurationError, match="handler"):

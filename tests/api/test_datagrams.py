@@ -116,7 +116,7 @@ async def test_ipv6_and_a_host_with_several_addresses() -> None:
         with client(socket.AF_INET6) as peer:
             peer.sendto(b"six", address_of(server))
             assert await receive(peer) == b"six"
-        with pytest.raises(ValueError, match="another address family"):
+        with pytest.raises(ValueError, match="the addresses are of different families"):
             server.datagram_sockets[0].send_to(b"x", ("127.0.0.1", 9))
     async with serving(Echo(), "udp://localhost:0") as server:
         ports = {one.address[1] for one in server.datagram_sockets}
@@ -154,7 +154,7 @@ async def test_a_thread_sends_and_answers() -> None:
             await until(lambda: bool(seen))
             await asyncio.to_thread(seen[0].reply, b"answer")
             assert await receive(peer) == b"answer"
-            with pytest.raises(ValueError, match="another address family"):
+            with pytest.raises(ValueError, match="the addresses are of different families"):
                 await asyncio.to_thread(own.send_to, b"x", ("::1", 9))
 
 

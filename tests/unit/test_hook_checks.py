@@ -151,7 +151,7 @@ def test_what_is_nearly_a_handler_is_an_error_that_says_why() -> None:
         def __init__(self, name: str) -> None: ...
 
     assert "its yield makes it a generator" in refused(_generator)
-    assert "an object of this class may be a handler" in refused(Call)
+    assert "pass an object of this class" in refused(Call)
     assert "cannot be created without arguments" in refused(Demanding)
 
 

@@ -183,7 +183,7 @@ async def test_the_errors_for_arguments_of_a_wrong_type_say_what_is_wanted() -> 
             "a close code is an int": lambda: connection.close("x"),  # type: ignore[arg-type]
             "a close reason is a text": lambda: connection.close(1000, 5),  # type: ignore[arg-type]
             "a topic is a text": lambda: connection.subscribe(5),  # type: ignore[arg-type]
-            "a timer is set to a number": lambda: connection.set_timer(
+            "a timer needs a number": lambda: connection.set_timer(
                 "x",  # type: ignore[arg-type]
                 print,
             ),

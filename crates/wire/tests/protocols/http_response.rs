@@ -1,6 +1,7 @@
 //! RFC 9112 section 4: responses, as a client reads them.
 
 use proptest::prelude::*;
+use vespiary_trace::claims;
 use vespiary_wire::Limit;
 use vespiary_wire::http::{Limits, Response, ResponseReader, parse_response};
 
@@ -24,6 +25,13 @@ fn a_response_is_cut_into_its_parts() {
     assert_eq!(response.header("upgrade"), Some("websocket"));
     assert_eq!(response.header_tokens("a").collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(response.header_all("none").count(), 0);
+}
+
+#[test]
+fn a_value_of_a_response_has_no_space_around_it() {
+    claims!("rfc9110/5.5/1");
+    let response = accepted("HTTP/1.1 200 OK\r\nA: \t b c \t\r\n\r\n");
+    assert_eq!(response.header("a"), Some("b c"));
 }
 
 #[test]

@@ -55,7 +55,7 @@ build-for-tests:
 test: build-for-tests ## Build, and run the tests for every change (under 8 minutes)
 	@$(python) tools/run_tests.py test
 
-test-all: ## Run the rest of the tests (about 20 minutes)
+test-all: ## Run the rest of the tests (about 30 minutes)
 test-all: $(stamps)/group-test $(stamps)/core-$(shipped)
 	@$(python) tools/run_tests.py test-all
 

@@ -124,4 +124,4 @@ def test_a_connection_of_methods_holds_its_state_its_object_and_a_context() -> N
 
 def test_a_coroutines_connection_holds_little_more_than_that_and_its_task() -> None:
     held, bare = held_bytes("coroutine")
-    assert 400 < held - bare < 1120
+    assert 400 < held - bare < 1152

@@ -20,7 +20,7 @@ use crate::timers::TimerId;
 use crate::waiting;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use vespiary_engine::{Cause, CloseReason};
@@ -33,7 +33,7 @@ pub(crate) struct Attachment {
     /// The `contextvars.Context` of its handler, from the first call on.
     context: OnceCell<Owned>,
     /// The current request and its response, where they come piece by piece.
-    pub(crate) exchange: RefCell<Option<Py<Exchange>>>,
+    pub(crate) exchange: Cell<Option<Py<Exchange>>>,
     /// What most connections never need; it takes one word in these.
     pub(crate) rare: OnceCell<Box<RefCell<Rare>>>,
 }
@@ -68,7 +68,7 @@ impl Attachment {
         Self {
             object,
             context: OnceCell::new(),
-            exchange: RefCell::default(),
+            exchange: Cell::default(),
             rare: OnceCell::new(),
         }
     }
@@ -215,6 +215,16 @@ impl HasRare for Conn {
     fn replace_exchange(&self, exchange: Option<Py<Exchange>>) -> Option<Py<Exchange>> {
         let attachment = self.user.borrow();
         attachment.as_ref()?.exchange.replace(exchange)
+    }
+}
+
+impl Attachment {
+    /// The current exchange, if there is one.
+    pub(crate) fn exchange(&self, py: Python<'_>) -> Option<Py<Exchange>> {
+        let exchange = self.exchange.take();
+        let found = exchange.as_ref().map(|it| it.clone_ref(py));
+        self.exchange.set(exchange);
+        found
     }
 }
 

@@ -113,9 +113,8 @@ impl Attachment {
             visit.call(&self.object)?;
         }
         visit.call(self.made_context())?;
-        if let Ok(exchange) = self.exchange.try_borrow() {
-            visit.call(&*exchange)?;
-        }
+        // SAFETY: what is taken meanwhile is put back before anybody else runs.
+        visit.call(unsafe { &*self.exchange.as_ptr() })?;
         let Some(Ok(rare)) = self.rare.get().map(|rare| rare.try_borrow()) else {
             return Ok(());
         };

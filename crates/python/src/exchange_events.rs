@@ -18,8 +18,7 @@ use vespiary_engine::{Answer, Cause, CloseReason};
 pub(crate) fn find(connection: &Conn) -> Option<Py<Exchange>> {
     let attachment = connection.user.borrow();
     let py = connection.engine().host.py();
-    let exchange = attachment.as_ref()?.exchange.borrow();
-    exchange.as_ref().map(|it| it.clone_ref(py))
+    attachment.as_ref()?.exchange(py)
 }
 
 /// The request is answered in another way: the exchange, if there is one, is over.

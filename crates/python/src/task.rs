@@ -95,7 +95,7 @@ fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
     let Some(user) = user.as_ref() else {
         return Ok(false);
     };
-    if user.exchange.borrow().is_some() {
+    if user.exchange(connection.engine().host.py()).is_some() {
         return Ok(true);
     }
     let Some(rare) = user.rare.get() else {

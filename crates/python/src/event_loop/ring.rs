@@ -172,10 +172,14 @@ pub(super) fn end_sends(py: Python<'_>, native: &Native) {
     keep_room(&mut calls.streams.borrow(py).sending, sending);
 }
 
+/// How many places of a list are kept: a turn rarely has more, and a burst of connections leaves no
+/// memory behind.
+const PLACES_MAX: usize = 256;
+
 /// Put what was taken out of a list, and is empty now, back in its place, so that the list need not
 /// be allocated again in each turn.
 pub(crate) fn keep_room<T>(list: &mut Vec<T>, empty: Vec<T>) {
-    if list.capacity() == 0 {
+    if list.capacity() == 0 && empty.capacity() <= PLACES_MAX {
         *list = empty;
     }
 }
